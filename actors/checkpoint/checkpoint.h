@@ -1,0 +1,75 @@
+// Checkpoints: a directory of safetensors files and a JSON manifest, written aside, synced, renamed. README.md of
+// this folder specifies the files.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "actors/engine/block.h"
+#include "protocol/base/error.h"
+#include "protocol/base/sha256.h"
+
+namespace seng {
+
+// ---- hashes ----
+// Over, in block order: each parameter tensor's bytes, then, in block order, each statistics tensor's bytes.
+Digest weights_digest(std::span<const Block> blocks, std::span<const float> parameters, std::span<const float> statistics);
+// Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample position
+// (little-endian uint64). `curvature` has one entry per block; all zeros where a block has none.
+Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
+                    std::uint64_t step, std::uint64_t sample_position);
+
+// ---- manifest ----
+struct ManifestFile {
+  std::string name;
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
+struct Manifest {
+  int format = 1;
+  std::string spec_yaml;
+  std::uint64_t step = 0, sample_position = 0;
+  std::string weights_sha256, state_sha256;
+  std::vector<ManifestFile> files;
+};
+std::string to_json(const Manifest& manifest);
+Result<Manifest> parse_manifest(const std::string& json, const std::string& source);
+
+// ---- writing: one staging directory per step, shared by the group ----
+// "<checkpoints>/.step-00000200.staging"; created (0700) if missing.
+Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step);
+// model.safetensors (parameters and running statistics under PyTorch's names, num_batches_tracked included) and
+// optimizer.safetensors (momentum); synced.
+Result<std::vector<ManifestFile>> write_model(const std::string& staging, std::span<const Block> blocks,
+                                              std::span<const float> parameters, std::span<const float> statistics,
+                                              std::span<const float> momentum, std::uint64_t step);
+struct CurvatureValues {
+  std::size_t block = 0;
+  std::uint64_t step = 0;
+  double lambda = 0;
+  std::vector<float> values;
+};
+// curvature-<actor>.safetensors; synced.
+Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
+                                     std::span<const Block> blocks, std::span<const CurvatureValues> values);
+// Writes manifest.json, syncs the directory, renames it to "step-00000200", syncs the parent, then removes all but
+// the `keep` newest complete checkpoints (never this one) and staging directories of older steps.
+// Returns the final directory.
+Result<std::string> commit_checkpoint(const std::string& checkpoints_dir, const std::string& staging,
+                                      const Manifest& manifest, std::uint32_t keep);
+
+// ---- reading ----
+struct CheckpointContent {
+  Manifest manifest;
+  std::vector<float> parameters, statistics, momentum;
+  std::vector<CurvatureValues> curvature;
+};
+// Checks every file's size and hash against the manifest, names and shapes against the blocks; errors name the file.
+Result<CheckpointContent> read_checkpoint(const std::string& directory, std::span<const Block> blocks);
+// Newest first; directories without a manifest are left out.
+std::vector<std::string> list_checkpoints(const std::string& checkpoints_dir);
+
+}  // namespace seng

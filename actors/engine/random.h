@@ -1,0 +1,43 @@
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
+// 1, 2, 3", SC 2011). A value is a function of (seed, purpose, a, b, index) alone: never of thread or actor.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace seng {
+
+// Travels into results: never renumber.
+enum class RandomPurpose : std::uint32_t {
+  kInitialisation = 1,  // a: block, index: element
+  kDataOrder = 2,       // a: epoch
+  kDropout = 3,         // a: step, b: sample's place in the global batch; index: layer and element
+  kAugmentation = 4,    // a: epoch, b: sample
+  kSynthetic = 5,
+  kSketch = 6,          // a: refresh, b: block
+};
+
+class Random {
+ public:
+  Random(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a = 0, std::uint32_t b = 0);
+
+  // Four independent words for one index.
+  std::array<std::uint32_t, 4> at(std::uint64_t index) const;
+
+  // Sequential use, from index 0.
+  std::uint32_t next_u32();
+  std::uint64_t below(std::uint64_t bound);  // uniform in [0, bound), without bias; bound > 0
+  float uniform();                           // [0, 1), 24 bits
+  float normal();                            // mean 0, variance 1 (Box-Muller)
+
+ private:
+  std::array<std::uint32_t, 2> key_;
+  std::array<std::uint32_t, 2> high_;  // the upper half of the counter
+  std::uint64_t index_ = 0;
+  std::array<std::uint32_t, 4> words_{};
+  int used_ = 4;
+  bool has_spare_ = false;
+  float spare_ = 0;
+};
+
+}  // namespace seng

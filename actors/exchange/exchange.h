@@ -1,0 +1,109 @@
+// What an actor's training loop needs of the others: sums of gradients come to a block's owner, directions go from
+// owners to all, curvature fragments to owner and backup. The numbers do not depend on who computes what: every
+// sum is formed along one fixed binary tree over the V micro-batches (tree.h).
+//
+// A block's vector on the way to its owner is [gradient (count) | statistics (statistics_count)]; on the way back
+// [direction (count) | statistics (statistics_count)]. One more block, the summary, index blocks.size(), is owned by
+// the leader: {loss sum, hits, ...} of `kSummaryFloats` floats.
+//
+// Threads: add_* from any lane; the rest from the one driver thread. An implementation has its own I/O thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "actors/engine/block.h"
+#include "protocol/base/bytes.h"
+#include "protocol/base/error.h"
+#include "protocol/messages/lifecycle.h"
+#include "protocol/messages/peer.h"
+
+namespace seng {
+
+inline constexpr std::size_t kSummaryFloats = 4;
+
+struct Placement {  // placement.h computes it: a pure function of blocks and members
+  std::vector<ActorId> owner;   // per block, the summary last
+  std::vector<ActorId> backup;  // per block; kNoActor in a group of one, and for the summary
+};
+
+struct Group {
+  JobId job = 0;
+  GroupEpoch epoch;
+  ActorId self = kNoActor;
+  std::uint32_t micro_batches = 0;  // V
+  std::vector<Member> members;      // the leader first
+  Placement placement;
+};
+
+struct StepTraffic {
+  std::uint64_t sum_bytes = 0, direction_bytes = 0, fragment_bytes = 0;  // sent by this actor, headers included
+};
+
+// What next() returns; see there.
+struct BlockSummed {  // this actor owns the block and the tree is complete
+  std::uint32_t block;
+  std::span<float> sum;  // [gradient | statistics], sums over the global batch; valid until the step is over
+};
+struct FragmentArrived {  // this actor owns or backs up the block
+  std::uint32_t block, micro;
+  std::span<const float> values;
+  Frame owner;  // keeps `values`
+};
+struct StepComplete {  // every block's direction of this step is here
+  std::vector<std::span<const float>> directions;  // per block, the summary last; valid until begin_step
+  std::vector<double> inner_products;              // per block
+  std::uint32_t flags = 0;                         // the leader's StepFlag bits
+};
+// Something else that concerns the driver: whatever came for the step's side channels, or a reason to leave it.
+struct PeerMessage {
+  ActorId from;
+  std::uint64_t step = 0;
+  std::variant<EvaluationPart, StateDigest, CheckpointShard> body;
+};
+struct Interrupted {  // interrupt() was called, or a peer cannot be reached
+  std::string reason;
+};
+using ExchangeEvent = std::variant<BlockSummed, FragmentArrived, StepComplete, PeerMessage, Interrupted>;
+
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+
+  // Fixes the membership; whatever belongs to an older one is dropped from here on. Connects to all members.
+  virtual Status join(const Group& group) = 0;
+
+  // Opens step `step` (steps are numbered from 1: the step that makes the state "step"). Messages of step + 1 that
+  // faster peers already send are kept for it.
+  virtual void begin_step(std::uint64_t step) = 0;
+
+  // A micro-batch's vector of a block; copied or added before it returns. When it completes a maximal subtree of
+  // this actor's range, that sum leaves for the owner at once.
+  virtual void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
+                        std::span<const float> statistics) = 0;
+  // A micro-batch's fragment of a block, for its owner and backup (which may be this actor: then it comes back as
+  // FragmentArrived without being copied).
+  virtual void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) = 0;
+
+  // The owner's direction, [direction | statistics], to all members. flags: only with the summary block.
+  virtual void publish(std::uint32_t block, std::span<const float> direction, double inner_product,
+                       std::uint32_t flags = 0) = 0;
+
+  virtual void send(ActorId to, std::uint64_t step, const std::variant<EvaluationPart, StateDigest, CheckpointShard>&) = 0;
+
+  // Waits for the next event. After StepComplete of a step the next event of the step's kind comes only after
+  // begin_step.
+  virtual ExchangeEvent next() = 0;
+
+  // From any thread: next() returns Interrupted, now and until join().
+  virtual void interrupt(std::string reason) = 0;
+
+  virtual StepTraffic traffic() const = 0;  // of the step since begin_step
+};
+
+}  // namespace seng

@@ -1,0 +1,108 @@
+// A network as a graph of layers (Network: immutable, shared) and its planned executable form for one lane and one
+// micro-batch size (Replica).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "actors/engine/block.h"
+#include "protocol/base/error.h"
+
+namespace seng {
+
+struct ImageShape {
+  int channels = 0, height = 0, width = 0;
+  std::size_t count() const { return std::size_t(channels) * height * width; }
+};
+
+struct Graph;  // graph.h: the layers and their connections
+
+class Network {
+ public:
+  // `name` is a zoo entry (mlp, lenet, resnet18); `options` are that entry's own. An unknown name or option is an
+  // error with "did you mean".
+  static Result<Network> create(const std::string& name, const std::map<std::string, std::string>& options,
+                                ImageShape input, int classes);
+  static Result<Network> from_graph(Graph graph);
+
+  const std::vector<Block>& blocks() const;
+  std::size_t parameter_count() const;
+  std::size_t statistics_count() const;
+  ImageShape input() const;
+  int classes() const;
+  const Graph& graph() const;
+
+  // PyTorch's default initialisation of each layer (kaiming uniform with a = sqrt(5); resnet: kaiming normal, fan
+  // out), from counter-based random numbers. parameters: parameter_count floats; statistics: mean 0, variance 1.
+  void initialise(std::uint64_t seed, std::span<float> parameters, std::span<float> statistics) const;
+
+ private:
+  std::shared_ptr<const Graph> graph_;
+};
+
+// Sums over the samples of one micro-batch.
+struct LossSum {
+  double loss = 0;
+  std::uint64_t hits = 0;
+};
+
+struct MicroBatch {
+  int samples = 0;                 // training: exactly the replica's size; evaluation: at most
+  const float* images = nullptr;   // [samples, C, H, W]
+  const std::int32_t* labels = nullptr;  // [samples]
+  std::uint64_t seed = 0;          // for dropout, with step and first_sample
+  std::uint64_t step = 0;
+  std::uint32_t first_sample = 0;  // place of sample 0 in the global batch
+};
+
+// Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward goes on
+// (last layers first), each block once.
+class BackwardSink {
+ public:
+  virtual ~BackwardSink() = default;
+  // Called before on_gradient of the same block, only when factors were asked for.
+  virtual void on_factors(std::size_t block, const SampleFactors& factors) = 0;
+  // gradient: block.count floats, of the loss SUM over the micro-batch (not the mean). statistics: the
+  // micro-batch's own mean and unbiased variance for batch norm, else empty. Valid until it returns.
+  virtual void on_gradient(std::size_t block, std::span<const float> gradient,
+                           std::span<const float> statistics) = 0;
+};
+
+struct ReplicaOptions {
+  int micro_batch = 32;
+  double label_smoothing = 0;
+  bool direct_convolution = false;  // else the library may choose Winograd
+  bool training = true;             // false: only evaluate() and logits(); holds no gradients
+};
+
+// One lane's executable network. Not thread-safe; different replicas are independent. All kernels are
+// single-threaded; nothing is allocated after the first call of each method.
+class Replica {
+ public:
+  Replica(const Network& network, const ReplicaOptions& options);
+  ~Replica();
+  Replica(Replica&&) noexcept;
+
+  // Takes the step's weights (canonical layout, block.h) into the kernels' own layouts.
+  void load(std::span<const float> parameters, std::span<const float> statistics);
+
+  // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the first
+  // that many samples' factors to the sink.
+  LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink);
+
+  // Forward with running statistics and no dropout. The loss has no label smoothing.
+  LossSum evaluate(const MicroBatch& batch);
+  void logits(const MicroBatch& batch, std::span<float> out);  // [samples, classes]
+
+  std::size_t bytes() const;  // buffers held
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace seng

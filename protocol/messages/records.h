@@ -1,0 +1,221 @@
+// The records that travel inside messages and lie in the store: jobs, actors, events, metrics, nodes.
+// A field's number is never used again. Times are seconds since 1970 UTC as double; 0 is "not yet".
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "protocol/base/ids.h"
+
+namespace seng {
+
+// Travels as its number: never renumber.
+enum class JobState : std::uint8_t {
+  kQueued = 1,
+  kStarting = 2,
+  kRunning = 3,
+  kSucceeded = 4,
+  kFailed = 5,
+  kStopped = 6,
+};
+constexpr bool is_terminal(JobState s) {
+  return s == JobState::kSucceeded || s == JobState::kFailed || s == JobState::kStopped;
+}
+
+enum class Severity : std::uint8_t { kInfo = 1, kWarning = 2, kError = 3 };
+
+struct JobRecord {
+  JobId id = 0;
+  std::string name;
+  JobState state = JobState::kQueued;
+  std::string reason;  // why it waits, failed or was stopped; empty when there is nothing to say
+  double submitted_at = 0, started_at = 0, ended_at = 0;
+  std::uint32_t actors = 0;      // in the current membership
+  std::uint32_t actors_min = 1, actors_max = 1;
+  GroupEpoch epoch;
+  std::uint64_t step = 0, steps_total = 0;   // committed steps, of
+  double epochs = 0, epochs_total = 0;       // passes over the data, of
+  std::uint64_t samples_seen = 0;
+  double train_loss = 0;         // mean over the last whole epoch, else over the steps so far
+  double train_accuracy = 0;     // likewise, 0..1
+  double test_loss = 0, test_accuracy = -1;  // of the last evaluation; accuracy -1: none yet
+  double images_per_second = 0;  // over the last reports
+  std::string weights_sha256, state_sha256;  // of the final or last checkpointed state
+  std::string checkpoint;        // directory of the newest checkpoint, empty if none
+  std::string optimizer, model;  // for tables
+  std::uint64_t revision = 0;    // grows with every change of this record
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "id", id);
+    v.field(2, "name", name);
+    v.field(3, "state", state);
+    v.field(4, "reason", reason);
+    v.field(5, "submitted_at", submitted_at);
+    v.field(6, "started_at", started_at);
+    v.field(7, "ended_at", ended_at);
+    v.field(8, "actors", actors);
+    v.field(9, "actors_min", actors_min);
+    v.field(10, "actors_max", actors_max);
+    v.field(11, "epoch.incarnation", epoch.incarnation);
+    v.field(12, "epoch.counter", epoch.counter);
+    v.field(13, "step", step);
+    v.field(14, "steps_total", steps_total);
+    v.field(15, "epochs", epochs);
+    v.field(16, "epochs_total", epochs_total);
+    v.field(17, "samples_seen", samples_seen);
+    v.field(18, "train_loss", train_loss);
+    v.field(19, "train_accuracy", train_accuracy);
+    v.field(20, "test_loss", test_loss);
+    v.field(21, "test_accuracy", test_accuracy);
+    v.field(22, "images_per_second", images_per_second);
+    v.field(23, "weights_sha256", weights_sha256);
+    v.field(24, "state_sha256", state_sha256);
+    v.field(25, "checkpoint", checkpoint);
+    v.field(26, "optimizer", optimizer);
+    v.field(27, "model", model);
+    v.field(28, "revision", revision);
+  }
+};
+
+struct ActorRecord {
+  ActorId actor = kNoActor;
+  std::string node;
+  std::string state;  // spawning | connected | ready | training | exited
+  std::uint32_t slot = 0;
+  std::int64_t pid = 0;
+  std::string endpoint;
+  std::string log_path;
+  std::string device;  // "cpu x2 lanes"
+  std::uint32_t first_micro = 0, last_micro = 0;  // its range of micro-batches, half open
+  std::uint64_t step = 0;
+  std::uint64_t memory_bytes = 0;
+  std::string exit;  // "exit 0", "signal 9 (KILL)"; empty while it runs
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "actor", actor);
+    v.field(2, "node", node);
+    v.field(3, "state", state);
+    v.field(4, "slot", slot);
+    v.field(5, "pid", pid);
+    v.field(6, "endpoint", endpoint);
+    v.field(7, "log_path", log_path);
+    v.field(8, "device", device);
+    v.field(9, "first_micro", first_micro);
+    v.field(10, "last_micro", last_micro);
+    v.field(11, "step", step);
+    v.field(12, "memory_bytes", memory_bytes);
+    v.field(13, "exit", exit);
+  }
+};
+
+struct EventRecord {
+  std::uint64_t id = 0;  // grows over all jobs of a head
+  double at = 0;
+  JobId job = 0;
+  ActorId actor = kNoActor;
+  Severity severity = Severity::kInfo;
+  std::string kind;  // a stable word: Submitted, Started, ActorExited, CheckpointWritten, CurvatureRefused ...
+  std::string text;
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "id", id);
+    v.field(2, "at", at);
+    v.field(3, "job", job);
+    v.field(4, "actor", actor);
+    v.field(5, "severity", severity);
+    v.field(6, "kind", kind);
+    v.field(7, "text", text);
+  }
+};
+
+// One committed step, as the group's leader saw it.
+struct StepMetrics {
+  std::uint64_t step = 0;  // the number of committed steps after it, from 1
+  double epoch = 0;        // passes over the data after it
+  double loss = 0, accuracy = 0;  // of the global batch before the step
+  double lr = 0, damping = 0;
+  double trust_scale = 1;  // what the trust region multiplied the direction by
+  double seconds = 0;      // wall time of the step
+  bool refreshed = false;  // curvature was renewed
+  std::uint64_t bytes_sent = 0;           // by this actor in this step: gradient sums and directions
+  std::uint64_t fragment_bytes_sent = 0;  // by this actor in this step: curvature fragments
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "step", step);
+    v.field(2, "epoch", epoch);
+    v.field(3, "loss", loss);
+    v.field(4, "accuracy", accuracy);
+    v.field(5, "lr", lr);
+    v.field(6, "damping", damping);
+    v.field(7, "trust_scale", trust_scale);
+    v.field(8, "seconds", seconds);
+    v.field(9, "refreshed", refreshed);
+    v.field(10, "bytes_sent", bytes_sent);
+    v.field(11, "fragment_bytes_sent", fragment_bytes_sent);
+  }
+};
+
+// One pass over the training data, or an evaluation in between.
+struct EpochMetrics {
+  double epoch = 0;
+  std::uint64_t step = 0;
+  double train_loss = 0, train_accuracy = 0;  // means over the steps since the record before
+  double test_loss = 0, test_accuracy = -1;   // -1: not evaluated
+  double seconds = 0;                         // training time since the record before
+  double images_per_second = 0;
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "epoch", epoch);
+    v.field(2, "step", step);
+    v.field(3, "train_loss", train_loss);
+    v.field(4, "train_accuracy", train_accuracy);
+    v.field(5, "test_loss", test_loss);
+    v.field(6, "test_accuracy", test_accuracy);
+    v.field(7, "seconds", seconds);
+    v.field(8, "images_per_second", images_per_second);
+  }
+};
+
+struct SlotRecord {
+  std::uint32_t slot = 0;
+  std::string device;  // "cpu"
+  std::uint32_t threads = 1;
+  JobId job = 0;       // 0: free
+  ActorId actor = kNoActor;
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "slot", slot);
+    v.field(2, "device", device);
+    v.field(3, "threads", threads);
+    v.field(4, "job", job);
+    v.field(5, "actor", actor);
+  }
+};
+
+struct NodeRecord {
+  std::string name;
+  std::string state;  // "up"
+  std::uint32_t cores = 0;
+  std::uint64_t memory_bytes = 0;
+  std::string cpu_model;
+  std::vector<SlotRecord> slots;
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "name", name);
+    v.field(2, "state", state);
+    v.field(3, "cores", cores);
+    v.field(4, "memory_bytes", memory_bytes);
+    v.field(5, "cpu_model", cpu_model);
+    v.field(6, "slots", slots);
+  }
+};
+
+}  // namespace seng
