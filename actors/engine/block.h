@@ -1,10 +1,11 @@
-// Layer blocks: the unit of ownership. One layer's trainable parameters (weight and bias together) and, for batch
-// norm, its running statistics. All actors of a job have the same list of blocks, in the same order.
+// Layer blocks: the unit of ownership. One layer's trainable parameters (weight and bias together) and, for
+// batch norm, its running statistics. All actors of a job have the same list of blocks, in the same order.
 //
-// Canonical layout. The parameters of all blocks form one flat float array of `parameter_count` values, block after
-// block; within a block the tensors in PyTorch's order (weight, bias), each in PyTorch's layout: a convolution
-// [C_out, C_in, kh, kw], a linear layer [out, in], batch norm [C]. Statistics form a second flat array likewise
-// (running_mean [C], running_var [C]). Gradients, directions and momentum use the parameters' layout.
+// Canonical layout. The parameters of all blocks form one flat float array of `parameter_count` values, block
+// after block; within a block the tensors in PyTorch's order (weight, bias), each in PyTorch's layout: a
+// convolution [C_out, C_in, kh, kw], a linear layer [out, in], batch norm [C]. Statistics form a second flat
+// array likewise (running_mean [C], running_var [C]). Gradients, directions and momentum use the parameters'
+// layout.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,7 @@ struct ConvolutionGeometry {
 };
 
 struct BlockTensor {
-  std::string name;                  // PyTorch's: "layer1.0.conv1.weight"
+  std::string name;  // PyTorch's: "layer1.0.conv1.weight"
   std::vector<std::int64_t> shape;
   std::size_t offset = 0, count = 0;  // in the flat array (of parameters or of statistics)
 };
@@ -34,11 +35,13 @@ struct Block {
   // The weight as a matrix: m x n (convolution: m = C_out, n = C_in*kh*kw, without the bias column).
   // Batch norm: m = C, n = 1.
   std::int64_t m = 0, n = 0;
-  std::int64_t positions = 1;  // kappa: H_out*W_out of a convolution, 1 of a linear layer, H*W of a batch norm
+  std::int64_t positions =
+      1;  // kappa: H_out*W_out of a convolution, 1 of a linear layer, H*W of a batch norm
   bool bias = false;
-  ConvolutionGeometry conv;    // convolutions only
-  std::size_t offset = 0, count = 0;              // its run of the flat parameters
-  std::size_t statistics_offset = 0, statistics_count = 0;  // its run of the flat statistics; 0 but for batch norm
+  ConvolutionGeometry conv;           // convolutions only
+  std::size_t offset = 0, count = 0;  // its run of the flat parameters
+  std::size_t statistics_offset = 0,
+              statistics_count = 0;  // its run of the flat statistics; 0 but for batch norm
   std::vector<BlockTensor> parameters, statistics;
 };
 

@@ -1,5 +1,5 @@
-// The compute threads of an actor. A lane is a thread whose kernels are single-threaded; work is cut into tasks
-// whose number and content do not depend on the number of lanes, so results do not either.
+// The compute threads of an actor. A lane is a thread whose kernels are single-threaded; work is cut into
+// tasks whose number and content do not depend on the number of lanes, so results do not either.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +18,9 @@ class Lanes {
 
   int count() const;
 
-  // Runs task(i, lane) for every i in [0, tasks), in any order, each on one lane; tasks are taken in ascending
-  // order. Returns when all are done. If any throws, the rest that has not begun is skipped and the first
-  // exception is rethrown here. Not reentrant; call it from one thread at a time. Waiting lanes sleep.
+  // Runs task(i, lane) for every i in [0, tasks), in any order, each on one lane; tasks are taken in
+  // ascending order. Returns when all are done. If any throws, the rest that has not begun is skipped and the
+  // first exception is rethrown here. Not reentrant; call it from one thread at a time. Waiting lanes sleep.
   void run(std::size_t tasks, const std::function<void(std::size_t task, int lane)>& task);
 
  private:

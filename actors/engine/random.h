@@ -1,5 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011). A value is a function of (seed, purpose, a, b, index) alone: never of thread or actor.
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
+// as 1, 2, 3", SC 2011). A value is a function of (seed, purpose, a, b, index) alone: never of thread or
+// actor.
 #pragma once
 
 #include <array>
@@ -14,9 +15,16 @@ enum class RandomPurpose : std::uint32_t {
   kDropout = 3,         // a: step, b: sample's place in the global batch; index: layer and element
   kAugmentation = 4,    // a: epoch, b: sample
   kSynthetic = 5,
-  kSketch = 6,          // a: refresh, b: block
+  kSketch = 6,  // a: refresh, b: block
 };
 
+// The block function: four words of counter and two of key give four words.
+std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter,
+                                           std::array<std::uint32_t, 2> key);
+
+// The stream's own key and upper counter are philox4x32_10({a low, a high, b, purpose}, seed), so streams of
+// different (seed, purpose, a, b) are unrelated; a value is the block function of {index low, index high,
+// upper}.
 class Random {
  public:
   Random(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a = 0, std::uint32_t b = 0);
