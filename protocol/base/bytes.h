@@ -10,8 +10,8 @@
 
 namespace seng {
 
-// An immutable run of bytes kept alive by a shared owner (a vector, a received ZeroMQ message, a mapped file).
-// Copying shares. Thread-safe as shared_ptr is: distinct Frames may be used from distinct threads.
+// An immutable run of bytes kept alive by a shared owner (a vector, a received ZeroMQ message, a mapped
+// file). Copying shares. Thread-safe as shared_ptr is: distinct Frames may be used from distinct threads.
 class Frame {
  public:
   Frame() = default;

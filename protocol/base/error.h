@@ -1,13 +1,15 @@
 // Errors. What comes from outside the process (a peer, a file, a user) is a Result; a broken invariant of our
 // own is SENG_CHECK, which throws InvariantError with the place and is caught once, in main.
-// Vendor libraries' failures are exceptions of type VendorError, caught where the call is made on behalf of a job.
+// Vendor libraries' failures are exceptions of type VendorError, caught where the call is made on behalf of a
+// job.
 #pragma once
 
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 namespace seng {
 
@@ -21,7 +23,7 @@ enum class ErrorCode {
   kTimeout = 6,
   kIo = 7,  // the operating system refused; the message has errno's text
   kCancelled = 8,
-  kExhausted = 9,    // a limit: memory, disk, slots
+  kExhausted = 9,     // a limit: memory, disk, slots
   kUnsupported = 10,  // known, but not offered here
   kInternal = 11,
 };
@@ -43,7 +45,9 @@ using Status = Result<void>;
 inline tl::unexpected<Error> fail(ErrorCode code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
-inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
 // "what: strerror(errno)" with the value of errno at the call.
 Error errno_error(std::string_view what);
@@ -63,14 +67,14 @@ class VendorError : public std::runtime_error {
 }  // namespace seng
 
 // For our own invariants only, never for input.
-#define SENG_CHECK(condition, detail) \
-  do {                                \
+#define SENG_CHECK(condition, detail)                                               \
+  do {                                                                              \
     if (!(condition)) ::seng::check_failed(__FILE__, __LINE__, #condition, detail); \
   } while (0)
 
 // Returns the error of a Status or Result expression from the enclosing function.
-#define SENG_TRY(expression)                                                   \
-  do {                                                                         \
-    if (auto seng_try_result = (expression); !seng_try_result)                 \
-      return ::seng::fail(std::move(seng_try_result).error());                 \
+#define SENG_TRY(expression)                                   \
+  do {                                                         \
+    if (auto seng_try_result = (expression); !seng_try_result) \
+      return ::seng::fail(std::move(seng_try_result).error()); \
   } while (0)

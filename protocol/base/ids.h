@@ -10,7 +10,8 @@ namespace seng {
 // Jobs are numbered by the head from 1, in the order of submission, for ever.
 using JobId = std::uint64_t;
 
-// Actors of a job are numbered from 0 and a number is never used again within the job: a replacement gets the next.
+// Actors of a job are numbered from 0 and a number is never used again within the job: a replacement gets the
+// next.
 using ActorId = std::uint32_t;
 inline constexpr ActorId kNoActor = 0xffffffffu;
 
@@ -22,7 +23,7 @@ struct GroupEpoch {
   auto operator<=>(const GroupEpoch&) const = default;
 };
 
-std::string to_string(const GroupEpoch& epoch);  // "2.17"
+std::string to_string(const GroupEpoch& epoch);    // "2.17"
 std::string actor_name(JobId job, ActorId actor);  // "3/0": job 3, actor 0
 
 }  // namespace seng

@@ -20,7 +20,7 @@ class Sha256 {
   Digest finish();
 
  private:
-  alignas(64) unsigned char state_[208];  // crypto_hash_sha256_state, whose size is checked in the source
+  alignas(8) unsigned char state_[104];  // a crypto_hash_sha256_state; the source checks the size
 };
 
 Digest sha256(const void* data, std::size_t size);
