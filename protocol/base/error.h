@@ -28,6 +28,9 @@ enum class ErrorCode {
   kInternal = 11,
 };
 
+constexpr bool is_known(ErrorCode code) {
+  return code >= ErrorCode::kInvalidArgument && code <= ErrorCode::kInternal;
+}
 std::string_view error_code_name(ErrorCode code);
 
 struct Error {

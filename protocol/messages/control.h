@@ -163,8 +163,8 @@ struct LogsRequest {
 struct LogsReply {
   static constexpr MessageKind kKind = MessageKind::kLogsReply;
   std::string data;
-  std::uint64_t size = 0;  // of the whole log now
-  bool ended = false;      // the actor has exited: nothing more will come
+  std::uint64_t size = 0;       // of the whole log now
+  bool ended = false;           // the actor has exited: nothing more will come
   std::vector<ActorId> actors;  // all actors of the job that have logs
   template <class V>
   void visit(V& v) {
@@ -190,8 +190,8 @@ struct NodesReply {
   }
 };
 
-// Answered as soon as the job's record has a revision above `after_revision`, else after `timeout_ms` with the
-// record as it is. `after_revision` 0 is answered at once.
+// Answered as soon as the job's record has a revision above `after_revision`, else after `timeout_ms` with
+// the record as it is. `after_revision` 0 is answered at once.
 struct WatchRequest {
   static constexpr MessageKind kKind = MessageKind::kWatchRequest;
   std::string job;

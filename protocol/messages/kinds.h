@@ -58,5 +58,8 @@ enum class MessageKind : std::uint16_t {
 
 // "PartialSums"; empty for a number that is no kind.
 std::string_view message_kind_name(std::uint16_t kind);
+inline std::string_view message_kind_name(MessageKind kind) {
+  return message_kind_name(static_cast<std::uint16_t>(kind));
+}
 
 }  // namespace seng

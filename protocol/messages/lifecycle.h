@@ -48,7 +48,7 @@ struct ActorHello {
 struct Welcome {
   static constexpr MessageKind kKind = MessageKind::kWelcome;
   std::string spec_yaml;
-  std::string job_dir;  // checkpoints/ and ledger files of the job go below it
+  std::string job_dir;    // checkpoints/ and ledger files of the job go below it
   std::string job_token;  // shared by the job's actors: PeerHello carries it
   std::uint32_t lease_ms = 1000;
   template <class V>
@@ -122,7 +122,8 @@ struct Resume {
 struct Progress {
   static constexpr MessageKind kKind = MessageKind::kProgress;
   std::uint64_t applied_step = 0;
-  std::uint64_t counter = 0;  // grows with every finished micro-batch or owner's task: stands still in a hung actor
+  std::uint64_t counter =
+      0;  // grows with every finished micro-batch or owner's task: stands still in a hung actor
   std::uint64_t memory_bytes = 0;
   std::vector<StepMetrics> steps;  // since the report before
   template <class V>
@@ -159,11 +160,12 @@ struct CheckpointReport {  // leader only
   }
 };
 
-// The actor's last word when its part of the job is done; it exits 0 after the daemon has had time to read it.
+// The actor's last word when its part of the job is done; it exits 0 after the daemon has had time to read
+// it.
 struct Finished {
   static constexpr MessageKind kKind = MessageKind::kFinished;
   std::uint64_t step = 0;
-  bool stopped = false;  // by StopTraining, before the last step
+  bool stopped = false;                      // by StopTraining, before the last step
   std::string weights_sha256, state_sha256;  // leader only
   template <class V>
   void visit(V& v) {

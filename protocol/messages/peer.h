@@ -1,6 +1,6 @@
-// seng-actor <-> seng-actor. Each actor has one ROUTER that peers connect to. Every message carries (job, epoch,
-// step, from) in its envelope; the receiver drops what is not of its own epoch and of the step in hand or the next.
-// Values travel as little-endian float32 in one payload frame, the parts one after another.
+// seng-actor <-> seng-actor. Each actor has one ROUTER that peers connect to. Every message carries (job,
+// epoch, step, from) in its envelope; the receiver drops what is not of its own epoch and of the step in hand
+// or the next. Values travel as little-endian float32 in one payload frame, the parts one after another.
 #pragma once
 
 #include <cstdint>

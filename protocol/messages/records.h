@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocol/base/ids.h"
@@ -23,7 +24,16 @@ constexpr bool is_terminal(JobState s) {
   return s == JobState::kSucceeded || s == JobState::kFailed || s == JobState::kStopped;
 }
 
+constexpr bool is_known(JobState s) {
+  return s >= JobState::kQueued && s <= JobState::kStopped;
+}
+std::string_view job_state_name(JobState state);  // "queued", ... as shown to users
+
 enum class Severity : std::uint8_t { kInfo = 1, kWarning = 2, kError = 3 };
+constexpr bool is_known(Severity s) {
+  return s >= Severity::kInfo && s <= Severity::kError;
+}
+std::string_view severity_name(Severity severity);  // "info", "warning", "error"
 
 struct JobRecord {
   JobId id = 0;
@@ -31,20 +41,20 @@ struct JobRecord {
   JobState state = JobState::kQueued;
   std::string reason;  // why it waits, failed or was stopped; empty when there is nothing to say
   double submitted_at = 0, started_at = 0, ended_at = 0;
-  std::uint32_t actors = 0;      // in the current membership
+  std::uint32_t actors = 0;  // in the current membership
   std::uint32_t actors_min = 1, actors_max = 1;
   GroupEpoch epoch;
-  std::uint64_t step = 0, steps_total = 0;   // committed steps, of
-  double epochs = 0, epochs_total = 0;       // passes over the data, of
+  std::uint64_t step = 0, steps_total = 0;  // committed steps, of
+  double epochs = 0, epochs_total = 0;      // passes over the data, of
   std::uint64_t samples_seen = 0;
-  double train_loss = 0;         // mean over the last whole epoch, else over the steps so far
-  double train_accuracy = 0;     // likewise, 0..1
+  double train_loss = 0;                     // mean over the last whole epoch, else over the steps so far
+  double train_accuracy = 0;                 // likewise, 0..1
   double test_loss = 0, test_accuracy = -1;  // of the last evaluation; accuracy -1: none yet
-  double images_per_second = 0;  // over the last reports
+  double images_per_second = 0;              // over the last reports
   std::string weights_sha256, state_sha256;  // of the final or last checkpointed state
-  std::string checkpoint;        // directory of the newest checkpoint, empty if none
-  std::string optimizer, model;  // for tables
-  std::uint64_t revision = 0;    // grows with every change of this record
+  std::string checkpoint;                    // directory of the newest checkpoint, empty if none
+  std::string optimizer, model;              // for tables
+  std::uint64_t revision = 0;                // grows with every change of this record
 
   template <class V>
   void visit(V& v) {
@@ -87,7 +97,7 @@ struct ActorRecord {
   std::int64_t pid = 0;
   std::string endpoint;
   std::string log_path;
-  std::string device;  // "cpu x2 lanes"
+  std::string device;                             // "cpu x2 lanes"
   std::uint32_t first_micro = 0, last_micro = 0;  // its range of micro-batches, half open
   std::uint64_t step = 0;
   std::uint64_t memory_bytes = 0;
@@ -117,7 +127,8 @@ struct EventRecord {
   JobId job = 0;
   ActorId actor = kNoActor;
   Severity severity = Severity::kInfo;
-  std::string kind;  // a stable word: Submitted, Started, ActorExited, CheckpointWritten, CurvatureRefused ...
+  std::string
+      kind;  // a stable word: Submitted, Started, ActorExited, CheckpointWritten, CurvatureRefused ...
   std::string text;
 
   template <class V>
@@ -134,13 +145,13 @@ struct EventRecord {
 
 // One committed step, as the group's leader saw it.
 struct StepMetrics {
-  std::uint64_t step = 0;  // the number of committed steps after it, from 1
-  double epoch = 0;        // passes over the data after it
+  std::uint64_t step = 0;         // the number of committed steps after it, from 1
+  double epoch = 0;               // passes over the data after it
   double loss = 0, accuracy = 0;  // of the global batch before the step
   double lr = 0, damping = 0;
-  double trust_scale = 1;  // what the trust region multiplied the direction by
-  double seconds = 0;      // wall time of the step
-  bool refreshed = false;  // curvature was renewed
+  double trust_scale = 1;                 // what the trust region multiplied the direction by
+  double seconds = 0;                     // wall time of the step
+  bool refreshed = false;                 // curvature was renewed
   std::uint64_t bytes_sent = 0;           // by this actor in this step: gradient sums and directions
   std::uint64_t fragment_bytes_sent = 0;  // by this actor in this step: curvature fragments
 
@@ -186,7 +197,7 @@ struct SlotRecord {
   std::uint32_t slot = 0;
   std::string device;  // "cpu"
   std::uint32_t threads = 1;
-  JobId job = 0;       // 0: free
+  JobId job = 0;  // 0: free
   ActorId actor = kNoActor;
 
   template <class V>

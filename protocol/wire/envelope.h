@@ -14,12 +14,12 @@ inline constexpr std::uint16_t kProtocolMinor = 0;
 struct Envelope {
   std::uint16_t major = kProtocolMajor;
   std::uint16_t minor = kProtocolMinor;
-  std::uint16_t kind = 0;       // MessageKind
-  JobId job = 0;                // 0: concerns no job
-  GroupEpoch epoch;             // {0,0}: outside any membership
-  std::uint64_t step = 0;       // the step that it belongs to; 0 where there is none
-  ActorId from = kNoActor;      // the sending actor; kNoActor: the daemon or sengctl
-  std::uint64_t sequence = 0;   // per sender and connection, from 1; a reply carries its request's
+  std::uint16_t kind = 0;      // MessageKind
+  JobId job = 0;               // 0: concerns no job
+  GroupEpoch epoch;            // {0,0}: outside any membership
+  std::uint64_t step = 0;      // the step that it belongs to; 0 where there is none
+  ActorId from = kNoActor;     // the sending actor; kNoActor: the daemon or sengctl
+  std::uint64_t sequence = 0;  // per sender and connection, from 1; a reply carries its request's
 
   template <class Visitor>
   void visit(Visitor& v) {

@@ -1,0 +1,95 @@
+#include "protocol/messages/kinds.h"
+
+namespace seng {
+
+std::string_view message_kind_name(std::uint16_t kind) {
+  switch (static_cast<MessageKind>(kind)) {
+    case MessageKind::kError:
+      return "ErrorReply";
+    case MessageKind::kSubmitRequest:
+      return "SubmitRequest";
+    case MessageKind::kSubmitReply:
+      return "SubmitReply";
+    case MessageKind::kListRequest:
+      return "ListRequest";
+    case MessageKind::kListReply:
+      return "ListReply";
+    case MessageKind::kDescribeRequest:
+      return "DescribeRequest";
+    case MessageKind::kDescribeReply:
+      return "DescribeReply";
+    case MessageKind::kStopRequest:
+      return "StopRequest";
+    case MessageKind::kStopReply:
+      return "StopReply";
+    case MessageKind::kEventsRequest:
+      return "EventsRequest";
+    case MessageKind::kEventsReply:
+      return "EventsReply";
+    case MessageKind::kMetricsRequest:
+      return "MetricsRequest";
+    case MessageKind::kMetricsReply:
+      return "MetricsReply";
+    case MessageKind::kLogsRequest:
+      return "LogsRequest";
+    case MessageKind::kLogsReply:
+      return "LogsReply";
+    case MessageKind::kNodesRequest:
+      return "NodesRequest";
+    case MessageKind::kNodesReply:
+      return "NodesReply";
+    case MessageKind::kWatchRequest:
+      return "WatchRequest";
+    case MessageKind::kWatchReply:
+      return "WatchReply";
+    case MessageKind::kVersionRequest:
+      return "VersionRequest";
+    case MessageKind::kVersionReply:
+      return "VersionReply";
+    case MessageKind::kActorHello:
+      return "ActorHello";
+    case MessageKind::kWelcome:
+      return "Welcome";
+    case MessageKind::kReconfigure:
+      return "Reconfigure";
+    case MessageKind::kParked:
+      return "Parked";
+    case MessageKind::kAssign:
+      return "Assign";
+    case MessageKind::kReady:
+      return "Ready";
+    case MessageKind::kResume:
+      return "Resume";
+    case MessageKind::kProgress:
+      return "Progress";
+    case MessageKind::kEpochReport:
+      return "EpochReport";
+    case MessageKind::kCheckpointReport:
+      return "CheckpointReport";
+    case MessageKind::kFinished:
+      return "Finished";
+    case MessageKind::kActorFailed:
+      return "ActorFailed";
+    case MessageKind::kStopTraining:
+      return "StopTraining";
+    case MessageKind::kActorEvent:
+      return "ActorEvent";
+    case MessageKind::kPeerHello:
+      return "PeerHello";
+    case MessageKind::kPartialSums:
+      return "PartialSums";
+    case MessageKind::kDirections:
+      return "Directions";
+    case MessageKind::kFragment:
+      return "Fragment";
+    case MessageKind::kEvaluationPart:
+      return "EvaluationPart";
+    case MessageKind::kStateDigest:
+      return "StateDigest";
+    case MessageKind::kCheckpointShard:
+      return "CheckpointShard";
+  }
+  return {};
+}
+
+}  // namespace seng
