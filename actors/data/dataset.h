@@ -1,4 +1,5 @@
-// Labelled images, by index. Implementations are immutable after opening: read() may be called from any thread.
+// Labelled images, by index. Implementations are immutable after opening: read() may be called from any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -30,9 +31,9 @@ struct DataSplits {
   std::unique_ptr<Dataset> train, test;
 };
 
-// `name` is fashion-mnist, mnist or synthetic. root "auto" searches the places that README.md of this folder lists;
-// a missing set's error names every place tried and the package that holds it. An unknown name or option is an
-// error with "did you mean".
+// `name` is fashion-mnist, mnist or synthetic. root "auto" searches the places that README.md of this folder
+// lists; a missing set's error names every place tried and the package that holds it. An unknown name or
+// option is an error with "did you mean".
 Result<DataSplits> open_dataset(const std::string& name, const std::string& root,
                                 const std::map<std::string, std::string>& options);
 
