@@ -126,12 +126,15 @@ struct Progress {
       0;  // grows with every finished micro-batch or owner's task: stands still in a hung actor
   std::uint64_t memory_bytes = 0;
   std::vector<StepMetrics> steps;  // since the report before
+  std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;  // as in ActorRecord
   template <class V>
   void visit(V& v) {
     v.field(1, "applied_step", applied_step);
     v.field(2, "counter", counter);
     v.field(3, "memory_bytes", memory_bytes);
     v.field(4, "steps", steps);
+    v.field(5, "bytes_sent", bytes_sent);
+    v.field(6, "fragment_bytes_sent", fragment_bytes_sent);
   }
 };
 

@@ -102,6 +102,8 @@ struct ActorRecord {
   std::uint64_t step = 0;
   std::uint64_t memory_bytes = 0;
   std::string exit;  // "exit 0", "signal 9 (KILL)"; empty while it runs
+  std::uint64_t bytes_sent = 0;           // to peers since it started: gradient sums and directions, headers included
+  std::uint64_t fragment_bytes_sent = 0;  // to peers since it started: curvature fragments
 
   template <class V>
   void visit(V& v) {
@@ -118,6 +120,8 @@ struct ActorRecord {
     v.field(11, "step", step);
     v.field(12, "memory_bytes", memory_bytes);
     v.field(13, "exit", exit);
+    v.field(14, "bytes_sent", bytes_sent);
+    v.field(15, "fragment_bytes_sent", fragment_bytes_sent);
   }
 };
 

@@ -1,0 +1,102 @@
+#include "actors/plan.h"
+
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "actors/workload.h"
+
+namespace seng {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* kind_name(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::kConvolution: return "convolution";
+    case BlockKind::kLinear: return "linear";
+    case BlockKind::kBatchNorm: return "batch_norm";
+  }
+  return "";
+}
+
+const char* representation_name(Representation representation) {
+  switch (representation) {
+    case Representation::kExplicit: return "explicit";
+    case Representation::kImplicit: return "implicit";
+    case Representation::kScale: return "scale";
+  }
+  return "";
+}
+
+PlanOutcome refused(const std::string& message) {
+  Json errors = Json::array();
+  for (std::size_t from = 0; from <= message.size();) {
+    const std::size_t end = std::min(message.find('\n', from), message.size());
+    if (end > from) errors.push_back(message.substr(from, end - from));
+    from = end + 1;
+  }
+  return {Json{{"ok", false}, {"errors", errors}}.dump(), false};
+}
+
+// Of all blocks together: what a group of one holds. More actors share it, each block held twice.
+std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
+  if (!workload.second_order) return 0;
+  return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
+}
+
+Json blocks_json(const Workload& workload) {
+  Json blocks = Json::array();
+  const auto& all = workload.network.blocks();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Block& b = all[i];
+    blocks.push_back({{"name", b.name},
+                      {"kind", kind_name(b.kind)},
+                      {"m", b.m},
+                      {"n", b.n},
+                      {"positions", b.positions},
+                      {"parameters", b.count},
+                      {"representation",
+                       workload.second_order ? representation_name(workload.fragments[i].representation) : "none"},
+                      {"curvature_bytes", curvature_bytes(workload, i)}});
+  }
+  return blocks;
+}
+
+}  // namespace
+
+PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
+  auto spec = parse_job_spec(spec_yaml, "job");
+  if (!spec) return refused(spec.error().message);
+  auto workload = load_workload(*spec);
+  if (!workload) return refused(workload.error().message);
+  auto replica = replica_bytes(*workload);
+  if (!replica) return refused(replica.error().message);
+
+  const int actor_lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : lanes;
+  const Network& network = workload->network;
+  std::size_t curvature = 0;
+  for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
+  // A refresh holds the new curvature beside the one in force.
+  const std::size_t curvature_peak = 2 * curvature;
+  // Weights, momentum, and a step's sums and directions with the tree's partial sums.
+  const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
+  const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes();
+  const std::size_t total = *replica * actor_lanes + state + curvature_peak + data;
+
+  Json plan{{"ok", true},
+            {"parameters", network.parameter_count()},
+            {"statistics", network.statistics_count()},
+            {"steps_total", workload->steps_total},
+            {"epochs_total", workload->epochs_total},
+            {"train_samples", workload->data.train->size()},
+            {"test_samples", workload->data.test->size()},
+            {"lanes", actor_lanes},
+            {"memory_per_actor_bytes", total},
+            {"memory",
+             {{"replicas", *replica * actor_lanes}, {"state", state}, {"curvature", curvature_peak}, {"data", data}}},
+            {"blocks", blocks_json(*workload)}};
+  return {plan.dump(), true};
+}
+
+}  // namespace seng

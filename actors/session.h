@@ -1,0 +1,71 @@
+// The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a thread;
+// sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter that tells the
+// two apart.
+//
+// Threads: all methods may be called from any thread; wait() and poll() from one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "protocol/base/error.h"
+#include "protocol/messages/lifecycle.h"
+
+namespace seng {
+
+// What the daemon asks, as the driver takes it. `epoch` is the membership that it belongs to.
+struct Command {
+  GroupEpoch epoch;
+  std::variant<Welcome, Reconfigure, Assign, Resume, StopTraining> body;
+};
+
+struct SessionOptions {
+  std::string daemon_endpoint;
+  JobId job = 0;
+  ActorId actor = 0;
+  ActorHello hello;
+};
+
+class Session {
+ public:
+  explicit Session(SessionOptions options);
+  ~Session();  // sends what is queued (bounded wait), then closes
+
+  // Connects and says hello. Error: the endpoint is unusable.
+  Status start();
+
+  // Called on the session's thread when a command arrives that must not wait for the step in hand (Reconfigure).
+  // Set it before start().
+  void on_urgent(std::function<void()> callback);
+
+  Command wait();
+  std::optional<Command> poll();
+  bool stop_requested() const;  // a StopTraining has come (it is also a Command)
+
+  // For the heartbeats.
+  std::atomic<std::uint64_t>& progress();
+  void set_applied_step(std::uint64_t step);
+  void set_epoch(GroupEpoch epoch);  // of what is sent from here on
+  // Adds the step's traffic to this actor's; `leads`: the metrics are the group's word on it.
+  void add_step(const StepMetrics& metrics, bool leads);
+  void set_lease(std::uint32_t lease_ms);
+
+  void send(const Parked& body);
+  void send(const Ready& body);
+  void send(const EpochReport& body);
+  void send(const CheckpointReport& body);
+  void send(const Finished& body);
+  void send(const ActorFailed& body);
+  void send(const ActorEvent& body);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace seng

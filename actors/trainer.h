@@ -1,0 +1,89 @@
+// One actor's part of the training steps: computes its micro-batches, owns its blocks, commits.
+//
+// A step, from the inside (README.md has the picture):
+//   compute      lanes run the micro-batches; each block's gradient goes to the exchange as backward reaches it
+//   precondition the blocks that this actor owns, each as its sum (and on a refresh step its fragments) is complete
+//   commit       when the directions of all blocks are here, and the fragments of the blocks it backs up
+//
+// Used by one thread, the driver. Everything that it computes is a function of the job and the step alone.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/data/ledger.h"
+#include "actors/data/sample_stream.h"
+#include "actors/engine/lanes.h"
+#include "actors/exchange/exchange.h"
+#include "actors/train_state.h"
+#include "actors/workload.h"
+#include "protocol/messages/records.h"
+
+namespace seng {
+
+class Trainer {
+ public:
+  // Borrowed; all must outlive the trainer.
+  struct Parts {
+    const Workload* workload;
+    TrainState* state;
+    Exchange* exchange;
+    Lanes* lanes;
+    std::vector<Replica>* replicas;  // one per lane
+    Ledger* ledger = nullptr;        // null: none is kept
+    // Warnings for the job's events, such as a refused refresh: kind, text.
+    std::function<void(const std::string& kind, const std::string& text)> event;
+    std::atomic<std::uint64_t>* progress;  // grows with every micro-batch and block done
+  };
+  explicit Trainer(Parts parts);
+  ~Trainer();
+
+  // Takes the membership: which micro-batches, which blocks. Makes room for the curvature of owned and backed-up
+  // blocks and drops that of others.
+  void set_group(const Group& group);
+
+  struct StepResult {
+    StepMetrics metrics;
+    bool stop = false;  // the leader ends the job with this step
+  };
+  // Performs and commits step state->step + 1. `ask_stop`: this actor, if it leads, makes it the last one.
+  // Empty: interrupted; the state is that of the step before.
+  std::optional<StepResult> step(bool ask_stop);
+
+  const std::string& interruption() const { return interruption_; }
+
+ private:
+  class LaneSink;
+  struct OwnedBlock;
+  struct Hyper;
+
+  void compute(std::uint64_t step, bool refresh);
+  void compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples);
+  void begin_refresh(std::uint64_t step, double damping);
+  void on_sum(const BlockSummed& event, bool refresh);
+  void on_fragment(const FragmentArrived& event);
+  void advance(std::uint32_t block, bool refresh);
+  void publish_summary(std::span<float> sum);
+  bool backups_complete() const;
+  void commit(const StepComplete& complete, StepMetrics& metrics);
+  void update_weights(const StepComplete& complete, float scale);
+  void update_statistics(const StepComplete& complete);
+
+  Parts parts_;
+  Group group_;
+  SampleStream stream_;
+  std::vector<OwnedBlock> owned_;     // per block; inactive for those of others
+  std::vector<std::uint32_t> order_;  // this step's sample indices, of this actor's micro-batches
+  std::vector<std::vector<float>> images_;        // per lane
+  std::vector<std::vector<std::int32_t>> labels_;  // per lane
+  std::uint32_t first_ = 0, last_ = 0;            // this actor's micro-batches
+  double lr_ = 0, damping_ = 0;                   // of the step in hand
+  bool ask_stop_ = false;
+  std::string interruption_;
+};
+
+}  // namespace seng

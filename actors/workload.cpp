@@ -1,0 +1,97 @@
+#include "actors/workload.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace seng {
+
+namespace {
+
+// A step ends an interval when the count of whole intervals grows with it.
+bool crosses(double every, double before, double after) {
+  constexpr double kSlack = 1e-9;  // 1.0 epochs may be reached as 0.9999999999
+  return std::floor(after / every + kSlack) > std::floor(before / every + kSlack);
+}
+
+}  // namespace
+
+bool Workload::evaluates(std::uint64_t step) const {
+  if (step >= steps_total) return true;
+  const double every = spec.evaluate_every_epochs;
+  return every > 0 && crosses(every, epoch_after(step - 1), epoch_after(step));
+}
+
+bool Workload::checkpoints(std::uint64_t step) const {
+  if (step >= steps_total) return true;
+  return spec.checkpoint_every_steps > 0 && step % spec.checkpoint_every_steps == 0;
+}
+
+bool Workload::ends_epoch(std::uint64_t step) const {
+  return step >= steps_total || crosses(1.0, epoch_after(step - 1), epoch_after(step));
+}
+
+ReplicaOptions replica_options(const JobSpec& spec) {
+  ReplicaOptions options;
+  options.micro_batch = static_cast<int>(spec.batch_micro);
+  options.label_smoothing = spec.label_smoothing;
+  options.direct_convolution = spec.engine_convolution == "direct";
+  return options;
+}
+
+Result<Workload> load_workload(const JobSpec& spec) {
+  auto data = open_dataset(spec.data_name, spec.data_root, spec.data_options);
+  if (!data) return fail(data.error().with_context("data"));
+  const Dataset& train = *data->train;
+  auto network = Network::create(spec.model_name, spec.model_options,
+                                 ImageShape{train.channels(), train.height(), train.width()}, train.classes());
+  if (!network) return fail(network.error().with_context("model"));
+
+  Workload workload{spec, std::move(*network), std::move(*data)};
+  const double samples = static_cast<double>(workload.data.train->size());
+  if (spec.batch_global > workload.data.train->size())
+    return fail(ErrorCode::kInvalidArgument,
+                "batch.global: " + std::to_string(spec.batch_global) + " is more than the " +
+                    std::to_string(workload.data.train->size()) + " training samples of " + spec.data_name);
+  const double steps = spec.steps > 0 ? static_cast<double>(spec.steps)
+                                      : std::ceil(spec.epochs * samples / spec.batch_global - 1e-9);
+  if (!(steps >= 1) || steps > 1e12)
+    return fail(ErrorCode::kInvalidArgument, "epochs: gives " + std::to_string(steps) + " steps; expected 1 to 1e12");
+  workload.steps_total = static_cast<std::uint64_t>(steps);
+  workload.epochs_total = workload.epoch_after(workload.steps_total);
+
+  workload.second_order = spec.optimizer.name == "seng";
+  if (workload.second_order) {
+    const CurvatureSpec& curvature = spec.optimizer.curvature;
+    workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
+    for (const Block& block : workload.network.blocks()) {
+      const Representation kind = choose_representation(block, curvature.batch_norm == "scale");
+      workload.fragments.push_back(fragment_shape(block, kind, workload.factor_samples));
+    }
+  }
+  return workload;
+}
+
+Result<std::size_t> replica_bytes(const Workload& workload) {
+  ReplicaOptions options = replica_options(workload.spec);
+  const int wanted = options.micro_batch;
+  const double physical = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  try {
+    options.micro_batch = 1;
+    const double one = static_cast<double>(Replica(workload.network, options).bytes());
+    options.micro_batch = 2;
+    const double two = static_cast<double>(Replica(workload.network, options).bytes());
+    const double estimate = one + (two - one) * (wanted - 1);
+    if (estimate > physical / 4) return static_cast<std::size_t>(std::min(estimate, 9e18));
+    options.micro_batch = wanted;
+    return Replica(workload.network, options).bytes();
+  } catch (const VendorError& error) {
+    return fail(ErrorCode::kInvalidArgument, std::string("model: the engine cannot run it: ") + error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::kExhausted, "model: it does not fit into this machine's memory");
+  }
+}
+
+}  // namespace seng

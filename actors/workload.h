@@ -1,0 +1,49 @@
+// What a job asks an actor to do, resolved: its network, its data and every number derived from them. The same on
+// every actor of the job.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "actors/data/dataset.h"
+#include "actors/nn/network.h"
+#include "actors/optim/curvature.h"
+#include "protocol/base/error.h"
+#include "protocol/spec/job_spec.h"
+
+namespace seng {
+
+struct Workload {
+  JobSpec spec;
+  Network network;
+  DataSplits data;
+  std::uint64_t steps_total = 0;
+  double epochs_total = 0;                    // steps_total * batch / training samples
+  bool second_order = false;                  // the optimizer keeps curvature
+  int factor_samples = 0;                     // per micro-batch on a refresh step: N / V
+  std::vector<FragmentShape> fragments;       // per block; empty for a first-order optimizer
+
+  // Passes over the training data once `step` steps are committed.
+  double epoch_after(std::uint64_t step) const {
+    return static_cast<double>(step) * spec.batch_global / static_cast<double>(data.train->size());
+  }
+  // Steps are numbered from 1; the first renews the curvature, then every `every`-th.
+  bool refreshes(std::uint64_t step) const {
+    return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
+  }
+  // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
+  bool evaluates(std::uint64_t step) const;
+  bool checkpoints(std::uint64_t step) const;
+  bool ends_epoch(std::uint64_t step) const;
+};
+
+// Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that every
+// sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
+Result<Workload> load_workload(const JobSpec& spec);
+
+// Bytes of one replica (one lane's planned network), without building one of that size when it would not fit.
+Result<std::size_t> replica_bytes(const Workload& workload);
+ReplicaOptions replica_options(const JobSpec& spec);
+
+}  // namespace seng

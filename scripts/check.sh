@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The checks beyond the tests. Usage: scripts/check.sh [format|layers|asan|tsan|tidy|fuzz]...   (default: all)
+#   asan   unit and system tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan   the exchange, lanes and session tests under ThreadSanitizer
+#   fuzz   every libFuzzer target for SENG_FUZZ_SECONDS (default 60) seconds
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+format() { scripts/format.sh --check; }
+layers() { python3 scripts/check_layers.py; }
+asan() {
+  scripts/build.sh asan
+  ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
+    LSAN_OPTIONS=suppressions="$PWD/tests/support/lsan.supp":print_suppressions=0 \
+    ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' -LE slow
+}
+tsan() {
+  scripts/build.sh tsan actors_exchange_tests actors_engine_tests actors_tests
+  TSAN_OPTIONS=suppressions="$PWD/tests/support/tsan.supp":halt_on_error=1:second_deadlock_stack=1 \
+    ctest --test-dir build/tsan --output-on-failure --no-tests=error -R '^actors/exchange/|Lanes|Session'
+}
+tidy() {
+  scripts/build.sh release
+  git ls-files -- '*.cpp' | grep -v _fuzz.cpp | xargs -P 2 -n 4 clang-tidy --quiet -p build/release
+}
+fuzz() {
+  scripts/build.sh fuzz
+  for target in build/fuzz/bin/*_fuzz; do
+    name=$(basename "$target")
+    corpus=$(mktemp -d)
+    echo "fuzz $name"
+    "$target" -max_total_time="${SENG_FUZZ_SECONDS:-60}" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
+      -artifact_prefix="build/fuzz/$name-" "$corpus"
+    rm -rf "$corpus"
+  done
+}
+
+[ $# -gt 0 ] || set -- format layers asan tsan tidy fuzz
+scripts/packages.sh build check
+for check in "$@"; do
+  case $check in
+    format | layers | asan | tsan | tidy | fuzz) echo "== $check"; "$check" ;;
+    *) echo "check.sh: unknown check '$check'" >&2; exit 2 ;;
+  esac
+done

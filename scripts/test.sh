@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs every test. Usage: scripts/test.sh [ctest options], e.g. -R exchange, -L unit
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/packages.sh build
+scripts/build.sh "${SENG_PRESET:-release}"
+exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error "$@"

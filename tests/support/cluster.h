@@ -1,0 +1,52 @@
+// A sengd of one's own in a temporary state directory, with the real binaries: started, asked through sengctl,
+// stopped, and checked to have left nothing behind.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/support/process.h"
+
+namespace seng::testing {
+
+inline std::string binary(const std::string& name) { return std::string(SENG_BIN_DIR) + "/" + name; }
+
+class Cluster {
+ public:
+  explicit Cluster(int slots, std::vector<std::string> daemon_arguments = {});
+  ~Cluster();
+
+  RunResult ctl(std::vector<std::string> arguments, const RunOptions& options = {}) const;
+  // Submits and waits; the object that `submit --wait -o json` prints, null (with `error()` set) if it printed none.
+  nlohmann::json train(const std::string& yaml, const std::vector<std::string>& sets = {}, int timeout_seconds = 300);
+  const RunResult& last() const { return last_; }
+
+  // Stops the daemon; what is still running of it or its actors is returned (empty: clean) and killed.
+  std::vector<pid_t> stop();
+
+  pid_t daemon_pid() const { return pid_; }
+  const std::string& state_dir() const { return dir_.path(); }
+  bool started() const { return pid_ > 0; }
+  const std::string& start_error() const { return start_error_; }
+
+ private:
+  TempDir dir_;
+  pid_t pid_ = 0;
+  std::string start_error_;
+  RunResult last_;
+};
+
+// A job file with the most used settings; the tests change the rest with --set.
+struct JobText {
+  std::string model = "{name: lenet}";
+  std::string data = "{name: synthetic, train: 512, test: 100, channels: 1, height: 28, width: 28, classes: 10}";
+  int global = 64, micro = 8;
+  int steps = 3;
+  std::string optimizer = "{name: sgd, lr: 0.05, momentum: 0.9}";
+  int actors = 1, lanes = 1;
+  std::string extra;  // more lines
+};
+std::string to_text(const JobText& job);
+
+}  // namespace seng::testing
