@@ -1,8 +1,10 @@
 #include "actors/data/ledger.h"
 
-#include <bit>
+#include <algorithm>
+#include <array>
 #include <cerrno>
-#include <cstring>
+#include <charconv>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,119 +14,115 @@
 namespace seng {
 namespace {
 
-void put(unsigned char* out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out[i] = static_cast<unsigned char>(value >> (8 * i));
-}
+constexpr std::string_view kHeader = kLedgerHeader;
+constexpr std::size_t kChunk = 256 * 1024;
 
-std::uint64_t get(const unsigned char* in, int bytes) {
-  std::uint64_t value = 0;
-  for (int i = 0; i < bytes; ++i) value |= std::uint64_t{in[i]} << (8 * i);
-  return value;
-}
-
-std::vector<unsigned char> header() {
-  std::vector<unsigned char> bytes(kLedgerHeaderBytes);
-  std::memcpy(bytes.data(), kLedgerMagic, sizeof kLedgerMagic);
-  put(bytes.data() + 8, kLedgerRecordBytes, 4);
-  return bytes;
-}
-
-Status write_all(int fd, std::span<const unsigned char> bytes, const std::string& path) {
+Status write_all(int fd, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
     const ssize_t done = ::write(fd, bytes.data(), bytes.size());
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) return fail(errno_error("cannot write ledger " + path));
-    bytes = bytes.subspan(static_cast<std::size_t>(done));
+    bytes.remove_prefix(static_cast<std::size_t>(done));
   }
   return {};
 }
 
-Result<std::size_t> read_up_to(int fd, std::span<unsigned char> out, const std::string& path) {
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t got = ::read(fd, out.data() + done, out.size() - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(errno_error("cannot read ledger " + path));
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  return done;
+template <class T>
+bool take_number(std::string_view& text, char end, T* value) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  const std::size_t used = static_cast<std::size_t>(rest - text.data());
+  if (error != std::errc() || used >= text.size() || *rest != end) return false;
+  text.remove_prefix(used + 1);
+  return true;
 }
 
-// False when the file ends inside the header: its writer was stopped before the first row.
-Result<bool> check_header(int fd, const std::string& path) {
-  std::vector<unsigned char> found(kLedgerHeaderBytes);
-  auto got = read_up_to(fd, found, path);
-  if (!got) return fail(got.error());
-  const std::vector<unsigned char> expected = header();
-  if (!std::equal(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(*got), found.begin())) {
-    return fail(ErrorCode::kCorrupt, path + ": not a ledger: its header is not that of format 1");
+// Calls take(row) for each whole row and returns the length of the whole rows with the header: 0 when the
+// file ends inside the header.
+template <class Take>
+Result<std::uint64_t> scan(int fd, const std::string& path, Take take) {
+  std::string text;
+  std::uint64_t size = 0, line = 0;
+  std::vector<char> chunk(kChunk);
+  const auto wrong = [&](const char* expected) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("ledger {}, line {}: expected {}", path, line + 1, expected));
+  };
+  for (ssize_t got = 1; got != 0;) {
+    got = ::read(fd, chunk.data(), chunk.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(errno_error("cannot read ledger " + path));
+    text.append(chunk.data(), static_cast<std::size_t>(got));
+    std::string_view rest = text;
+    for (std::size_t end; (end = rest.find('\n')) != rest.npos; ++line) {
+      std::string_view row = rest.substr(0, end + 1);
+      LedgerRow values;
+      if (line == 0) {
+        if (row != kHeader) return wrong("\"epoch,sample,step\"");
+      } else if (!take_number(row, ',', &values.epoch) || !take_number(row, ',', &values.sample) ||
+                 !take_number(row, '\n', &values.step) || values.step == 0) {
+        return wrong("an epoch, a sample's index and a step (from 1), with commas between them");
+      } else {
+        take(values);
+      }
+      rest.remove_prefix(end + 1);
+      size += end + 1;
+    }
+    if (rest.size() > kLedgerMaxLine) return wrong("a shorter line");
+    text.erase(0, text.size() - rest.size());
   }
-  return *got == kLedgerHeaderBytes;
+  if (line == 0 && !kHeader.starts_with(text)) return wrong("\"epoch,sample,step\"");
+  return size;
 }
 
 }  // namespace
 
-Result<LedgerWriter> LedgerWriter::open(const std::string& path) {
+Result<Ledger> Ledger::create(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!fd) return fail(errno_error("cannot open ledger " + path));
-  auto whole = check_header(fd.get(), path);
-  if (!whole) return fail(whole.error());
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return fail(errno_error("cannot read ledger " + path));
-  std::uint64_t size = 0;
-  if (*whole) size = static_cast<std::uint64_t>(info.st_size) / kLedgerRecordBytes * kLedgerRecordBytes;
-  if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
-    return fail(errno_error("cannot cut the unfinished end off ledger " + path));
+  auto size = scan(fd.get(), path, [](const LedgerRow&) {});
+  if (!size) return fail(size.error());
+  if (::ftruncate(fd.get(), static_cast<off_t>(*size)) != 0) {
+    return fail(errno_error("cannot cut the unfinished row off ledger " + path));
   }
-  if (!*whole) {
-    SENG_TRY(write_all(fd.get(), header(), path));
-    size = kLedgerHeaderBytes;
+  Ledger ledger(std::move(fd), path, *size);
+  if (*size == 0) {
+    ledger.pending_ = kHeader;
+    SENG_TRY(ledger.commit());
   }
-  return LedgerWriter(std::move(fd), path, size);
+  return ledger;
 }
 
-Status LedgerWriter::append(std::span<const LedgerRow> rows) {
-  buffer_.resize(rows.size() * kLedgerRecordBytes);
-  unsigned char* out = buffer_.data();
-  for (const LedgerRow& row : rows) {
-    put(out, row.epoch, 4);
-    put(out + 4, row.sample, 4);
-    put(out + 8, row.step, 8);
-    out += kLedgerRecordBytes;
+void Ledger::add(std::uint64_t epoch, std::uint32_t sample, std::uint64_t step) {
+  std::array<char, kLedgerMaxLine> row;
+  char* at = row.data();
+  const auto put = [&](std::uint64_t value, char end) {
+    at = std::to_chars(at, row.data() + row.size(), value).ptr;
+    *at++ = end;
+  };
+  put(epoch, ',');
+  put(sample, ',');
+  put(step, '\n');
+  pending_.append(row.data(), at);
+}
+
+Status Ledger::commit() {
+  const Status written = write_all(fd_.get(), pending_, path_);
+  if (written) {
+    size_ += pending_.size();
+  } else {
+    // Where even this fails, a row that was cut off is dropped by the next reader.
+    [[maybe_unused]] const int ignored = ::ftruncate(fd_.get(), static_cast<off_t>(size_));
   }
-  if (Status written = write_all(fd_.get(), buffer_, path_); !written) {
-    // Best effort: if this fails too, the reader still drops the row that is cut off.
-    if (::ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0) return written;
-    return written;
-  }
-  size_ += buffer_.size();
-  return {};
+  pending_.clear();
+  return written;
 }
 
 Result<std::vector<LedgerRow>> read_ledger(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail(errno_error("cannot open ledger " + path));
-  auto whole = check_header(fd.get(), path);
-  if (!whole) return fail(whole.error());
   std::vector<LedgerRow> rows;
-  std::vector<unsigned char> buffer(kLedgerRecordBytes * 4096);
-  for (std::size_t got = buffer.size(); *whole && got == buffer.size();) {
-    auto part = read_up_to(fd.get(), buffer, path);
-    if (!part) return fail(part.error());
-    got = *part;
-    for (std::size_t at = 0; at + kLedgerRecordBytes <= got; at += kLedgerRecordBytes) {
-      LedgerRow row;
-      row.epoch = static_cast<std::uint32_t>(get(buffer.data() + at, 4));
-      row.sample = static_cast<std::uint32_t>(get(buffer.data() + at + 4, 4));
-      row.step = get(buffer.data() + at + 8, 8);
-      if (row.step == 0) {
-        return fail(ErrorCode::kCorrupt,
-                    fmt::format("{}: row {} is of step 0; steps count from 1", path, rows.size()));
-      }
-      rows.push_back(row);
-    }
-  }
+  auto size = scan(fd.get(), path, [&](const LedgerRow& row) { rows.push_back(row); });
+  if (!size) return fail(size.error());
   return rows;
 }
 

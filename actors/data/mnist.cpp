@@ -1,5 +1,6 @@
 #include "actors/data/mnist.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>

@@ -1,5 +1,6 @@
 #include "actors/data/options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 

@@ -1,5 +1,6 @@
 #include "actors/data/sample_stream.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 

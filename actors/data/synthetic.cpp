@@ -1,5 +1,6 @@
 #include "actors/data/synthetic.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
