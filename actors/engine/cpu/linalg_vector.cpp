@@ -1,0 +1,72 @@
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "actors/engine/linalg.h"
+
+namespace seng {
+namespace {
+
+// Elements whose products are added in float before they go to double: error about eps * sqrt(64), not sqrt(count).
+constexpr std::size_t kDotBlock = 4096;
+
+struct VectorKernels {
+  double (*dot)(const float*, const float*, std::size_t);
+  void (*add_weighted_rows)(const float*, std::size_t, std::size_t, std::size_t, const float*, float*);
+  bool (*all_finite)(const float*, std::size_t);
+  void (*cholesky_solve)(const double*, std::size_t, double*);
+};
+
+#if defined(__x86_64__)
+namespace avx512 {
+#define SENG_KERNEL __attribute__((target("avx512f"))) static
+#include "actors/engine/cpu/linalg_vector_kernels.inc"
+#undef SENG_KERNEL
+}  // namespace avx512
+namespace avx2 {
+#define SENG_KERNEL __attribute__((target("avx2"))) static
+#include "actors/engine/cpu/linalg_vector_kernels.inc"
+#undef SENG_KERNEL
+}  // namespace avx2
+#endif
+namespace portable {
+#define SENG_KERNEL static
+#include "actors/engine/cpu/linalg_vector_kernels.inc"
+#undef SENG_KERNEL
+}  // namespace portable
+
+const VectorKernels& kernels() {
+#if defined(__x86_64__)
+  static const VectorKernels& chosen = __builtin_cpu_supports("avx512f") ? avx512::kKernels
+                                       : __builtin_cpu_supports("avx2")  ? avx2::kKernels
+                                                                         : portable::kKernels;
+  return chosen;
+#else
+  return portable::kKernels;
+#endif
+}
+
+}  // namespace
+
+double dot(const float* a, const float* b, std::size_t count) {
+  return kernels().dot(a, b, count);
+}
+
+void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x, double* y) {
+  for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot(matrix + r * ld, x, width);
+}
+
+void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* b,
+                       float* y) {
+  kernels().add_weighted_rows(matrix, ld, rows, width, b, y);
+}
+
+bool all_finite(const float* values, std::size_t count) {
+  return kernels().all_finite(values, count);
+}
+
+void cholesky_solve(const double* l, std::size_t n, double* x) {
+  kernels().cholesky_solve(l, n, x);
+}
+
+}  // namespace seng
