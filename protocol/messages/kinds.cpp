@@ -1,6 +1,29 @@
 #include "protocol/messages/kinds.h"
 
+#include <cstddef>
+#include <tuple>
+
+#include "protocol/messages/all.h"
+
 namespace seng {
+namespace {
+
+template <class... Body>
+constexpr bool all_kinds_are_different(std::tuple<Body...>*) {
+  const MessageKind kinds[] = {Body::kKind...};
+  for (std::size_t i = 0; i < sizeof...(Body); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (kinds[i] == kinds[j]) return false;
+    }
+  }
+  return true;
+}
+static_assert(all_kinds_are_different(static_cast<AllMessages*>(nullptr)));
+static_assert(std::tuple_size_v<AllMessages> == 42,
+              "a new kind needs a struct, a place in all.h and in README.md");
+static_assert(static_cast<int>(MessageKind::kError) == 1, "every version must be able to read a refusal");
+
+}  // namespace
 
 std::string_view message_kind_name(std::uint16_t kind) {
   switch (static_cast<MessageKind>(kind)) {

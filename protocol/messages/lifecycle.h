@@ -125,7 +125,7 @@ struct Progress {
   std::uint64_t counter =
       0;  // grows with every finished micro-batch or owner's task: stands still in a hung actor
   std::uint64_t memory_bytes = 0;
-  std::vector<StepMetrics> steps;  // since the report before
+  std::vector<StepMetrics> steps;                         // since the report before
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;  // as in ActorRecord
   template <class V>
   void visit(V& v) {

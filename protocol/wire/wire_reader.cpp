@@ -6,20 +6,6 @@
 
 namespace seng {
 
-std::string FieldPath::text() const {
-  std::string out(root_);
-  for (std::size_t i = 0; i < size_; ++i) {
-    const Step& step = steps_[i];
-    if (!step.name) {
-      out += fmt::format("[{}]", step.index);
-    } else {
-      if (!out.empty()) out += '.';
-      out += step.name;
-    }
-  }
-  return out;
-}
-
 std::string_view WireReader::type_name(Type type) {
   switch (type) {
     case Type::kNil:

@@ -1,4 +1,4 @@
-#include "protocol/wire/codec.h"
+#include "protocol/wire/decode.h"
 
 namespace seng::wire_detail {
 
