@@ -7,8 +7,18 @@
 
 namespace seng {
 
+namespace {
+
+PlacementOptions placement_options(const Workload& workload) {
+  if (!workload.second_order) return {};
+  const CurvatureSpec& curvature = workload.spec.optimizer.curvature;
+  return {.curvature_samples = curvature.samples, .refresh_every = curvature.every};
+}
+
+}  // namespace
+
 Driver::Driver(DriverOptions options, Session& session) : options_(std::move(options)), session_(session) {}
-Driver::~Driver() = default;
+Driver::~Driver() { session_.on_urgent({}); }
 
 Status Driver::run() {
   while (!finished_) {
@@ -79,8 +89,7 @@ Status Driver::enter_group(const Command& first) {
                      .micro_batches = workload_->spec.micro_batches(),
                      .members = reconfigure->members,
                      .placement = {}};
-      auto placement = place_blocks(workload_->network.blocks(), group_.members);
-      group_.placement = std::move(placement);
+      group_.placement = place_blocks(workload_->network.blocks(), group_.members, placement_options(*workload_));
       session_.set_epoch(group_.epoch);
       session_.send(Parked{state_.step});
     } else if (command.epoch == group_.epoch && std::holds_alternative<Assign>(command.body)) {
@@ -102,6 +111,7 @@ Status Driver::train() {
   while (!finished_) {
     const auto result = trainer_->step(session_.stop_requested());
     if (!result) {
+      if (ledger_) ledger_->abandon();
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());
       return {};
     }

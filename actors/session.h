@@ -40,7 +40,7 @@ class Session {
   Status start();
 
   // Called on the session's thread when a command arrives that must not wait for the step in hand (Reconfigure).
-  // Set it before start().
+  // What it captures must outlive the session or be replaced before it goes.
   void on_urgent(std::function<void()> callback);
 
   Command wait();

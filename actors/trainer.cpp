@@ -220,7 +220,7 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
 void Trainer::publish_summary(std::span<float> sum) {
   const std::uint64_t step = parts_.state->step + 1;
   const bool last = ask_stop_ || step >= parts_.workload->steps_total;
-  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0, last ? kStopAfterStep : 0);
+  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0, last ? std::uint32_t{kStopAfterStep} : 0u);
 }
 
 bool Trainer::backups_complete() const {

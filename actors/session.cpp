@@ -1,0 +1,258 @@
+#include "actors/session.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "actors/process.h"
+#include "protocol/base/log.h"
+#include "protocol/base/unique_fd.h"
+#include "protocol/channel/poller.h"
+#include "protocol/channel/zmq_channel.h"
+#include "protocol/messages/control.h"
+
+namespace seng {
+
+namespace {
+
+constexpr Poller::Token kChannelToken = 1, kWakeToken = 2;
+// Step metrics kept while the daemon cannot be reached; the oldest go first.
+constexpr std::size_t kMaxWaitingSteps = 20000;
+
+}  // namespace
+
+struct Session::State {
+  explicit State(SessionOptions given) : options(std::move(given)), wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  void loop();
+  void receive();
+  void take(const Message& message);
+  template <class Body>
+  void enqueue_command(const Message& message);
+  void flush();
+  void heartbeat();
+  Message progress_message();
+  template <class Body>
+  void post(const Body& body);
+  void call_urgent();
+  void wake_up() { eventfd_write(wake.get(), 1); }
+
+  SessionOptions options;
+  UniqueFd wake;
+  ChannelContext context;
+  std::unique_ptr<ClientChannel> channel;  // the thread's, once it runs
+  std::thread thread;
+
+  std::atomic<bool> stop_requested{false}, closing{false};
+  std::atomic<std::uint64_t> progress{0}, applied_step{0};
+  std::atomic<std::uint32_t> lease_ms{1000};
+
+  mutable std::mutex mutex;  // protects what follows
+  std::condition_variable arrived;
+  std::function<void()> urgent;
+  std::deque<Command> commands;
+  std::deque<Message> outbox;
+  std::vector<StepMetrics> steps;
+  std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
+  GroupEpoch epoch;
+};
+
+template <class Body>
+void Session::State::post(const Body& body) {
+  {
+    const std::lock_guard lock(mutex);
+    Envelope envelope;
+    envelope.job = options.job;
+    envelope.from = options.actor;
+    envelope.epoch = epoch;
+    envelope.step = applied_step.load();
+    outbox.push_back(make_message(envelope, body));
+  }
+  wake_up();
+}
+
+template <class Body>
+void Session::State::enqueue_command(const Message& message) {
+  auto body = parse_body<Body>(message);
+  if (!body) {
+    log_warning("dropped a message of the daemon: {}", body.error().message);
+    return;
+  }
+  const std::lock_guard lock(mutex);
+  commands.push_back(Command{message.envelope.epoch, std::move(*body)});
+  arrived.notify_all();
+}
+
+void Session::State::call_urgent() {
+  std::function<void()> callback;
+  {
+    const std::lock_guard lock(mutex);
+    callback = urgent;
+  }
+  if (callback) callback();
+}
+
+void Session::State::take(const Message& message) {
+  switch (static_cast<MessageKind>(message.envelope.kind)) {
+    case MessageKind::kWelcome: return enqueue_command<Welcome>(message);
+    case MessageKind::kReconfigure:
+      enqueue_command<Reconfigure>(message);
+      return call_urgent();
+    case MessageKind::kAssign: return enqueue_command<Assign>(message);
+    case MessageKind::kResume: return enqueue_command<Resume>(message);
+    case MessageKind::kStopTraining:
+      stop_requested = true;
+      return enqueue_command<StopTraining>(message);
+    case MessageKind::kError:
+      if (auto body = parse_body<ErrorReply>(message)) log_error("the daemon refused: {}", body->message);
+      return;
+    default: log_warning("dropped a message of kind {}", message.envelope.kind);
+  }
+}
+
+void Session::State::receive() {
+  while (auto message = channel->try_receive()) take(*message);
+}
+
+void Session::State::flush() {
+  std::deque<Message> ready;
+  {
+    const std::lock_guard lock(mutex);
+    ready.swap(outbox);
+  }
+  for (Message& message : ready)
+    if (auto sent = channel->send(std::move(message)); !sent) log_warning("not sent: {}", sent.error().message);
+}
+
+Message Session::State::progress_message() {
+  Progress body;
+  body.applied_step = applied_step.load();
+  body.counter = progress.load();
+  body.memory_bytes = process_resident_bytes();
+  const std::lock_guard lock(mutex);
+  body.steps.swap(steps);
+  body.bytes_sent = bytes_sent;
+  body.fragment_bytes_sent = fragment_bytes_sent;
+  Envelope envelope;
+  envelope.job = options.job;
+  envelope.from = options.actor;
+  envelope.epoch = epoch;
+  envelope.step = body.applied_step;
+  return make_message(envelope, body);
+}
+
+void Session::State::heartbeat() {
+  if (auto sent = channel->send(progress_message()); !sent) log_warning("not sent: {}", sent.error().message);
+}
+
+void Session::State::loop() {
+  using Clock = std::chrono::steady_clock;
+  Poller poller;
+  poller.watch(*channel, kChannelToken);
+  poller.watch_fd(wake.get(), kWakeToken);
+  auto next_beat = Clock::now();
+  while (!closing.load()) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_beat - Clock::now()).count();
+    const auto ready = poller.wait(static_cast<int>(std::max<long>(left, 0)));
+    if (!ready) {
+      log_error("the session ends: {}", ready.error().message);
+      return;
+    }
+    eventfd_t ignored;
+    eventfd_read(wake.get(), &ignored);
+    receive();
+    flush();
+    if (Clock::now() >= next_beat) {
+      heartbeat();
+      // Three in a lease: two may be late before the lease runs out.
+      next_beat = Clock::now() + std::chrono::milliseconds(std::max<std::uint32_t>(lease_ms.load() / 3, 10));
+    }
+  }
+  flush();
+}
+
+Session::Session(SessionOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+
+Session::~Session() {
+  if (!state_->thread.joinable()) return;
+  state_->closing = true;
+  state_->wake_up();
+  state_->thread.join();
+}
+
+Status Session::start() {
+  // The identity lets a daemon that was restarted see the same actor again.
+  auto channel = connect_client(
+      state_->context, state_->options.daemon_endpoint,
+      {.linger_ms = 2000, .identity = "actor-" + actor_name(state_->options.job, state_->options.actor)});
+  if (!channel) return fail(channel.error());
+  state_->channel = std::move(*channel);
+  state_->post(state_->options.hello);
+  state_->thread = std::thread([state = state_.get()] { state->loop(); });
+  return {};
+}
+
+void Session::on_urgent(std::function<void()> callback) {
+  const std::lock_guard lock(state_->mutex);
+  state_->urgent = std::move(callback);
+}
+
+Command Session::wait() {
+  std::unique_lock lock(state_->mutex);
+  state_->arrived.wait(lock, [&] { return !state_->commands.empty(); });
+  Command command = std::move(state_->commands.front());
+  state_->commands.pop_front();
+  return command;
+}
+
+std::optional<Command> Session::poll() {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->commands.empty()) return std::nullopt;
+  Command command = std::move(state_->commands.front());
+  state_->commands.pop_front();
+  return command;
+}
+
+bool Session::stop_requested() const { return state_->stop_requested.load(); }
+std::atomic<std::uint64_t>& Session::progress() { return state_->progress; }
+void Session::set_applied_step(std::uint64_t step) { state_->applied_step = step; }
+void Session::set_lease(std::uint32_t lease_ms) { state_->lease_ms = lease_ms; }
+
+void Session::set_epoch(GroupEpoch epoch) {
+  const std::lock_guard lock(state_->mutex);
+  state_->epoch = epoch;
+}
+
+void Session::add_step(const StepMetrics& metrics, bool leads) {
+  const std::lock_guard lock(state_->mutex);
+  state_->bytes_sent += metrics.bytes_sent;
+  state_->fragment_bytes_sent += metrics.fragment_bytes_sent;
+  if (!leads) return;
+  if (state_->steps.size() >= kMaxWaitingSteps) state_->steps.erase(state_->steps.begin());
+  state_->steps.push_back(metrics);
+}
+
+void Session::send(const Parked& body) { state_->post(body); }
+void Session::send(const Ready& body) { state_->post(body); }
+void Session::send(const EpochReport& body) { state_->post(body); }
+void Session::send(const CheckpointReport& body) { state_->post(body); }
+void Session::send(const ActorFailed& body) { state_->post(body); }
+void Session::send(const ActorEvent& body) { state_->post(body); }
+
+// The last steps' metrics go before the last word: behind it the daemon expects nothing more.
+void Session::send(const Finished& body) {
+  Message progress = state_->progress_message();
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->outbox.push_back(std::move(progress));
+  }
+  state_->post(body);
+}
+
+}  // namespace seng

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Benchmarks, each a ratio measured in one run on this machine. Usage:
+#   scripts/bench.sh throughput [--rounds N] [--quick]   training speed beside PyTorch's (installs python3-torch)
+#   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
+#   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
+# Results are printed as tables and written to build/bench/*.json.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-}
+shift || true
+case $what in
+  throughput)
+    scripts/packages.sh build bench
+    scripts/build.sh release
+    exec python3 scripts/bench/throughput.py "$@" ;;
+  seng)
+    scripts/packages.sh build
+    scripts/build.sh release
+    exec python3 scripts/bench/seng_cost.py "$@" ;;
+  kernels)
+    scripts/packages.sh build
+    scripts/build.sh release engine_bench optim_bench
+    build/release/bin/engine_bench "$@"
+    exec build/release/bin/optim_bench "$@" ;;
+  *)
+    sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2
+    exit 2 ;;
+esac
