@@ -1,5 +1,6 @@
 #include "protocol/wire/wire_writer.h"
 
+#include <bit>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,6 +18,13 @@ template <class Value>
 void pack(std::string& out, Value value) {
   StringSink sink{out};
   msgpack::packer<StringSink>(sink).pack(value);
+}
+
+template <class Bits>
+void append_big_endian(std::string& out, Bits bits) {
+  for (int shift = 8 * (static_cast<int>(sizeof(Bits)) - 1); shift >= 0; shift -= 8) {
+    out += static_cast<char>(bits >> shift & 0xff);
+  }
 }
 
 }  // namespace
