@@ -1,12 +1,13 @@
-// What an actor's training loop needs of the others: sums of gradients come to a block's owner, directions go from
-// owners to all, curvature fragments to owner and backup. The numbers do not depend on who computes what: every
-// sum is formed along one fixed binary tree over the V micro-batches (tree.h).
+// What an actor's training loop needs of the others: sums of gradients come to a block's owner, directions go
+// from owners to all, curvature fragments to owner and backup. The numbers do not depend on who computes
+// what: every sum is formed along one fixed binary tree over the V micro-batches (tree.h).
 //
-// A block's vector on the way to its owner is [gradient (count) | statistics (statistics_count)]; on the way back
-// [direction (count) | statistics (statistics_count)]. One more block, the summary, index blocks.size(), is owned by
-// the leader: {loss sum, hits, ...} of `kSummaryFloats` floats.
+// A block's vector on the way to its owner is [gradient (count) | statistics (statistics_count)]; on the way
+// back [direction (count) | statistics (statistics_count)]. One more block, the summary, index blocks.size(),
+// is owned by the leader: {loss sum, hits, ...} of `kSummaryFloats` floats.
 //
-// Threads: add_* from any lane; the rest from the one driver thread. An implementation has its own I/O thread.
+// Threads: add_* from any lane; the rest from the one driver thread. An implementation has its own I/O
+// thread.
 #pragma once
 
 #include <array>
@@ -27,7 +28,7 @@ namespace seng {
 
 inline constexpr std::size_t kSummaryFloats = 4;
 
-struct Placement {  // placement.h computes it: a pure function of blocks and members
+struct Placement {              // placement.h computes it: a pure function of blocks and members
   std::vector<ActorId> owner;   // per block, the summary last
   std::vector<ActorId> backup;  // per block; kNoActor in a group of one, and for the summary
 };
@@ -39,10 +40,14 @@ struct Group {
   std::uint32_t micro_batches = 0;  // V
   std::vector<Member> members;      // the leader first
   Placement placement;
+  // Per block, without the summary: floats of one fragment, so that a peer's is checked against it. May be
+  // left empty (sgd): then fragments are only bounded.
+  std::vector<std::uint64_t> fragment_floats;
 };
 
 struct StepTraffic {
-  std::uint64_t sum_bytes = 0, direction_bytes = 0, fragment_bytes = 0;  // sent by this actor, headers included
+  std::uint64_t sum_bytes = 0, direction_bytes = 0,
+                fragment_bytes = 0;  // sent by this actor, headers included
 };
 
 // What next() returns; see there.
@@ -55,12 +60,15 @@ struct FragmentArrived {  // this actor owns or backs up the block
   std::span<const float> values;
   Frame owner;  // keeps `values`
 };
-struct StepComplete {  // every block's direction of this step is here
+// Every block's direction of this step is here; and, if curvature is renewed in it, every fragment that
+// concerns this actor came as an event before.
+struct StepComplete {
   std::vector<std::span<const float>> directions;  // per block, the summary last; valid until begin_step
   std::vector<double> inner_products;              // per block
   std::uint32_t flags = 0;                         // the leader's StepFlag bits
 };
-// Something else that concerns the driver: whatever came for the step's side channels, or a reason to leave it.
+// Something else that concerns the driver: whatever came for the step's side channels, or a reason to leave
+// it.
 struct PeerMessage {
   ActorId from;
   std::uint64_t step = 0;
@@ -78,26 +86,32 @@ class Exchange {
   // Fixes the membership; whatever belongs to an older one is dropped from here on. Connects to all members.
   virtual Status join(const Group& group) = 0;
 
-  // Opens step `step` (steps are numbered from 1: the step that makes the state "step"). Messages of step + 1 that
-  // faster peers already send are kept for it.
+  // Opens step `step` (steps are numbered from 1: the step that makes the state "step"). Messages of step + 1
+  // that faster peers already send are kept for it.
   virtual void begin_step(std::uint64_t step) = 0;
 
-  // A micro-batch's vector of a block; copied or added before it returns. When it completes a maximal subtree of
-  // this actor's range, that sum leaves for the owner at once.
+  // A micro-batch's vector of a block; copied or added before it returns. When it completes a maximal subtree
+  // of this actor's range, that sum leaves for the owner at once.
   virtual void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                         std::span<const float> statistics) = 0;
-  // A micro-batch's fragment of a block, for its owner and backup (which may be this actor: then it comes back as
-  // FragmentArrived without being copied).
+  // A micro-batch's fragment of a block, for its owner and backup (which may be this actor: then it comes
+  // back as FragmentArrived without being copied). Comes before the same micro-batch's add_leaf of the block;
+  // all micro-batches of a step have one of a block, or none has. An empty one is none.
   virtual void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) = 0;
+
+  // Where the owner may form a block's [direction | statistics]: publishing this very span copies nothing.
+  // Valid until the next begin_step. The block must be this actor's.
+  virtual std::span<float> direction_buffer(std::uint32_t block) = 0;
 
   // The owner's direction, [direction | statistics], to all members. flags: only with the summary block.
   virtual void publish(std::uint32_t block, std::span<const float> direction, double inner_product,
                        std::uint32_t flags = 0) = 0;
 
-  virtual void send(ActorId to, std::uint64_t step, const std::variant<EvaluationPart, StateDigest, CheckpointShard>&) = 0;
+  virtual void send(ActorId to, std::uint64_t step,
+                    const std::variant<EvaluationPart, StateDigest, CheckpointShard>&) = 0;
 
-  // Waits for the next event. After StepComplete of a step the next event of the step's kind comes only after
-  // begin_step.
+  // Waits for the next event; an interruption goes before all others. After StepComplete of a step the next
+  // event of the step's kind comes only after begin_step.
   virtual ExchangeEvent next() = 0;
 
   // From any thread: next() returns Interrupted, now and until join().

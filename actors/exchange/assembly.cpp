@@ -1,0 +1,123 @@
+#include "actors/exchange/assembly.h"
+
+#include <cstring>
+#include <string>
+
+namespace seng {
+
+DirectionSet::DirectionSet(std::shared_ptr<const GroupView> group, std::shared_ptr<FloatPool> pool)
+    : group_(std::move(group)), pool_(std::move(pool)), entries_(group_->blocks()) {
+  begin();
+}
+
+void DirectionSet::begin() {
+  std::lock_guard lock(mutex_);
+  for (std::uint32_t block = 0; block < entries_.size(); ++block) {
+    Entry& entry = entries_[block];
+    entry.owner.reset();
+    entry.data = nullptr;
+    entry.runs_missing = group_->grid(block).runs();
+    entry.seen.assign(entry.runs_missing, false);
+  }
+  blocks_missing_ = group_->blocks();
+}
+
+void DirectionSet::allocate(Entry& entry, std::uint32_t block) {
+  if (entry.data != nullptr) return;
+  PooledFloats floats = pool_->take(group_->grid(block).floats);
+  entry.data = floats.data();
+  entry.owner = std::move(floats).share();
+}
+
+std::span<float> DirectionSet::buffer(std::uint32_t block) {
+  std::lock_guard lock(mutex_);
+  allocate(entries_[block], block);
+  return {entries_[block].data, group_->grid(block).floats};
+}
+
+Arrival DirectionSet::set_own(std::uint32_t block, double inner_product) {
+  std::lock_guard lock(mutex_);
+  Entry& entry = entries_[block];
+  if (entry.runs_missing == 0) return Arrival::kDuplicate;
+  entry.runs_missing = 0;
+  entry.inner_product = inner_product;
+  return --blocks_missing_ == 0 ? Arrival::kCompleted : Arrival::kTaken;
+}
+
+Frame DirectionSet::frame(std::uint32_t block, std::uint32_t run) {
+  std::lock_guard lock(mutex_);
+  const RunGrid& grid = group_->grid(block);
+  const Entry& entry = entries_[block];
+  return Frame(entry.owner, entry.data + grid.offset(run), grid.count(run) * sizeof(float));
+}
+
+Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, double inner_product, const Frame& values) {
+  float* data = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    Entry& entry = entries_[block];
+    if (entry.seen[run]) return Arrival::kDuplicate;
+    entry.seen[run] = true;
+    if (run == 0) entry.inner_product = inner_product;
+    allocate(entry, block);
+    data = entry.data;
+  }
+  std::memcpy(data + group_->grid(block).offset(run), values.data(), values.size());
+  std::lock_guard lock(mutex_);
+  if (--entries_[block].runs_missing > 0) return Arrival::kTaken;
+  return --blocks_missing_ == 0 ? Arrival::kCompleted : Arrival::kTaken;
+}
+
+std::vector<std::span<const float>> DirectionSet::directions() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::span<const float>> all;
+  all.reserve(entries_.size());
+  for (std::uint32_t block = 0; block < entries_.size(); ++block) {
+    all.emplace_back(entries_[block].data, group_->grid(block).floats);
+  }
+  return all;
+}
+
+std::vector<double> DirectionSet::inner_products() const {
+  std::lock_guard lock(mutex_);
+  std::vector<double> all;
+  all.reserve(entries_.size());
+  for (const Entry& entry : entries_) all.push_back(entry.inner_product);
+  return all;
+}
+
+Result<std::optional<FragmentSet::Complete>> FragmentSet::add(const Fragment& part, const Frame& values,
+                                                              bool* duplicate) {
+  const RunGrid grid = group_->fragment_grid(part.total);
+  auto [place, fresh] = fragments_.try_emplace({part.block, part.micro});
+  Partial& partial = place->second;
+  if (fresh) {
+    partial.total = part.total;
+    partial.runs_missing = grid.runs();
+    partial.seen.resize(grid.runs());
+  } else if (partial.total != part.total) {
+    return fail(ErrorCode::kInvalidArgument, "block " + std::to_string(part.block) + ", micro-batch " +
+                                                 std::to_string(part.micro) + ": a fragment of " +
+                                                 std::to_string(part.total) + " values, before of " +
+                                                 std::to_string(partial.total));
+  }
+  const std::uint32_t run = *grid.find(part.offset, part.count);
+  *duplicate = partial.seen[run];
+  if (*duplicate) return std::nullopt;
+  partial.seen[run] = true;
+  --partial.runs_missing;
+
+  const bool aligned = reinterpret_cast<std::uintptr_t>(values.data()) % alignof(float) == 0;
+  if (grid.runs() == 1 && aligned) {
+    return Complete{{reinterpret_cast<const float*>(values.data()), grid.floats}, values};
+  }
+  // Not from the pool: fragments come once in many steps and are large, so their memory must be free in
+  // between.
+  if (!partial.data) partial.data = std::make_shared_for_overwrite<float[]>(grid.floats);
+  std::memcpy(partial.data.get() + grid.offset(run), values.data(), values.size());
+  if (partial.runs_missing > 0) return std::nullopt;
+  const std::shared_ptr<float[]> data = std::move(partial.data);
+  return Complete{{data.get(), grid.floats}, Frame(data, data.get(), grid.floats * sizeof(float))};
+}
+
+}  // namespace seng

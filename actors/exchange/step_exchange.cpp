@@ -1,0 +1,194 @@
+#include "actors/exchange/step_exchange.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace seng {
+
+std::vector<std::size_t> block_floats(std::span<const Block> blocks) {
+  std::vector<std::size_t> floats;
+  for (const Block& block : blocks) floats.push_back(block.count + block.statistics_count);
+  return floats;
+}
+
+StepExchange::StepExchange(StepExchangeOptions options)
+    : options_(std::move(options)), pool_(FloatPool::create()), outbox_(options_.bundle_bytes, pool_) {}
+
+Status StepExchange::join(const Group& group) {
+  auto view = GroupView::create(group, options_.block_floats, options_.limits);
+  if (!view) return fail(std::move(view).error());
+  std::unique_lock lock(step_mutex_);
+  group_ = *std::move(view);
+  step_ = 0;
+  early_.clear();
+  sums_.clear();
+  for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
+    sums_.push_back(std::make_unique<BlockSum>(group_->tree(), group_->grid(block), pool_,
+                                               group_->owns(block), group_->own_subtrees()));
+  }
+  directions_ = std::make_unique<DirectionSet>(group_, pool_);
+  fragments_ = std::make_unique<FragmentSet>(group_);
+  progress_.join(group_);
+  outbox_.join(group_);
+  pool_->trim();
+  std::lock_guard events(event_mutex_);
+  events_.clear();
+  peer_messages_ = 0;
+  return {};
+}
+
+void StepExchange::begin_step(std::uint64_t step) {
+  std::unique_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr && step > step_, "steps of a membership go up");
+  step_ = step;
+  flags_ = 0;
+  for (auto& sum : sums_) sum->begin();
+  directions_->begin();
+  fragments_->begin();
+  progress_.begin();
+  outbox_.begin_step(step);
+  {
+    // Events of the step before, if it was left unfinished; messages beside the steps stay.
+    std::lock_guard events(event_mutex_);
+    std::erase_if(events_,
+                  [](const ExchangeEvent& event) { return !std::holds_alternative<PeerMessage>(event); });
+  }
+  const EarlyStep arrived = std::exchange(early_[step], {});
+  std::erase_if(early_, [&](const auto& entry) { return entry.first != step + 1; });
+  for (const auto& [key, part] : arrived) {
+    if (const Status applied = apply(part); !applied) ++refused_;
+  }
+}
+
+void StepExchange::add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
+                            std::span<const float> statistics) {
+  std::shared_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks(), "add_leaf outside of a step");
+  SENG_CHECK(group_->own_range().contains({micro, micro + 1}), "a micro-batch of another actor");
+  BlockSum& sum = *sums_[block];
+  for (std::uint32_t run = 0; run < sum.grid().runs(); ++run) {
+    auto added = sum.add_leaf(micro, run, gradient, statistics);
+    SENG_CHECK(added.has_value(), added.error().message);
+    finished(block, std::move(added->finished));
+  }
+}
+
+void StepExchange::finished(std::uint32_t block, std::optional<BlockSum::Finished> finished) {
+  if (!finished) return;
+  if (group_->owns(block)) {
+    if (finished->block_complete) push(BlockSummed{block, sums_[block]->total()});
+    return;
+  }
+  const LeafRange range = group_->tree().range(finished->node);
+  const RunGrid& grid = group_->grid(block);
+  const SumPart part{block, range.first, range.last, grid.offset(finished->run), grid.count(finished->run)};
+  outbox_.add_sum(group_->owner(block), part, std::move(finished->values));
+}
+
+void StepExchange::add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) {
+  if (values.empty()) return;
+  std::shared_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->summary(), "add_fragment outside of a step");
+  SENG_CHECK(group_->own_range().contains({micro, micro + 1}), "a micro-batch of another actor");
+  const auto& sizes = group_->group().fragment_floats;
+  SENG_CHECK(sizes.empty() || sizes[block] == values.size(), "a fragment of another length than the group's");
+  const auto owner = std::make_shared<const std::vector<float>>(std::move(values));
+  const Frame frame(owner, owner->data(), owner->size() * sizeof(float));
+  std::vector<ActorId> peers;
+  bool here = false;
+  for (const ActorId to : {group_->owner(block), group_->backup(block)}) {
+    if (to == kNoActor) continue;
+    if (to == group_->self()) {
+      here = true;
+    } else {
+      peers.push_back(to);
+    }
+  }
+  const RunGrid grid = group_->fragment_grid(owner->size());
+  fragment_seen(block);
+  for (std::uint32_t run = 0; run < grid.runs() && !peers.empty(); ++run) {
+    const Fragment part{block, micro, grid.offset(run), grid.count(run), grid.floats};
+    outbox_.add_fragment(peers, part, frame.part(part.offset * sizeof(float), part.count * sizeof(float)));
+  }
+  if (!here) return;
+  push(FragmentArrived{block, micro, *owner, frame});
+  fragment_complete(block);
+}
+
+std::span<float> StepExchange::direction_buffer(std::uint32_t block) {
+  std::shared_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks() && group_->owns(block),
+             "another's block");
+  return directions_->buffer(block);
+}
+
+void StepExchange::publish(std::uint32_t block, std::span<const float> direction, double inner_product,
+                           std::uint32_t flags) {
+  std::shared_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks() && group_->owns(block),
+             "another's block");
+  const std::span<float> buffer = directions_->buffer(block);
+  SENG_CHECK(direction.size() == buffer.size(), "a direction of another block's length");
+  if (direction.data() != buffer.data()) std::copy(direction.begin(), direction.end(), buffer.begin());
+  if (block == group_->summary()) flags_ = flags;
+  const Arrival arrival = directions_->set_own(block, inner_product);
+  if (arrival == Arrival::kDuplicate) return;
+  const RunGrid& grid = group_->grid(block);
+  for (std::uint32_t run = 0; run < grid.runs() && !group_->alone(); ++run) {
+    const DirectionPart part{block, grid.offset(run), grid.count(run), inner_product};
+    outbox_.add_direction(part, directions_->frame(block, run), block == group_->summary() ? flags : 0);
+  }
+  if (arrival == Arrival::kCompleted) directions_complete();
+}
+
+void StepExchange::send(ActorId to, std::uint64_t step,
+                        const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) {
+  std::shared_lock lock(step_mutex_);
+  SENG_CHECK(group_ != nullptr, "send outside of a group");
+  if (to == group_->self()) {
+    push(PeerMessage{to, step, body});
+    return;
+  }
+  SENG_CHECK(group_->is_peer(to), "a message to an actor that is no member");
+  outbox_.add_message(to, step, body);
+}
+
+void StepExchange::directions_complete() {
+  if (progress_.directions_complete()) push_complete();
+}
+
+void StepExchange::fragment_complete(std::uint32_t block) {
+  if (progress_.fragment_complete(block)) push_complete();
+}
+
+void StepExchange::push_complete() {
+  push(StepComplete{directions_->directions(), directions_->inner_products(), flags_.load()});
+}
+
+void StepExchange::push(ExchangeEvent event) {
+  std::lock_guard lock(event_mutex_);
+  if (std::holds_alternative<PeerMessage>(event)) ++peer_messages_;
+  events_.push_back(std::move(event));
+}
+
+std::optional<ExchangeEvent> StepExchange::next_event() {
+  std::lock_guard lock(event_mutex_);
+  if (events_.empty()) return std::nullopt;
+  ExchangeEvent event = std::move(events_.front());
+  events_.pop_front();
+  if (std::holds_alternative<PeerMessage>(event)) --peer_messages_;
+  return event;
+}
+
+bool StepExchange::has_event() const {
+  std::lock_guard lock(event_mutex_);
+  return !events_.empty();
+}
+
+ExchangeCounters StepExchange::counters() const {
+  return {stale_.load(), duplicates_.load(), refused_.load()};
+}
+
+}  // namespace seng

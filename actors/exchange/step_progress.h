@@ -1,0 +1,43 @@
+// When a step is complete for this actor: every block's direction is here, and, if the step renews curvature,
+// every fragment of the blocks that it owns or backs up. Without the second a backup could miss a fragment
+// for ever: it comes on another connection than the owner's direction, so it may come later.
+//
+// Nobody tells whether a step renews curvature; its first fragment does, and this actor's own precede its
+// gradients and so every direction.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "actors/exchange/group_view.h"
+
+namespace seng {
+
+// Thread-safe but for join() and begin().
+class StepProgress {
+ public:
+  void join(std::shared_ptr<const GroupView> group);
+  void begin();
+
+  // A fragment of the block, or a run of one, is on its way from or to somebody.
+  void fragment_seen(std::uint32_t block);
+  // Both: true once, to whoever completes the step.
+  bool fragment_complete(std::uint32_t block);  // a micro-batch's is here, whole
+  bool directions_complete();                   // all are here
+
+ private:
+  bool complete();  // requires mutex_
+
+  std::shared_ptr<const GroupView> group_;
+  std::mutex mutex_;
+  // Guarded by mutex_.
+  std::vector<std::uint32_t> fragments_missing_;  // per block; 0 where none is expected
+  std::uint64_t missing_ = 0;                     // their sum
+  bool refresh_ = false;                          // a fragment was seen
+  std::vector<bool> expected_;                    // per block: counted in fragments_missing_ already
+  bool directions_ = false, told_ = false;
+};
+
+}  // namespace seng

@@ -1,0 +1,214 @@
+// The receiving half of StepExchange: from a peer's message to checked parts, and what they change.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "actors/exchange/step_exchange.h"
+
+namespace seng {
+namespace {
+
+// Steps held before the first begin_step of a membership. Peers can be in the first one only; whatever else
+// claims to belong to this membership may not fill memory.
+constexpr std::size_t kMaxEarlySteps = 4;
+
+tl::unexpected<Error> refuse(std::string message) {
+  return fail(ErrorCode::kInvalidArgument, std::move(message));
+}
+
+bool is_kind(const Message& message, MessageKind kind) {
+  return message.envelope.kind == static_cast<std::uint16_t>(kind);
+}
+
+bool is_step_kind(const Message& message) {
+  return is_kind(message, MessageKind::kPartialSums) || is_kind(message, MessageKind::kDirections) ||
+         is_kind(message, MessageKind::kFragment);
+}
+
+Status check_payload(const Message& message, std::uint64_t floats) {
+  if (message.payload.size() != 1)
+    return refuse(fmt::format("{} payload frames instead of 1", message.payload.size()));
+  const std::size_t bytes = message.payload[0].size();
+  if (bytes != floats * sizeof(float))
+    return refuse(fmt::format("{} bytes of payload for {} values", bytes, floats));
+  return {};
+}
+
+// Checks the parts, which lie one after another in the payload, and cuts it. `make`: (run, part, values) ->
+// arrived.
+template <class Arrived, class Part, class Make>
+Result<std::vector<Arrived>> cut(const GroupView& group, const Message& message,
+                                 const std::vector<Part>& parts, const Make& make) {
+  if (parts.empty()) return refuse("no parts");
+  const auto in_part = [&](std::size_t i, Error error) {
+    return fail(error.with_context(fmt::format("parts[{}]", i)));
+  };
+  using Run = typename decltype(group.check(parts[0], ActorId{}))::value_type;
+  std::vector<Run> runs;
+  std::uint64_t floats = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto run = group.check(parts[i], message.envelope.from);
+    if (!run) return in_part(i, std::move(run).error());
+    runs.push_back(*run);
+    floats += parts[i].count;
+  }
+  SENG_TRY(check_payload(message, floats));
+  std::vector<Arrived> arrived;
+  std::size_t offset = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::size_t bytes = parts[i].count * sizeof(float);
+    arrived.push_back(make(runs[i], parts[i], message.payload[0].part(offset, bytes)));
+    offset += bytes;
+  }
+  return arrived;
+}
+
+}  // namespace
+
+Status StepExchange::receive(const Message& message) {
+  const Status received = receive_checked(message);
+  if (received) return received;
+  ++refused_;
+  return fail(received.error().with_context(fmt::format("{} of step {} from actor {}",
+                                                        message_kind_name(message.envelope.kind),
+                                                        message.envelope.step, message.envelope.from)));
+}
+
+Status StepExchange::receive_checked(const Message& message) {
+  std::shared_lock lock(step_mutex_);
+  const Envelope& envelope = message.envelope;
+  if (!group_ || envelope.job != group_->group().job || envelope.epoch != group_->group().epoch) {
+    ++stale_;
+    return {};
+  }
+  if (!group_->is_peer(envelope.from)) return refuse("the sender is no member of the group");
+  if (is_kind(message, MessageKind::kPeerHello)) return {};
+  if (!is_step_kind(message)) return receive_side(message);
+  if (step_ > 0 && envelope.step < step_) {
+    ++stale_;
+    return {};
+  }
+  if (!expects(envelope.step))
+    return refuse(fmt::format("that step is not expected while step {} is in hand", step_));
+  auto parts = parse(message);
+  if (!parts) return fail(std::move(parts).error());
+  Status status;
+  for (Arrived& part : *parts) {
+    if (envelope.step == step_) {
+      // The others may be good: only what the sums say against one part stops that one.
+      if (Status applied = apply(part); !applied) status = std::move(applied);
+    } else if (!early_[envelope.step].try_emplace(key(part), std::move(part)).second) {
+      ++duplicates_;
+    }
+  }
+  return status;
+}
+
+bool StepExchange::expects(std::uint64_t step) const {
+  if (step_ > 0) return step == step_ || step == step_ + 1;
+  return step > 0 && (early_.contains(step) || early_.size() < kMaxEarlySteps);
+}
+
+Status StepExchange::receive_side(const Message& message) {
+  std::variant<EvaluationPart, StateDigest, CheckpointShard> body;
+  const auto read = [&]<class Body>(Body) -> Status {
+    auto parsed = parse_body<Body>(message);
+    if (!parsed) return fail(std::move(parsed).error());
+    body = *std::move(parsed);
+    return {};
+  };
+  if (is_kind(message, MessageKind::kEvaluationPart)) {
+    SENG_TRY(read(EvaluationPart{}));
+  } else if (is_kind(message, MessageKind::kStateDigest)) {
+    SENG_TRY(read(StateDigest{}));
+  } else if (is_kind(message, MessageKind::kCheckpointShard)) {
+    SENG_TRY(read(CheckpointShard{}));
+  } else {
+    return refuse(fmt::format("kind {} is no message between actors", message.envelope.kind));
+  }
+  if (!message.payload.empty())
+    return refuse(fmt::format("{} payload frames instead of 0", message.payload.size()));
+  std::lock_guard lock(event_mutex_);
+  if (peer_messages_ >= options_.max_peer_messages)
+    return refuse(fmt::format("{} messages wait already", peer_messages_));
+  ++peer_messages_;
+  events_.push_back(PeerMessage{message.envelope.from, message.envelope.step, std::move(body)});
+  return {};
+}
+
+Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& message) const {
+  if (is_kind(message, MessageKind::kPartialSums)) {
+    auto body = parse_body<PartialSums>(message);
+    if (!body) return fail(std::move(body).error());
+    return cut<Arrived>(*group_, message, body->parts,
+                        [](const GroupView::SumRun& run, const SumPart&, Frame values) {
+                          return SumArrival{run, std::move(values)};
+                        });
+  }
+  if (is_kind(message, MessageKind::kDirections)) {
+    auto body = parse_body<Directions>(message);
+    if (!body) return fail(std::move(body).error());
+    const auto flags = body->flags;
+    return cut<Arrived>(*group_, message, body->parts,
+                        [&](const GroupView::DirectionRun& run, const DirectionPart& part, Frame values) {
+                          return DirectionArrival{run, part.inner_product, flags, std::move(values)};
+                        });
+  }
+  auto fragment = parse_body<Fragment>(message);
+  if (!fragment) return fail(std::move(fragment).error());
+  SENG_TRY(group_->check(*fragment, message.envelope.from));
+  SENG_TRY(check_payload(message, fragment->count));
+  return std::vector<Arrived>{FragmentArrival{*fragment, message.payload[0]}};
+}
+
+StepExchange::EarlyKey StepExchange::key(const Arrived& arrived) {
+  if (const auto* sum = std::get_if<SumArrival>(&arrived))
+    return {0, sum->run.block, sum->run.node, sum->run.run};
+  if (const auto* direction = std::get_if<DirectionArrival>(&arrived)) {
+    return {1, direction->run.block, 0, direction->run.run};
+  }
+  const Fragment& part = std::get<FragmentArrival>(arrived).part;
+  return {2, part.block, part.micro, part.offset};
+}
+
+Status StepExchange::apply(const Arrived& arrived) {
+  return std::visit([this](const auto& part) { return apply(part); }, arrived);
+}
+
+Status StepExchange::apply(const SumArrival& sum) {
+  auto added = sums_[sum.run.block]->add_partial(sum.run.node, sum.run.run, sum.values);
+  if (!added) return fail(added.error().with_context(fmt::format("block {}", sum.run.block)));
+  if (added->duplicate) ++duplicates_;
+  finished(sum.run.block, std::move(added->finished));
+  return {};
+}
+
+Status StepExchange::apply(const DirectionArrival& direction) {
+  const GroupView::DirectionRun& run = direction.run;
+  if (run.block == group_->summary()) flags_ = direction.flags;
+  switch (directions_->add(run.block, run.run, direction.inner_product, direction.values)) {
+    case Arrival::kDuplicate:
+      ++duplicates_;
+      break;
+    case Arrival::kTaken:
+      break;
+    case Arrival::kCompleted:
+      directions_complete();
+      break;
+  }
+  return {};
+}
+
+Status StepExchange::apply(const FragmentArrival& fragment) {
+  bool duplicate = false;
+  auto added = fragments_->add(fragment.part, fragment.values, &duplicate);
+  if (!added) return fail(std::move(added).error());
+  if (duplicate) ++duplicates_;
+  fragment_seen(fragment.part.block);
+  if (!*added) return {};
+  push(FragmentArrived{fragment.part.block, fragment.part.micro, (*added)->values, (*added)->owner});
+  fragment_complete(fragment.part.block);
+  return {};
+}
+
+}  // namespace seng
