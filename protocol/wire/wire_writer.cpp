@@ -59,11 +59,15 @@ void WireWriter::put_unsigned(std::uint64_t value) {
 void WireWriter::put_signed(std::int64_t value) {
   pack(out_, value);
 }
+// msgpack-cxx writes a whole number as an integer, whatever its type in C++: minus zero would lose its sign,
+// and a field would change its type with its value.
 void WireWriter::put_float(float value) {
-  pack(out_, value);
+  out_ += '\xca';
+  append_big_endian(out_, std::bit_cast<std::uint32_t>(value));
 }
 void WireWriter::put_double(double value) {
-  pack(out_, value);
+  out_ += '\xcb';
+  append_big_endian(out_, std::bit_cast<std::uint64_t>(value));
 }
 
 void WireWriter::put_string(std::string_view value, std::size_t limit) {
