@@ -1,9 +1,9 @@
 #include "actors/data/ledger.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
+#include <iterator>
 #include <string_view>
 
 #include <fcntl.h>
@@ -93,16 +93,7 @@ Result<Ledger> Ledger::create(const std::string& path) {
 }
 
 void Ledger::add(std::uint64_t epoch, std::uint32_t sample, std::uint64_t step) {
-  std::array<char, kLedgerMaxLine> row;
-  char* at = row.data();
-  const auto put = [&](std::uint64_t value, char end) {
-    at = std::to_chars(at, row.data() + row.size(), value).ptr;
-    *at++ = end;
-  };
-  put(epoch, ',');
-  put(sample, ',');
-  put(step, '\n');
-  pending_.append(row.data(), at);
+  fmt::format_to(std::back_inserter(pending_), "{},{},{}\n", epoch, sample, step);
 }
 
 Status Ledger::commit() {
