@@ -1,9 +1,9 @@
 // Dense linear algebra on the CPU: single-threaded kernels that a lane calls.
 //
-// Deterministic: a result is a function of the operands' values and shapes alone, never of the calling thread, of
-// what other threads do, or of where the operands lie in memory (any float-aligned address; 64 bytes is fastest).
-// Matrices are row-major with a leading dimension `ld` (elements between rows). Operands may not overlap results.
-// A vendor library's failure throws VendorError.
+// Deterministic: a result is a function of the operands' values and shapes alone, never of the calling
+// thread, of what other threads do, or of where the operands lie in memory (any float-aligned address; 64
+// bytes is fastest). Matrices are row-major with a leading dimension `ld` (elements between rows). Operands
+// may not overlap results. A vendor library's failure throws VendorError.
 #pragma once
 
 #include <cstddef>
@@ -50,25 +50,29 @@ struct MatrixOperand {
 };
 
 // C (m x n, ldc) = alpha * op(A) (m x k) * op(B) (k x n) + beta * C. With beta 0, C is only written.
-void gemm(std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixOperand a, MatrixOperand b, float beta,
-          float* c, std::size_t ldc);
+void gemm(std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixOperand a, MatrixOperand b,
+          float beta, float* c, std::size_t ldc);
 
 // a . b. Every 4096 elements are added in float (64 partial sums, then a fixed tree), those sums in double.
-// Multiplications and additions are rounded one by one, so the bits do not depend on the instruction set either.
+// Multiplications and additions are rounded one by one, so the bits do not depend on the instruction set
+// either.
 double dot(const float* a, const float* b, std::size_t count);
 
-// y_r = row r . x for `rows` rows of `width` elements: a matrix-vector product. Each y_r has the bits of dot().
-void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x, double* y);
+// y_r = row r . x for `rows` rows of `width` elements: a matrix-vector product. Each y_r has the bits of
+// dot().
+void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
+              double* y);
 
-// y_j += sum over r of b_r * matrix[r][j], r ascending in groups of 8: a transposed matrix-vector product. A y_j does
-// not depend on the other columns, so columns may be cut anywhere.
-void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* b,
-                       float* y);
+// y_j += sum over r of b_r * matrix[r][j], r ascending in groups of 8: a transposed matrix-vector product. A
+// y_j does not depend on the other columns, so columns may be cut anywhere.
+void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width,
+                       const float* b, float* y);
 
 bool all_finite(const float* values, std::size_t count);
 
-// The Cholesky factor L (A = L L^T) of a symmetric n x n matrix whose lower triangle is given; L replaces it, what
-// lies above the diagonal is not read and keeps no meaning. False when A is not positive definite (a NaN included).
+// The Cholesky factor L (A = L L^T) of a symmetric n x n matrix whose lower triangle is given; L replaces it,
+// what lies above the diagonal is not read and keeps no meaning. False when A is not positive definite (a NaN
+// included).
 bool cholesky(double* a, std::size_t n);
 
 // x <- (L L^T)^-1 x.

@@ -1,14 +1,21 @@
 // The curvature of one block, as its owner (or backup) keeps it, and the direction it gives.
 //
-// With N samples' gradients u_i (columns of U, scaled by 1/sqrt(N)) the regularised empirical Fisher matrix is
-// F = U U^T + lambda I, and by Sherman-Morrison-Woodbury
+// With N samples' gradients u_i (columns of U, scaled by 1/sqrt(N)) the regularised empirical Fisher matrix
+// is F = U U^T + lambda I, and by Sherman-Morrison-Woodbury
 //     d = F^-1 g = (g - U b) / lambda,   b = (lambda I_N + U^T U)^-1 U^T g
 // (Yang et al., arXiv 2006.05924, section 3). Two exact representations:
 //   explicit   the u_i themselves: m*n (+m) floats a sample
 //   implicit   A_i (n x kappa, unfolded input) and G_i (m x kappa): (U^T U)_ij = <A_i^T A_j, G_i^T G_j> / N
-// The bias is a row of ones below A_i, handled without being stored.
+// The bias is a row of ones below A_i, handled without being stored. One lambda per curvature, that of its
+// refresh, in the matrix and in 1/lambda alike.
 //
-// Not thread-safe. Deterministic: work is cut into tasks that do not depend on the number of lanes.
+//   begin_refresh -> add_fragment (V of them) -> accept            owner: formed at once
+//                                             -> accept_unformed   backup: formed when first needed
+//                                             -> reject            backup, when the owner refused
+// The curvature in force is the last accepted one; an open refresh does not touch it.
+//
+// Not thread-safe. Deterministic: work is cut into tasks that do not depend on the number of lanes, and
+// fragments lie in micro-batch order however they came.
 #pragma once
 
 #include <cstdint>
@@ -19,64 +26,66 @@
 
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
+#include "actors/optim/fragment.h"
+#include "actors/optim/representation.h"
 #include "protocol/base/error.h"
 #include "protocol/base/sha256.h"
 
 namespace seng {
 
-enum class Representation { kExplicit, kImplicit, kScale };  // kScale: batch norm's g/(1+lambda), keeps nothing
-
-// The smaller of both in floats per sample; a batch norm is explicit or, if `batch_norm_scale`, kScale.
-Representation choose_representation(const Block& block, bool batch_norm_scale);
-
-struct FragmentShape {
-  Representation representation = Representation::kExplicit;
-  int samples = 0;         // per micro-batch: N / V
-  std::size_t floats = 0;  // of one fragment; 0 for kScale
-};
-FragmentShape fragment_shape(const Block& block, Representation representation, int samples);
-
-// One micro-batch's fragment from its factors; explicit forms u_i, implicit keeps inputs and gradients as they are
-// (the owner unfolds). Called on a lane: single-threaded.
-std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors);
-
 struct CurvatureOptions {
-  int micro_batches = 1;         // V: fragments per refresh
-  int samples_per_micro = 1;     // N / V
+  int micro_batches = 1;      // V: fragments per refresh
+  int samples_per_micro = 1;  // N / V
   Representation representation = Representation::kExplicit;
 };
 
 class Curvature {
  public:
+  // `block` is copied.
   Curvature(const Block& block, const CurvatureOptions& options);
   ~Curvature();
   Curvature(Curvature&&) noexcept;
+  Curvature& operator=(Curvature&&) noexcept;
 
-  // Opens the refresh of step `step` with damping `lambda`: fragments go to a second store until accept().
+  // Opens the refresh of step `step` with damping `lambda`: fragments go to a second store until it is
+  // accepted. A refresh that is already open is dropped.
   void begin_refresh(std::uint64_t step, double lambda);
-  // One micro-batch's fragment; a second one for the same micro-batch is ignored. Error: wrong size.
+  // One micro-batch's fragment; a second one for the same micro-batch is ignored. Error: wrong size, no such
+  // micro-batch, no refresh open.
   Status add_fragment(std::uint32_t micro, std::span<const float> values);
-  bool complete() const;  // all V are in
+  bool complete() const;  // a refresh is open and all V are in; kScale needs none
 
-  // Forms the Gram matrix and its Cholesky factor and puts the new curvature in place of the old. Refused (the old
-  // one stays): a value that is not finite, or a matrix that is not positive definite.
+  // Forms the Gram matrix and its Cholesky factor and puts the new curvature in place of the old. Refused
+  // (the old one stays in force, the refresh is closed): an incomplete refresh, a lambda that is not
+  // positive, a value that is not finite, a matrix that is not positive definite. The message names block,
+  // step and reason.
   Status accept(Lanes& lanes);
-  // The backup's form of accept(): keeps the fragments, forms nothing until it is needed.
-  void accept_unformed();
+  // The backup's form of accept(): keeps the fragments, forms nothing until it is needed. Refuses as accept()
+  // does but for a matrix that is not positive definite or overflows, which only forming can tell: the
+  // owner's refusal must reach the backup, which then calls reject().
+  Status accept_unformed();
+  // Closes the open refresh; the old curvature stays in force.
+  void reject();
 
-  bool ready() const;  // there is a curvature in force
-  std::uint64_t step() const;
-  double lambda() const;
+  bool ready() const;          // there is a curvature in force
+  std::uint64_t step() const;  // of the refresh in force; 0 before the first
+  double lambda() const;       // likewise
 
-  // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted refresh
-  // d = g / (1 + lambda_fallback).
+  // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted
+  // refresh d = g / (1 + lambda_fallback). kScale: d = g / (1 + lambda). A backup's curvature that cannot be
+  // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
   // Canonical bytes: what a checkpoint holds and the state's hash is over; equal on owner and backup.
-  std::vector<float> values() const;   // all samples' stored values, in micro-batch order
+  // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
+  // gradients.
+  std::vector<float> values() const;
+  // Error: wrong size, or what accept() refuses; the old curvature then stays in force.
   Status restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes);
-  Digest digest() const;  // over step, lambda and values()
-  std::size_t bytes() const;
+  // SHA-256 over step (u64), lambda (IEEE double) and values() (IEEE floats), little-endian. Before the first
+  // accepted refresh: of step 0, lambda 0 and no values.
+  Digest digest() const;
+  std::size_t bytes() const;  // held now: samples in force and pending, and the factor
 
  private:
   struct State;

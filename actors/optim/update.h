@@ -10,14 +10,16 @@ namespace seng {
 
 // Positions in epochs: step * batch / data set size before the step. See the .cpp for each formula.
 double schedule_value(const ScheduleSpec& schedule, double epoch, double epochs_total);
-double damping_value(const OptimizerSpec& optimizer, double epoch);  // initial * decay^floor(epoch / every_epochs)
+double damping_value(const OptimizerSpec& optimizer,
+                     double epoch);  // initial * decay^floor(epoch / every_epochs)
 
-// min(1, sqrt(kappa / (lr^2 * sum))), the KL clip of K-FAC (Ba, Grosse, Martens 2017, section 5; also kfac-pytorch).
-// `inner_products` are g^T d per block, added in block order. kappa 0 is 1. A sum that is not positive gives 1.
+// min(1, sqrt(kappa / (lr^2 * sum))), the KL clip of K-FAC (Ba, Grosse, Martens 2017, section 5; also
+// kfac-pytorch). `inner_products` are g^T d per block, added in block order. kappa 0 is 1. A sum that is not
+// positive gives 1.
 double trust_region_scale(double kappa, double lr, std::span<const double> inner_products);
 
-// m <- momentum*m + scale*d + weight_decay*w ; w <- w - lr*m   (nesterov: w <- w - lr*(g' + momentum*m)), elementwise over
-// one block's run.
+// m <- momentum*m + scale*d + weight_decay*w ; w <- w - lr*m   (nesterov: w <- w - lr*(g' + momentum*m)),
+// elementwise over one block's run.
 struct UpdateCoefficients {
   float lr = 0, momentum = 0, weight_decay = 0, scale = 1;
   bool nesterov = false;

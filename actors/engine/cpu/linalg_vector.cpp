@@ -7,7 +7,8 @@
 namespace seng {
 namespace {
 
-// Elements whose products are added in float before they go to double: error about eps * sqrt(64), not sqrt(count).
+// Elements whose products are added in float before they go to double: error about eps * sqrt(64), not
+// sqrt(count).
 constexpr std::size_t kDotBlock = 4096;
 
 struct VectorKernels {
@@ -52,12 +53,13 @@ double dot(const float* a, const float* b, std::size_t count) {
   return kernels().dot(a, b, count);
 }
 
-void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x, double* y) {
+void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
+              double* y) {
   for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot(matrix + r * ld, x, width);
 }
 
-void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* b,
-                       float* y) {
+void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width,
+                       const float* b, float* y) {
   kernels().add_weighted_rows(matrix, ld, rows, width, b, y);
 }
 

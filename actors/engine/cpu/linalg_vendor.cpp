@@ -40,8 +40,8 @@ void free_aligned(void* memory) {
   std::free(memory);
 }
 
-void gemm(std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixOperand a, MatrixOperand b, float beta,
-          float* c, std::size_t ldc) {
+void gemm(std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixOperand a, MatrixOperand b,
+          float beta, float* c, std::size_t ldc) {
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_rows(m, n, beta, c, ldc);
   cpu::use_one_thread();
@@ -59,8 +59,8 @@ bool cholesky(double* a, std::size_t n) {
   if (n == 0) return true;
   cpu::use_one_thread();
   // The lower triangle of a row-major matrix is the upper one of the column-major matrix that LAPACK sees.
-  const lapack_int info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', static_cast<lapack_int>(n), a,
-                                              static_cast<lapack_int>(n));
+  const lapack_int info =
+      LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', static_cast<lapack_int>(n), a, static_cast<lapack_int>(n));
   if (info < 0) throw VendorError("LAPACKE_dpotrf: argument " + std::to_string(-info) + " is not valid");
   if (info > 0) return false;
   // A NaN need not stop the factorisation, but it reaches the diagonal.

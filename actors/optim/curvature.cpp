@@ -1,0 +1,245 @@
+#include "actors/optim/curvature.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "actors/engine/linalg.h"
+#include "actors/optim/damped_system.h"
+#include "actors/optim/gradient_columns.h"
+#include "actors/optim/tasks.h"
+
+namespace seng {
+namespace {
+
+// One refresh's samples and what was formed of them.
+struct Generation {
+  std::uint64_t step = 0;
+  double lambda = 0;
+  SampleStore store;
+  std::unique_ptr<GradientColumns> columns;  // null for kScale
+  std::optional<DampedSystem> system;        // none until formed; none for kScale
+};
+
+double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
+  std::fill(d.begin(), d.end(), 0.0f);
+  return finish_direction(g.data(), 1.0 / (1.0 + lambda), d.data(), d.size());
+}
+
+}  // namespace
+
+struct Curvature::State {
+  State(const Block& block_in, const CurvatureOptions& options_in)
+      : block(block_in),
+        options(options_in),
+        samples(std::size_t(options_in.micro_batches) * std::size_t(options_in.samples_per_micro)),
+        size(sample_size(block_in, options_in.representation)) {}
+
+  // A Generation's columns borrow `block` and its own store: both stay where they are.
+  const Block block;
+  const CurvatureOptions options;
+  const std::size_t samples;  // N
+  const SampleSize size;
+  std::unique_ptr<Generation> current, pending;
+  std::vector<bool> arrived;
+  std::size_t missing = 0;
+
+  bool scale() const { return options.representation == Representation::kScale; }
+
+  std::unique_ptr<Generation> generation(std::uint64_t step, double lambda) const {
+    auto made = std::make_unique<Generation>();
+    made->step = step;
+    made->lambda = lambda;
+    made->store.count = samples;
+    made->store.size = size;
+    made->store.first = AlignedBuffer<float>(samples * size.first);
+    made->store.second = AlignedBuffer<float>(samples * size.second);
+    if (!scale()) made->columns = make_columns(block, options.representation, made->store);
+    return made;
+  }
+
+  Error refusal(const Generation& made, const std::string& reason) const {
+    std::string message = "block " + block.name + ": the curvature of step " + std::to_string(made.step) +
+                          " is refused: " + reason;
+    if (current) message += "; that of step " + std::to_string(current->step) + " stays in force";
+    return {ErrorCode::kInvalidArgument, message};
+  }
+
+  // What can be said without forming anything.
+  Status check(const Generation& made) const {
+    if (!std::isfinite(made.lambda) || !(made.lambda > 0)) {
+      return fail(refusal(made, "its damping " + std::to_string(made.lambda) + " is not positive"));
+    }
+    for (std::size_t i = 0; i < samples; ++i) {
+      if (!all_finite(made.store.first.data() + i * size.first, size.first) ||
+          !all_finite(made.store.second.data() + i * size.second, size.second)) {
+        return fail(refusal(made, "sample " + std::to_string(i) + " holds a value that is not finite"));
+      }
+    }
+    return {};
+  }
+
+  Status form(Generation& made, Lanes& lanes) const {
+    if (scale() || made.system) return {};
+    AlignedBuffer<double> gram(samples * samples);
+    made.columns->gram(gram.data(), lanes);
+    auto system = DampedSystem::form(std::move(gram), samples, made.lambda);
+    if (!system) return fail(refusal(made, system.error().message));
+    made.system = std::move(*system);
+    return {};
+  }
+
+  // Closes the open refresh.
+  Result<std::unique_ptr<Generation>> take_pending() {
+    const bool all_in = pending && missing == 0;
+    auto made = std::exchange(pending, nullptr);
+    if (!made)
+      return fail(ErrorCode::kInvalidArgument, "block " + block.name + ": no curvature refresh is open");
+    if (!all_in)
+      return fail(refusal(*made, std::to_string(missing) + " micro-batches' fragments are missing"));
+    return made;
+  }
+};
+
+Curvature::Curvature(const Block& block, const CurvatureOptions& options) {
+  SENG_CHECK(options.micro_batches > 0 && options.samples_per_micro > 0, "curvature without samples");
+  state_ = std::make_unique<State>(block, options);
+}
+Curvature::~Curvature() = default;
+Curvature::Curvature(Curvature&&) noexcept = default;
+Curvature& Curvature::operator=(Curvature&&) noexcept = default;
+
+void Curvature::begin_refresh(std::uint64_t step, double lambda) {
+  State& s = *state_;
+  s.pending = s.generation(step, lambda);
+  s.missing = s.scale() ? 0 : std::size_t(s.options.micro_batches);
+  s.arrived.assign(std::size_t(s.options.micro_batches), false);
+}
+
+Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> values) {
+  State& s = *state_;
+  const auto where = [&] { return "block " + s.block.name + ", micro-batch " + std::to_string(micro); };
+  if (!s.pending) return fail(ErrorCode::kInvalidArgument, where() + ": a fragment, but no refresh is open");
+  if (micro >= s.arrived.size()) {
+    return fail(ErrorCode::kInvalidArgument, where() + ": a fragment of one of only " +
+                                                 std::to_string(s.arrived.size()) + " micro-batches");
+  }
+  const std::size_t per_micro = std::size_t(s.options.samples_per_micro);
+  if (values.size() != per_micro * s.size.total()) {
+    return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
+                                         " floats instead of " + std::to_string(per_micro * s.size.total()));
+  }
+  if (s.scale() || s.arrived[micro]) return {};
+  const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
+  std::copy_n(values.data(), first, s.pending->store.first.data() + micro * first);
+  std::copy_n(values.data() + first, second, s.pending->store.second.data() + micro * second);
+  s.arrived[micro] = true;
+  --s.missing;
+  return {};
+}
+
+bool Curvature::complete() const {
+  return state_->pending && state_->missing == 0;
+}
+
+Status Curvature::accept(Lanes& lanes) {
+  State& s = *state_;
+  auto made = s.take_pending();
+  if (!made) return fail(std::move(made).error());
+  SENG_TRY(s.check(**made));
+  SENG_TRY(s.form(**made, lanes));
+  s.current = std::move(*made);
+  return {};
+}
+
+Status Curvature::accept_unformed() {
+  State& s = *state_;
+  auto made = s.take_pending();
+  if (!made) return fail(std::move(made).error());
+  SENG_TRY(s.check(**made));
+  s.current = std::move(*made);
+  return {};
+}
+
+void Curvature::reject() {
+  state_->pending = nullptr;
+}
+
+bool Curvature::ready() const {
+  return state_->current != nullptr;
+}
+std::uint64_t Curvature::step() const {
+  return state_->current ? state_->current->step : 0;
+}
+double Curvature::lambda() const {
+  return state_->current ? state_->current->lambda : 0;
+}
+
+double Curvature::precondition(std::span<const float> g, std::span<float> d, double lambda_fallback,
+                               Lanes& lanes) {
+  State& s = *state_;
+  SENG_CHECK(g.size() == s.block.count && d.size() == s.block.count, "gradient of block " + s.block.name);
+  if (s.current && !s.form(*s.current, lanes)) s.current = nullptr;
+  if (!s.current) return scaled_direction(g, lambda_fallback, d);
+  const Generation& curvature = *s.current;
+  if (s.scale()) return scaled_direction(g, curvature.lambda, d);
+  // With K = lambda I + R^T R / N and c = R^T g:  d = (g - R K^-1 c / N) / lambda.
+  std::vector<double> b(s.samples);
+  curvature.columns->project(g, b.data(), lanes);
+  curvature.system->solve(b.data());
+  for (double& weight : b) weight /= double(s.samples);
+  return curvature.columns->correct(g, b.data(), 1.0 / curvature.lambda, d, lanes);
+}
+
+std::vector<float> Curvature::values() const {
+  if (!state_->current) return {};
+  const SampleStore& store = state_->current->store;
+  std::vector<float> values;
+  values.reserve(store.first.size() + store.second.size());
+  values.insert(values.end(), store.first.data(), store.first.data() + store.first.size());
+  values.insert(values.end(), store.second.data(), store.second.data() + store.second.size());
+  return values;
+}
+
+Status Curvature::restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes) {
+  State& s = *state_;
+  if (values.size() != s.samples * s.size.total()) {
+    return fail(ErrorCode::kCorrupt, "block " + s.block.name + ": a curvature of " +
+                                         std::to_string(values.size()) + " floats instead of " +
+                                         std::to_string(s.samples * s.size.total()));
+  }
+  auto made = s.generation(step, lambda);
+  const std::size_t first = s.samples * s.size.first;
+  std::copy_n(values.data(), first, made->store.first.data());
+  std::copy_n(values.data() + first, values.size() - first, made->store.second.data());
+  SENG_TRY(s.check(*made));
+  SENG_TRY(s.form(*made, lanes));
+  s.current = std::move(made);
+  return {};
+}
+
+Digest Curvature::digest() const {
+  static_assert(std::endian::native == std::endian::little, "the digest is over little-endian bytes");
+  const Generation none;
+  const Generation& curvature = state_->current ? *state_->current : none;
+  Sha256 hash;
+  hash.update(&curvature.step, sizeof curvature.step);
+  hash.update(&curvature.lambda, sizeof curvature.lambda);
+  hash.update(curvature.store.first.data(), curvature.store.first.size() * sizeof(float));
+  hash.update(curvature.store.second.data(), curvature.store.second.size() * sizeof(float));
+  return hash.finish();
+}
+
+std::size_t Curvature::bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& made : {std::cref(state_->current), std::cref(state_->pending)}) {
+    if (!made.get()) continue;
+    bytes += (made.get()->store.first.size() + made.get()->store.second.size()) * sizeof(float);
+    if (made.get()->system) bytes += state_->samples * state_->samples * sizeof(double);
+  }
+  return bytes;
+}
+
+}  // namespace seng

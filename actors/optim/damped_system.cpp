@@ -1,0 +1,32 @@
+#include "actors/optim/damped_system.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace seng {
+
+Result<DampedSystem> DampedSystem::form(AlignedBuffer<double> gram, std::size_t samples, double lambda) {
+  double* k = gram.data();
+  const double inverse_count = 1.0 / double(samples);
+  for (std::size_t i = 0; i < samples; ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      if (!std::isfinite(k[i * samples + j])) {
+        return fail(ErrorCode::kInvalidArgument, "the inner product of samples " + std::to_string(i) +
+                                                     " and " + std::to_string(j) + " overflows");
+      }
+      k[i * samples + j] *= inverse_count;
+    }
+    k[i * samples + i] += lambda;
+  }
+  if (!cholesky(k, samples)) {
+    return fail(ErrorCode::kInvalidArgument, "lambda I + U^T U is not positive definite with lambda " +
+                                                 std::to_string(lambda) + ": raise the damping");
+  }
+  DampedSystem system;
+  system.factor_ = std::move(gram);
+  system.samples_ = samples;
+  return system;
+}
+
+}  // namespace seng

@@ -1,0 +1,66 @@
+#include "actors/optim/fragment.h"
+
+#include <algorithm>
+
+#include "actors/engine/linalg.h"
+#include "actors/optim/unfold.h"
+#include "actors/optim/workspace.h"
+#include "protocol/base/error.h"
+
+namespace seng {
+namespace {
+
+// u_i of one sample. `input` is the raw input, `gradient` G_i [m, kappa].
+void weight_gradient(const Block& block, const float* input, const float* gradient, float* u) {
+  Workspace& workspace = Workspace::of_this_thread();
+  const std::size_t m = std::size_t(block.m), n = std::size_t(block.n), kappa = std::size_t(block.positions);
+  if (block.kind == BlockKind::kLinear) {
+    for (std::size_t o = 0; o < m; ++o) {
+      for (std::size_t j = 0; j < n; ++j) u[o * n + j] = gradient[o] * input[j];
+    }
+  } else {
+    float* unfolded = workspace.floats(Workspace::kUnfolded, n * kappa);
+    unfold(block.conv, input, 0, block.conv.channels_in, unfolded, kappa);
+    gemm(m, n, kappa, 1, {gradient, kappa, false}, {unfolded, kappa, true}, 0, u, n);
+  }
+  if (!block.bias) return;
+  const float* ones = workspace.ones(kappa);
+  for (std::size_t o = 0; o < m; ++o) u[m * n + o] = float(dot(gradient + o * kappa, ones, kappa));
+}
+
+// dgamma and dbeta of one sample; `normalised` is x-hat [m, kappa].
+void scale_gradient(const Block& block, const float* normalised, const float* gradient, float* u) {
+  const std::size_t m = std::size_t(block.m), kappa = std::size_t(block.positions);
+  const float* ones = Workspace::of_this_thread().ones(kappa);
+  for (std::size_t c = 0; c < m; ++c) {
+    u[c] = float(dot(gradient + c * kappa, normalised + c * kappa, kappa));
+    if (block.count == 2 * m) u[m + c] = float(dot(gradient + c * kappa, ones, kappa));
+  }
+}
+
+}  // namespace
+
+std::vector<float> make_fragment(const Block& block, const FragmentShape& shape,
+                                 const SampleFactors& factors) {
+  std::vector<float> values(shape.floats);
+  if (values.empty()) return values;
+  SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
+  const std::size_t samples = std::size_t(shape.samples);
+  const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
+  if (shape.representation == Representation::kImplicit) {
+    const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
+    std::copy_n(factors.activations, samples * inputs, values.data());
+    std::copy_n(factors.gradients, samples * outputs, values.data() + samples * inputs);
+    return values;
+  }
+  const bool norm = block.kind == BlockKind::kBatchNorm;
+  const std::size_t inputs = norm ? outputs : sample_size(block, Representation::kImplicit).first;
+  for (std::size_t i = 0; i < samples; ++i) {
+    const auto form = norm ? scale_gradient : weight_gradient;
+    form(block, factors.activations + i * inputs, factors.gradients + i * outputs,
+         values.data() + i * block.count);
+  }
+  return values;
+}
+
+}  // namespace seng

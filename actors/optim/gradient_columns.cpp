@@ -1,0 +1,21 @@
+#include "actors/optim/gradient_columns.h"
+
+#include "protocol/base/error.h"
+
+namespace seng {
+
+std::unique_ptr<GradientColumns> make_columns(const Block& block, Representation representation,
+                                              const SampleStore& store) {
+  if (representation == Representation::kExplicit) return explicit_columns(block, store);
+  SENG_CHECK(representation == Representation::kImplicit, "a scaled batch norm has no columns");
+  return block.kind == BlockKind::kConvolution ? implicit_convolution_columns(block, store)
+                                               : implicit_linear_columns(block, store);
+}
+
+double finish_direction(const float* g, double inverse_lambda, float* d, std::size_t count) {
+  const float scale = float(inverse_lambda);
+  for (std::size_t j = 0; j < count; ++j) d[j] = (g[j] - d[j]) * scale;
+  return dot(g, d, count);
+}
+
+}  // namespace seng

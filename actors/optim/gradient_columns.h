@@ -1,0 +1,53 @@
+// The gradients of a block's N curvature samples as a matrix R = [u_1 ... u_N] (block.count x N, not scaled),
+// known by what is done with it. U = R / sqrt(N).
+//
+// This is where other forms of R belong: factors of rank p, or stored as bf16; a sketch of the rows replaces
+// gram() and project() by those of Omega R; an approximate product replaces correct().
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "actors/engine/block.h"
+#include "actors/engine/lanes.h"
+#include "actors/engine/linalg.h"
+#include "actors/optim/representation.h"
+
+namespace seng {
+
+// The samples as they are stored: `count` times size.first floats in `first`, and size.second in `second`.
+struct SampleStore {
+  std::size_t count = 0;
+  SampleSize size;
+  AlignedBuffer<float> first, second;
+};
+
+class GradientColumns {
+ public:
+  virtual ~GradientColumns() = default;
+
+  // Lower triangle of gram (N x N, row-major) = R^T R.
+  virtual void gram(double* gram, Lanes& lanes) const = 0;
+
+  // c (N) = R^T g.
+  virtual void project(std::span<const float> g, double* c, Lanes& lanes) const = 0;
+
+  // d = (g - R b) * inverse_lambda; returns g^T d.
+  virtual double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                         Lanes& lanes) const = 0;
+};
+
+// Not for kScale. `block` and `store` are borrowed: they must outlive the result, at the same address.
+std::unique_ptr<GradientColumns> make_columns(const Block& block, Representation representation,
+                                              const SampleStore& store);
+
+// The kinds, each in the file of its name.
+std::unique_ptr<GradientColumns> explicit_columns(const Block& block, const SampleStore& store);
+std::unique_ptr<GradientColumns> implicit_linear_columns(const Block& block, const SampleStore& store);
+std::unique_ptr<GradientColumns> implicit_convolution_columns(const Block& block, const SampleStore& store);
+
+// d = (g - d) * inverse_lambda for a run of a block; returns its part of g^T d.
+double finish_direction(const float* g, double inverse_lambda, float* d, std::size_t count);
+
+}  // namespace seng

@@ -1,0 +1,37 @@
+#include "actors/optim/gram.h"
+
+#include <algorithm>
+
+#include "actors/engine/linalg.h"
+#include "actors/optim/tasks.h"
+#include "actors/optim/workspace.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kPanel = 64;    // rows of the matrix per task
+constexpr std::size_t kDepth = 2048;  // columns added in float
+
+}  // namespace
+
+void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
+              Lanes& lanes) {
+  const Cut panels{count, kPanel};
+  const auto panel = [&](std::size_t task) {
+    // The longest panel first: the lanes end together.
+    const std::size_t p = panels.tasks() - 1 - task;
+    const std::size_t i0 = panels.begin(p), height = panels.size(p), columns = i0 + height;
+    float* tile = Workspace::of_this_thread().floats(Workspace::kTile, height * columns);
+    for (std::size_t k = 0; k < width; k += kDepth) {
+      gemm(height, columns, std::min(kDepth, width - k), 1, {rows + i0 * ld + k, ld, false},
+           {rows + k, ld, true}, 0, tile, columns);
+      for (std::size_t i = 0; i < height; ++i) {
+        double* out = gram + (i0 + i) * count;
+        for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
+      }
+    }
+  };
+  run_tasks(lanes, panels.tasks(), 0.5 * double(count) * double(count) * double(width), panel);
+}
+
+}  // namespace seng
