@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "protocol/messages/all.h"
+#include "protocol/wire/envelope.h"
 
 namespace seng {
 namespace {
@@ -21,7 +22,8 @@ constexpr bool all_kinds_are_different(std::tuple<Body...>*) {
 static_assert(all_kinds_are_different(static_cast<AllMessages*>(nullptr)));
 static_assert(std::tuple_size_v<AllMessages> == 42,
               "a new kind needs a struct, a place in all.h and in README.md");
-static_assert(static_cast<int>(MessageKind::kError) == 1, "every version must be able to read a refusal");
+static_assert(static_cast<int>(MessageKind::kError) == kRefusalKind,
+              "every version must be able to read a refusal");
 
 }  // namespace
 

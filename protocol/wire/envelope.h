@@ -11,6 +11,10 @@ namespace seng {
 inline constexpr std::uint16_t kProtocolMajor = 1;
 inline constexpr std::uint16_t kProtocolMinor = 0;
 
+// A refusal (messages' ErrorReply) is read whatever version sent it: this number and the envelope's fields 1,
+// 2, 3 and 9 stay as they are for ever.
+inline constexpr std::uint16_t kRefusalKind = 1;
+
 struct Envelope {
   std::uint16_t major = kProtocolMajor;
   std::uint16_t minor = kProtocolMinor;

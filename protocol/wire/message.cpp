@@ -42,7 +42,7 @@ Result<Message> parse_message(std::vector<Frame> frames, Envelope* envelope) {
   auto read = decode_prefix<Envelope>(header.bytes(), used, "envelope");
   if (!read) return fail(std::move(read).error());
   if (envelope) *envelope = *read;
-  if (read->major != kProtocolMajor) {
+  if (read->major != kProtocolMajor && read->kind != kRefusalKind) {
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("the sender speaks protocol {}.{}, this process {}.{}: run one version of seng on both",
