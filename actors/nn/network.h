@@ -1,5 +1,5 @@
-// A network as a graph of layers (Network: immutable, shared) and its planned executable form for one lane and one
-// micro-batch size (Replica).
+// A network as a graph of layers (Network: immutable, shared) and its planned executable form for one lane
+// and one micro-batch size (Replica).
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/backend.h"
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
 
@@ -23,8 +24,8 @@ struct Graph;  // graph.h: the layers and their connections
 
 class Network {
  public:
-  // `name` is a zoo entry (mlp, lenet, resnet18); `options` are that entry's own. An unknown name or option is an
-  // error with "did you mean".
+  // `name` is a zoo entry (mlp, lenet, resnet18); `options` are that entry's own. An unknown name or option
+  // is an error with "did you mean".
   static Result<Network> create(const std::string& name, const std::map<std::string, std::string>& options,
                                 ImageShape input, int classes);
   static Result<Network> from_graph(Graph graph);
@@ -36,8 +37,9 @@ class Network {
   int classes() const;
   const Graph& graph() const;
 
-  // PyTorch's default initialisation of each layer (kaiming uniform with a = sqrt(5); resnet: kaiming normal, fan
-  // out), from counter-based random numbers. parameters: parameter_count floats; statistics: mean 0, variance 1.
+  // PyTorch's default initialisation of each layer (kaiming uniform with a = sqrt(5); resnet: kaiming normal,
+  // fan out), from counter-based random numbers. parameters: parameter_count floats; statistics: mean 0,
+  // variance 1.
   void initialise(std::uint64_t seed, std::span<float> parameters, std::span<float> statistics) const;
 
  private:
@@ -51,16 +53,16 @@ struct LossSum {
 };
 
 struct MicroBatch {
-  int samples = 0;                 // training: exactly the replica's size; evaluation: at most
-  const float* images = nullptr;   // [samples, C, H, W]
+  int samples = 0;                       // training: exactly the replica's size; evaluation: at most
+  const float* images = nullptr;         // [samples, C, H, W]
   const std::int32_t* labels = nullptr;  // [samples]
-  std::uint64_t seed = 0;          // for dropout, with step and first_sample
+  std::uint64_t seed = 0;                // for dropout, with step and first_sample
   std::uint64_t step = 0;
   std::uint32_t first_sample = 0;  // place of sample 0 in the global batch
 };
 
-// Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward goes on
-// (last layers first), each block once.
+// Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward
+// goes on (last layers first), each block once.
 class BackwardSink {
  public:
   virtual ~BackwardSink() = default;
@@ -73,10 +75,20 @@ class BackwardSink {
 };
 
 struct ReplicaOptions {
+  Device device = Device::kCpu;  // one that make_backend() offers; else the constructor throws
   int micro_batch = 32;
   double label_smoothing = 0;
   bool direct_convolution = false;  // else the library may choose Winograd
   bool training = true;             // false: only evaluate() and logits(); holds no gradients
+  bool profile = false;             // keep layer_times(); costs two clock readings a layer and pass
+};
+
+// Seconds spent in one layer since the replica was made, over all passes. A relu that its predecessor does
+// along has no entry of its own; a change of memory layout is charged to "reorder:" and the layer that needs
+// it.
+struct LayerTime {
+  std::string name;
+  double forward = 0, backward = 0;
 };
 
 // One lane's executable network. Not thread-safe; different replicas are independent. All kernels are
@@ -90,8 +102,8 @@ class Replica {
   // Takes the step's weights (canonical layout, block.h) into the kernels' own layouts.
   void load(std::span<const float> parameters, std::span<const float> statistics);
 
-  // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the first
-  // that many samples' factors to the sink.
+  // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
+  // first that many samples' factors to the sink.
   LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink);
 
   // Forward with running statistics and no dropout. The loss has no label smoothing.
@@ -99,6 +111,7 @@ class Replica {
   void logits(const MicroBatch& batch, std::span<float> out);  // [samples, classes]
 
   std::size_t bytes() const;  // buffers held
+  std::vector<LayerTime> layer_times() const;
 
  private:
   struct State;

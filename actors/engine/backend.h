@@ -1,0 +1,207 @@
+// The numeric contract between the networks and a device. Operations are planned once for fixed shapes and
+// then run any number of times; a plan chooses the memory layouts that its device is fastest with.
+//
+// One Backend serves one replica: it holds its memory and scratch space, and is used by one thread at a time.
+// All pointers are the backend's memory (allocate) unless a comment says "host". Plans must not outlive their
+// backend. Results are functions of the inputs alone: kernels are single-threaded on the CPU, and equal plans
+// give equal bits. A vendor library's failure is a VendorError.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "actors/engine/block.h"
+#include "protocol/base/error.h"
+
+namespace seng {
+
+enum class Device { kCpu, kCuda };
+
+struct TensorShape {
+  int n = 0, c = 0, h = 1, w = 1;
+  std::size_t count() const { return std::size_t(n) * c * h * w; }
+  bool operator==(const TensorShape&) const = default;
+};
+
+// Where the elements of a [n, c, h, w] tensor of floats lie. Opaque outside of its backend.
+class Layout {
+ public:
+  virtual ~Layout() = default;
+  virtual TensorShape shape() const = 0;
+  virtual std::size_t bytes() const = 0;  // padding included
+  virtual bool plain() const = 0;         // dense NCHW
+  virtual bool same(const Layout& other) const = 0;
+};
+using LayoutPtr = std::shared_ptr<const Layout>;
+
+struct ConvolutionPlan {
+  ConvolutionGeometry geometry;
+  int batch = 0;
+  bool bias = false;
+  bool direct = false;         // never Winograd
+  bool training = true;        // plans the gradient of the weights
+  bool input_gradient = true;  // and, with training, that of the input
+};
+
+class Convolution {
+ public:
+  virtual ~Convolution() = default;
+  virtual LayoutPtr input() const = 0;   // of x and dx; the caller reorders what is not in it
+  virtual LayoutPtr output() const = 0;  // of y and dy
+  virtual std::size_t packed_bytes() const = 0;
+  // weight: host, [C_out, C_in, kh, kw]. packed: what the other calls take.
+  virtual void pack(const float* weight, float* packed) = 0;
+  virtual void forward(const float* x, const float* packed, const float* bias, float* y) = 0;
+  virtual void backward_data(const float* dy, const float* packed, float* dx) = 0;
+  // weight_gradient: [C_out, C_in, kh, kw]; bias_gradient: [C_out], without a bias ignored. Both overwritten.
+  virtual void backward_weights(const float* x, const float* dy, float* weight_gradient,
+                                float* bias_gradient) = 0;
+};
+
+struct LinearPlan {
+  int batch = 0, in = 0, out = 0;
+  bool bias = true;
+  bool training = true, input_gradient = true;
+};
+
+// y = x W^T + b with x [batch, in], W [out, in], y [batch, out], all plain.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual void forward(const float* x, const float* weight, const float* bias, float* y) = 0;
+  virtual void backward_data(const float* dy, const float* weight, float* dx) = 0;
+  virtual void backward_weights(const float* x, const float* dy, float* weight_gradient,
+                                float* bias_gradient) = 0;
+};
+
+struct BatchNormPlan {
+  LayoutPtr layout;  // of x, y, dx and dy
+  float epsilon = 1e-5f;
+  bool relu = false;  // y = max(0, normalised); the backward pass applies its mask
+  bool training = true;
+};
+
+class BatchNorm {
+ public:
+  virtual ~BatchNorm() = default;
+  virtual std::size_t workspace_bytes() const = 0;  // from forward to backward
+  // Leaves the batch's mean and biased variance, [C] each.
+  virtual void forward(const float* x, const float* gamma, const float* beta, float* mean, float* variance,
+                       void* workspace, float* y) = 0;
+  virtual void infer(const float* x, const float* gamma, const float* beta, const float* mean,
+                     const float* variance, float* y) = 0;
+  // dx may be dy.
+  virtual void backward(const float* x, const float* dy, const float* gamma, const float* mean,
+                        const float* variance, const void* workspace, float* dx, float* gamma_gradient,
+                        float* beta_gradient) = 0;
+  // Of plain [samples, C, H, W]: x becomes x-hat; dy, with relu, is masked by y (else y is not read).
+  virtual void factors(int samples, float* x, float* dy, const float* y, const float* mean,
+                       const float* variance) = 0;
+};
+
+enum class PoolKind { kMax, kAverage };  // the average counts padding, as PyTorch's does
+
+struct PoolPlan {
+  PoolKind kind = PoolKind::kMax;
+  LayoutPtr input;
+  int kernel_h = 2, kernel_w = 2, stride = 2, padding = 0;
+  bool training = true;
+};
+
+class Pool {
+ public:
+  virtual ~Pool() = default;
+  virtual LayoutPtr output() const = 0;
+  virtual std::size_t workspace_bytes() const = 0;
+  virtual void forward(const float* x, void* workspace, float* y) = 0;
+  virtual void backward(const float* dy, const void* workspace, float* dx) = 0;
+};
+
+class Relu {
+ public:
+  virtual ~Relu() = default;
+  virtual void forward(const float* x, float* y) = 0;                     // y may be x
+  virtual void backward(const float* y, const float* dy, float* dx) = 0;  // dx may be dy
+};
+
+class Add {
+ public:
+  virtual ~Add() = default;
+  virtual void run(const float* a, const float* b, float* sum) = 0;  // sum may be a
+};
+
+class Reorder {
+ public:
+  virtual ~Reorder() = default;
+  virtual void run(const float* from, float* to) = 0;
+};
+
+// The place of a dropout mask's values among all random numbers (random.h, kDropout).
+struct DropoutKey {
+  std::uint64_t seed = 0, step = 0;
+  std::uint32_t first_sample = 0;  // of sample 0 of the batch
+  std::uint32_t layer = 0;
+};
+
+// Keeps a value with probability 1 - p, then scaled by 1/(1 - p). The backward pass is the same operation.
+class Dropout {
+ public:
+  virtual ~Dropout() = default;
+  virtual void run(const DropoutKey& key, const float* x, float* y) = 0;  // plain; y may be x
+};
+
+struct LossResult {
+  double loss = 0;  // sum over samples
+  std::uint64_t hits = 0;
+};
+
+// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) onehot + s/classes.
+class CrossEntropy {
+ public:
+  virtual ~CrossEntropy() = default;
+  // labels: host, [samples], each in [0, classes). gradient: of the loss sum, [samples, classes], or null.
+  // gradient may be logits.
+  virtual LossResult run(const float* logits, const std::int32_t* labels, int samples, double smoothing,
+                         float* gradient) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual Device device() const = 0;
+
+  // Called by the thread that is about to run plans, before the first of a pass.
+  virtual void enter() = 0;
+
+  // Memory of the replica, aligned for the device, zeroed, given back with the backend.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual std::size_t allocated_bytes() const = 0;  // scratch included
+  virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
+  // The same floats where the host can read them, until the next call of the backend or one of its plans.
+  virtual const float* host_view(const float* memory, std::size_t count) = 0;
+
+  virtual LayoutPtr plain(TensorShape shape) = 0;
+  virtual std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) = 0;
+  virtual std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) = 0;
+  virtual std::unique_ptr<BatchNorm> plan_batch_norm(const BatchNormPlan& plan) = 0;
+  virtual std::unique_ptr<Pool> plan_pool(const PoolPlan& plan) = 0;
+  virtual std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) = 0;
+  virtual std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) = 0;  // relu: max(0, a + b)
+  virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
+  virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) = 0;
+  // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.
+  virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
+};
+
+// kUnsupported when this build or machine has no such device; the message says what is missing.
+Result<std::unique_ptr<Backend>> make_backend(Device device);
+
+namespace cpu {
+std::unique_ptr<Backend> make_backend();
+}
+namespace cuda {
+Result<std::unique_ptr<Backend>> make_backend();
+}
+
+}  // namespace seng

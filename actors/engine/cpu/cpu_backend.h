@@ -1,0 +1,122 @@
+// The CPU's backend: oneDNN kernels on one thread, with its own memory and one scratch area for all of them.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "actors/engine/backend.h"
+
+namespace seng::cpu {
+
+const dnnl::engine& onednn_engine();
+
+// Runs a call of oneDNN; its failure becomes a VendorError that names `what`.
+template <class Call>
+auto checked(const char* what, Call&& call) {
+  try {
+    return call();
+  } catch (const dnnl::error& e) {
+    throw VendorError(std::string("oneDNN ") + what + ": " + e.what());
+  }
+}
+
+class OnednnLayout final : public Layout {
+ public:
+  explicit OnednnLayout(dnnl::memory::desc desc) : desc_(std::move(desc)) {}
+  TensorShape shape() const override;
+  std::size_t bytes() const override { return desc_.get_size(); }
+  bool plain() const override;
+  bool same(const Layout& other) const override;
+  const dnnl::memory::desc& desc() const { return desc_; }
+
+ private:
+  dnnl::memory::desc desc_;
+};
+
+const dnnl::memory::desc& desc_of(const LayoutPtr& layout);
+LayoutPtr layout_of(const dnnl::memory::desc& desc);
+dnnl::memory::desc vector_desc(int count);  // [count]
+dnnl::primitive_attr user_scratchpad();
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend();
+  ~CpuBackend() override;
+
+  Device device() const override { return Device::kCpu; }
+  void enter() override;
+  void* allocate(std::size_t bytes) override;
+  std::size_t allocated_bytes() const override { return allocated_; }
+  void upload(const void* host, void* memory, std::size_t bytes) override;
+  const float* host_view(const float* memory, std::size_t) override { return memory; }
+
+  LayoutPtr plain(TensorShape shape) override;
+  std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
+  std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) override;
+  std::unique_ptr<BatchNorm> plan_batch_norm(const BatchNormPlan& plan) override;
+  std::unique_ptr<Pool> plan_pool(const PoolPlan& plan) override;
+  std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) override;
+  std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) override;
+  std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
+  std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) override;
+  std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
+
+  // Space that a kernel uses while it runs (slot 0: oneDNN's own, 1: between two kernels of one call).
+  // Reserved while planning; the address is settled when a kernel first asks for it, and moves only if more
+  // is reserved later.
+  static constexpr int kKernelSlot = 0, kBetweenSlot = 1;
+  void reserve(int slot, std::size_t bytes);
+  void* scratch(int slot);
+  dnnl_stream_t stream() const { return stream_.get(); }
+
+ private:
+  struct Scratch {
+    std::size_t needed = 0, held = 0;
+    void* memory = nullptr;
+  };
+  struct Allocation {
+    void* memory;
+    std::size_t bytes;
+  };
+
+  void release(void* memory);
+
+  dnnl::stream stream_;
+  Scratch scratch_[2];
+  std::vector<Allocation> allocations_;
+  std::size_t allocated_ = 0;
+};
+
+// A planned primitive with its argument list, built once. run() takes the arguments' memory in the same
+// order.
+class Kernel {
+ public:
+  using Argument = std::pair<int, dnnl::memory::desc>;  // DNNL_ARG_*, its layout
+
+  Kernel() = default;
+  // `primitive` was created with user_scratchpad(); `scratchpad` is its scratchpad_desc().
+  Kernel(CpuBackend& backend, dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
+         std::initializer_list<Argument> arguments);
+  template <class PrimitiveDesc>
+  Kernel(CpuBackend& backend, const PrimitiveDesc& pd, std::initializer_list<Argument> arguments)
+      : Kernel(backend, dnnl::primitive(pd.get()), pd.scratchpad_desc(), arguments) {}
+
+  bool planned() const { return backend_ != nullptr; }
+  void run(std::initializer_list<const void*> memory);
+
+ private:
+  void bind(std::size_t argument, const void* memory);
+
+  CpuBackend* backend_ = nullptr;
+  dnnl::primitive primitive_;
+  std::vector<dnnl::memory> memories_;
+  std::vector<const void*> bound_;
+  std::vector<dnnl_exec_arg_t> arguments_;
+  bool scratchpad_ = false;  // the last argument
+};
+
+}  // namespace seng::cpu

@@ -1,0 +1,131 @@
+#include "actors/nn/layers.h"
+
+namespace seng {
+namespace {
+
+class BatchNormLayerPlan final : public LayerPlan {
+ public:
+  explicit BatchNormLayerPlan(const PlanRequest& request)
+      : backend_(request.backend),
+        layout_(request.inputs[0]),
+        shape_(layout_->shape()),
+        relu_(request.relu),
+        norm_(backend_.plan_batch_norm({layout_, 1e-5f, relu_, request.training})) {
+    values_ = static_cast<float*>(backend_.allocate(6 * shape_.c * sizeof(float)));
+  }
+
+  LayoutPtr input() const override { return layout_; }
+  LayoutPtr output() const override { return layout_; }
+  std::size_t workspace_bytes() const override { return norm_->workspace_bytes(); }
+  bool keeps_input() const override { return true; }
+  bool keeps_output() const override { return relu_; }  // the mask of factors()
+  bool backward_in_place() const override { return true; }
+  bool needs_dx() const override { return true; }
+
+  void load(const float* parameters, const float* statistics) override {
+    backend_.upload(parameters, gamma(), 2 * shape_.c * sizeof(float));
+    backend_.upload(statistics, running_mean(), 2 * shape_.c * sizeof(float));
+  }
+
+  void forward(const Pass& pass) override {
+    norm_->forward(pass.x[0], gamma(), beta(), mean(), variance(), pass.workspace, pass.y);
+  }
+
+  void infer(const Pass& pass) override {
+    norm_->infer(pass.x[0], gamma(), beta(), running_mean(), running_mean() + shape_.c, pass.y);
+  }
+
+  void parameter_gradient(const Pass& pass, float* gradient, float* statistics) override {
+    norm_->backward(pass.x[0], pass.dy, gamma(), mean(), variance(), pass.workspace, pass.dx, gradient,
+                    gradient + shape_.c);
+    const float* batch = backend_.host_view(mean(), 2 * shape_.c);
+    const double count = double(shape_.n) * shape_.h * shape_.w;
+    for (int c = 0; c < shape_.c; ++c) {
+      statistics[c] = batch[c];
+      statistics[shape_.c + c] = static_cast<float>(batch[shape_.c + c] * (count / (count - 1)));
+    }
+  }
+
+  std::size_t plan_factors(int samples) override {
+    factor_samples_ = samples;
+    to_plain_ = backend_.plan_reorder(layout_, backend_.plain(shape_), samples);
+    return (relu_ ? 3 : 2) * factor_floats();
+  }
+
+  SampleFactors factors(const Pass& pass, float* memory) override {
+    float* normalised = memory;
+    float* gradients = memory + factor_floats();
+    float* output = memory + 2 * factor_floats();
+    to_plain_->run(pass.x[0], normalised);
+    to_plain_->run(pass.dy, gradients);
+    if (relu_) to_plain_->run(pass.y, output);
+    norm_->factors(factor_samples_, normalised, gradients, output, mean(), variance());
+    return {factor_samples_, normalised, gradients};
+  }
+
+ private:
+  float* gamma() { return values_; }
+  float* beta() { return values_ + shape_.c; }
+  float* running_mean() { return values_ + 2 * shape_.c; }
+  float* mean() { return values_ + 4 * shape_.c; }
+  float* variance() { return values_ + 5 * shape_.c; }
+  std::size_t factor_floats() const { return shape_.count() / shape_.n * factor_samples_; }
+
+  Backend& backend_;
+  LayoutPtr layout_;
+  TensorShape shape_;
+  bool relu_;
+  std::unique_ptr<BatchNorm> norm_;
+  float* values_ =
+      nullptr;  // [gamma | beta | running mean | running variance | mean | biased variance], C each
+  int factor_samples_ = 0;
+  std::unique_ptr<Reorder> to_plain_;
+};
+
+class BatchNormLayer final : public Layer {
+ public:
+  Result<TensorShape> output(std::span<const TensorShape> inputs) const override {
+    SENG_TRY(expect_inputs("batch_norm", inputs, 1));
+    return inputs[0];
+  }
+
+  std::optional<Block> block(const std::string& name, const TensorShape& in,
+                             const TensorShape&) const override {
+    Block block;
+    block.name = name;
+    block.kind = BlockKind::kBatchNorm;
+    block.m = in.c;
+    block.n = 1;
+    block.positions = std::int64_t{in.h} * in.w;
+    block.bias = true;
+    append_tensor(block.parameters, block.count, name + ".weight", {in.c});
+    append_tensor(block.parameters, block.count, name + ".bias", {in.c});
+    append_tensor(block.statistics, block.statistics_count, name + ".running_mean", {in.c});
+    append_tensor(block.statistics, block.statistics_count, name + ".running_var", {in.c});
+    return block;
+  }
+
+  void initialise(const Block& block, Random&, std::span<float> parameters,
+                  std::span<float> statistics) const override {
+    for (std::int64_t c = 0; c < block.m; ++c) {
+      parameters[c] = 1;
+      parameters[block.m + c] = 0;
+      statistics[c] = 0;
+      statistics[block.m + c] = 1;
+    }
+  }
+
+  bool fuses_relu() const override { return true; }
+
+  std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {
+    return std::make_unique<BatchNormLayerPlan>(request);
+  }
+};
+
+}  // namespace
+
+LayerPtr batch_norm() {
+  return std::make_shared<BatchNormLayer>();
+}
+
+}  // namespace seng

@@ -1,0 +1,20 @@
+#include "actors/nn/layer.h"
+
+namespace seng {
+
+void append_tensor(std::vector<BlockTensor>& tensors, std::size_t& count, std::string name,
+                   std::vector<std::int64_t> shape) {
+  BlockTensor tensor{std::move(name), std::move(shape), count, 1};
+  for (const std::int64_t extent : tensor.shape) tensor.count *= static_cast<std::size_t>(extent);
+  count += tensor.count;
+  tensors.push_back(std::move(tensor));
+}
+
+Status expect_inputs(const char* layer, std::span<const TensorShape> inputs, std::size_t count) {
+  if (inputs.size() == count) return {};
+  return fail(ErrorCode::kInvalidArgument, std::string(layer) + " takes " + std::to_string(count) +
+                                               (count == 1 ? " input, not " : " inputs, not ") +
+                                               std::to_string(inputs.size()));
+}
+
+}  // namespace seng

@@ -1,0 +1,183 @@
+#include <chrono>
+#include <cstring>
+
+#include "actors/nn/execution_plan.h"
+#include "actors/nn/network.h"
+
+namespace seng {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time of a scope to a sum; does nothing with null.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* sum) : sum_(sum) {
+    if (sum_ != nullptr) begin_ = Clock::now();
+  }
+  ~Stopwatch() {
+    if (sum_ != nullptr) *sum_ += std::chrono::duration<double>(Clock::now() - begin_).count();
+  }
+
+ private:
+  double* sum_;
+  Clock::time_point begin_;
+};
+
+std::unique_ptr<Backend> require_backend(Device device) {
+  auto backend = make_backend(device);
+  if (!backend) throw VendorError(backend.error().message);
+  return std::move(*backend);
+}
+
+}  // namespace
+
+struct Replica::State {
+  State(const Network& source, const ReplicaOptions& replica_options)
+      : network(source),
+        options(replica_options),
+        backend(require_backend(options.device)),
+        plan(network.graph(), *backend, options),
+        loss(backend->plan_cross_entropy(network.classes())) {
+    for (const auto& step : plan.steps()) times.push_back({step.name, 0, 0});
+    if (!options.training) return;
+    std::size_t parameters = 0, statistic_values = 0;
+    for (const Block& block : network.blocks()) {
+      parameters = std::max(parameters, block.count);
+      statistic_values = std::max(statistic_values, block.statistics_count);
+    }
+    gradient = static_cast<float*>(backend->allocate(parameters * sizeof(float)));
+    statistics.resize(statistic_values);
+  }
+
+  void take_images(const MicroBatch& batch);
+  void infer(const MicroBatch& batch);
+  void prepare_factors(int samples);
+  void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, BackwardSink& sink);
+  double* forward_time(std::size_t step) { return options.profile ? &times[step].forward : nullptr; }
+  double* backward_time(std::size_t step) { return options.profile ? &times[step].backward : nullptr; }
+
+  Network network;
+  ReplicaOptions options;
+  std::unique_ptr<Backend> backend;
+  ExecutionPlan plan;
+  std::unique_ptr<CrossEntropy> loss;
+  float* gradient = nullptr;      // of the block at hand
+  std::vector<float> statistics;  // likewise; host
+  float* factor_memory = nullptr;
+  std::size_t factor_floats = 0;
+  int planned_factor_samples = 0;
+  bool loaded = false;
+  std::vector<LayerTime> times;  // per step
+};
+
+void Replica::State::take_images(const MicroBatch& batch) {
+  SENG_CHECK(loaded, "load() comes before the first pass");
+  SENG_CHECK(batch.samples >= 1 && batch.samples <= options.micro_batch, "samples of a micro-batch");
+  backend->enter();
+  backend->upload(batch.images, plan.image(), batch.samples * network.input().count() * sizeof(float));
+}
+
+// What an earlier pass left in the places of missing samples only gives logits that nobody reads.
+void Replica::State::infer(const MicroBatch& batch) {
+  take_images(batch);
+  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
+    const Stopwatch watch(forward_time(i));
+    plan.steps()[i].plan->infer(plan.steps()[i].pass);
+  }
+}
+
+void Replica::State::prepare_factors(int samples) {
+  SENG_CHECK(samples <= options.micro_batch, "no more curvature samples than the micro-batch has");
+  if (samples == planned_factor_samples) return;
+  std::size_t floats = 0;
+  for (auto& step : plan.steps()) floats = std::max(floats, step.plan->plan_factors(samples));
+  if (floats > factor_floats) {
+    factor_memory = static_cast<float*>(backend->allocate(floats * sizeof(float)));
+    factor_floats = floats;
+  }
+  planned_factor_samples = samples;
+}
+
+void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int factor_samples,
+                                   BackwardSink& sink) {
+  auto& step = plan.steps()[index];
+  if (!step.backward) return;
+  step.pass.dropout = key;
+  if (step.block >= 0) {
+    const Block& block = network.blocks()[step.block];
+    if (factor_samples > 0) sink.on_factors(step.block, step.plan->factors(step.pass, factor_memory));
+    {
+      const Stopwatch watch(backward_time(index));
+      step.plan->parameter_gradient(step.pass, gradient, statistics.data());
+    }
+    sink.on_gradient(step.block, {backend->host_view(gradient, block.count), block.count},
+                     {statistics.data(), block.statistics_count});
+  }
+  const Stopwatch watch(backward_time(index));
+  step.plan->input_gradient(step.pass);
+  for (const auto& sum : step.accumulations) sum.add->run(sum.a, sum.b, sum.sum);
+}
+
+Replica::Replica(const Network& network, const ReplicaOptions& options)
+    : state_(std::make_unique<State>(network, options)) {}
+Replica::~Replica() = default;
+Replica::Replica(Replica&&) noexcept = default;
+
+void Replica::load(std::span<const float> parameters, std::span<const float> statistics) {
+  State& s = *state_;
+  SENG_CHECK(
+      parameters.size() == s.network.parameter_count() && statistics.size() == s.network.statistics_count(),
+      "the flat arrays' sizes");
+  s.backend->enter();
+  for (auto& step : s.plan.steps()) {
+    if (step.block < 0) continue;
+    const Block& block = s.network.blocks()[step.block];
+    step.plan->load(parameters.data() + block.offset, statistics.data() + block.statistics_offset);
+  }
+  s.loaded = true;
+}
+
+LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink) {
+  State& s = *state_;
+  SENG_CHECK(s.options.training && batch.samples == s.options.micro_batch,
+             "a training pass takes whole micro-batches");
+  s.take_images(batch);
+  if (factor_samples > 0) s.prepare_factors(factor_samples);
+  const DropoutKey key{batch.seed, batch.step, batch.first_sample, 0};
+  auto& steps = s.plan.steps();
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const Stopwatch watch(s.forward_time(i));
+    steps[i].pass.dropout = key;
+    steps[i].plan->forward(steps[i].pass);
+  }
+  const LossResult loss = s.loss->run(s.plan.logits(), batch.labels, batch.samples, s.options.label_smoothing,
+                                      s.plan.logits_gradient());
+  for (std::size_t i = steps.size(); i-- > 0;) s.backward_step(i, key, factor_samples, sink);
+  return {loss.loss, loss.hits};
+}
+
+LossSum Replica::evaluate(const MicroBatch& batch) {
+  State& s = *state_;
+  s.infer(batch);
+  const LossResult loss = s.loss->run(s.plan.logits(), batch.labels, batch.samples, 0.0, nullptr);
+  return {loss.loss, loss.hits};
+}
+
+void Replica::logits(const MicroBatch& batch, std::span<float> out) {
+  State& s = *state_;
+  const std::size_t count = std::size_t(batch.samples) * s.network.classes();
+  SENG_CHECK(out.size() == count, "room for the logits of each sample");
+  s.infer(batch);
+  std::memcpy(out.data(), s.backend->host_view(s.plan.logits(), count), count * sizeof(float));
+}
+
+std::size_t Replica::bytes() const {
+  return state_->backend->allocated_bytes();
+}
+
+std::vector<LayerTime> Replica::layer_times() const {
+  return state_->times;
+}
+
+}  // namespace seng
