@@ -1,9 +1,9 @@
-// A job's specification: what `sengctl submit` reads, sengd stores and actors train by. README.md of this folder
-// lists every key with its default, unit and meaning.
+// A job's specification: what `sengctl submit` reads, sengd stores and actors train by. README.md of this
+// folder lists every key with its default, unit and meaning.
 //
-// Parsing is strict: unknown keys, wrong types, out-of-range and non-finite numbers are errors that name the file,
-// line, column and key path, and what was expected. Knows nothing of networks or data sets beyond their names'
-// form: whether `lenet` exists is for `seng-actor plan` to say.
+// Parsing is strict: unknown keys, wrong types, out-of-range and non-finite numbers are errors that name the
+// file, line, column and key path, and what was expected. Knows nothing of networks or data sets beyond their
+// names' form: whether `lenet` exists is for `seng-actor plan` to say.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,20 @@ namespace seng {
 struct ScheduleSpec {
   std::string kind = "constant";  // constant | exp | poly | cosine | step
   double initial = 0.1;
-  double final = 0.0;                // poly, cosine: the value at the end
-  double exponent = 1.0;             // exp, poly: (1 - e/E)^exponent
-  double end_epochs = 0;             // E of exp and poly; 0: the job's epochs
-  std::vector<double> milestones;    // step: epochs at which the value is multiplied by gamma
+  double final = 0.0;              // poly, cosine: the value at the end
+  double exponent = 1.0;           // exp, poly: (1 - e/E)^exponent
+  double end_epochs = 0;           // E of exp and poly; 0: the job's epochs
+  std::vector<double> milestones;  // step: epochs at which the value is multiplied by gamma
   double gamma = 0.1;
-  double warmup_epochs = 0;          // linear from initial/10 to initial
+  double warmup_epochs = 0;  // linear from initial/10 to initial
+  bool operator==(const ScheduleSpec&) const = default;
 };
 
 struct CurvatureSpec {
-  std::uint32_t every = 100;    // steps between refreshes
-  std::uint32_t samples = 256;  // N, over the global batch; a multiple of V
+  std::uint32_t every = 100;            // steps between refreshes
+  std::uint32_t samples = 256;          // N, over the global batch; a multiple of V
   std::string batch_norm = "explicit";  // explicit | scale
+  bool operator==(const CurvatureSpec&) const = default;
 };
 
 struct OptimizerSpec {
@@ -41,6 +43,7 @@ struct OptimizerSpec {
   double damping_initial = 1.0, damping_decay = 1.0, damping_every_epochs = 10;
   CurvatureSpec curvature;
   double trust_region = 0.0;  // kappa; 0: off
+  bool operator==(const OptimizerSpec&) const = default;
 };
 
 struct JobSpec {
@@ -52,19 +55,20 @@ struct JobSpec {
   std::string data_root = "auto";
   std::map<std::string, std::string> data_options;
   std::uint32_t batch_global = 0, batch_micro = 0;
-  double epochs = 0;        // exactly one of epochs and steps is set
+  double epochs = 0;  // exactly one of epochs and steps is set
   std::uint64_t steps = 0;
   double label_smoothing = 0.0;
   OptimizerSpec optimizer;
   std::uint32_t actors_min = 1, actors_max = 1;
-  std::uint32_t lanes = 0;  // per actor; 0: auto, the slot's threads
+  std::uint32_t lanes = 0;                   // per actor; 0: auto, the slot's threads
   std::uint64_t checkpoint_every_steps = 0;  // 0: only at the end
   std::uint32_t checkpoint_keep = 2;
-  double evaluate_every_epochs = 1;          // 0: only at the end
-  std::string engine_convolution = "auto";   // auto | direct
-  bool ledger = false;  // each actor writes (epoch, sample, step) of every sample it used
+  double evaluate_every_epochs = 1;         // 0: only at the end
+  std::string engine_convolution = "auto";  // auto | direct
+  bool ledger = false;                      // each actor writes (epoch, sample, step) of every sample it used
 
   std::uint32_t micro_batches() const { return batch_global / batch_micro; }
+  bool operator==(const JobSpec&) const = default;
 };
 
 // `source` names the file in errors. `overrides` are "key.path=value" pairs, applied before validation.
@@ -72,7 +76,12 @@ struct JobSpec {
 Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& source,
                                const std::vector<std::string>& overrides = {});
 
-// Every key written out, in a fixed order; parse_job_spec(to_yaml(s)) == s.
+// Every key written out, in a fixed order; parse_job_spec(to_yaml(s)) == s for every s that parse_job_spec
+// gives.
 std::string to_yaml(const JobSpec& spec);
+
+// What the specification says without effect, for the user to see: "optimizer.trust_region has no effect:
+// ...". Such keys are allowed, so that `--set optimizer.name=sgd` turns any SENG job into its baseline.
+std::vector<std::string> notes_on(const JobSpec& spec);
 
 }  // namespace seng

@@ -1,0 +1,152 @@
+#include "protocol/spec/job_spec.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "protocol/spec/spec_decoder.h"
+#include "protocol/spec/spec_overrides.h"
+#include "protocol/spec/spec_tree.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kMostProblems = 20;
+constexpr std::uint32_t kMostMicroBatches = 65'536;
+constexpr std::uint32_t kUsualCurvatureSamples = 256;
+
+// What holds between several keys. Each check is made only where its keys are right by themselves.
+class Relations {
+ public:
+  Relations(const SpecNode& root, DecodedSpec& decoded, SpecProblems& problems)
+      : root_(root), decoded_(decoded), spec_(decoded.spec), problems_(problems) {}
+
+  void check() {
+    check_length();
+    check_batch();
+    check_schedule();
+    if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
+    if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
+      refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
+                                       spec_.actors_min, spec_.actors_max));
+    if (!given("name")) spec_.name = default_name();
+  }
+
+ private:
+  bool given(std::string_view path) const { return decoded_.given.contains(path); }
+  bool right(std::initializer_list<std::string_view> paths) const {
+    return std::all_of(paths.begin(), paths.end(), [&](std::string_view path) {
+      for (; !path.empty();
+           path = path.substr(0, path.rfind('.') == std::string_view::npos ? 0 : path.rfind('.'))) {
+        if (decoded_.wrong.contains(path)) return false;
+      }
+      return true;
+    });
+  }
+  void refuse(std::string_view path, std::string what) {
+    decoded_.wrong.emplace(path);
+    problems_.push_back({place_of(root_, path), std::string(path), std::move(what)});
+  }
+
+  void check_length() {
+    if (given("epochs") && given("steps")) refuse("steps", "given beside epochs; expected one of the two");
+    if (!given("epochs") && !given("steps")) refuse("epochs", "missing; expected epochs or steps");
+  }
+
+  void check_batch() {
+    if (!right({"batch.global", "batch.micro"}) || spec_.batch_micro == 0) return;
+    const std::uint32_t global = spec_.batch_global, micro = spec_.batch_micro;
+    if (global % micro != 0) {
+      std::uint32_t divisor = std::min(micro, global);
+      while (global % divisor != 0) --divisor;
+      return refuse("batch.micro",
+                    fmt::format("{} does not divide batch.global, {}; expected a divisor, as {}", micro,
+                                global, divisor));
+    }
+    const std::uint32_t pieces = spec_.micro_batches();
+    if (pieces > kMostMicroBatches)
+      return refuse("batch.micro",
+                    fmt::format("{} cuts the global batch into {} micro-batches; expected at most {}", micro,
+                                pieces, kMostMicroBatches));
+    if (right({"actors.max"}) && spec_.actors_max > pieces)
+      refuse("actors.max",
+             fmt::format("{} actors share {} micro-batches (batch.global / batch.micro) and each needs "
+                         "one; expected at most {}",
+                         spec_.actors_max, pieces, pieces));
+    check_samples(pieces);
+  }
+
+  void check_samples(std::uint32_t pieces) {
+    std::uint32_t& samples = spec_.optimizer.curvature.samples;
+    if (!given("optimizer.curvature.samples")) {
+      const std::uint32_t most = std::min(kUsualCurvatureSamples, spec_.batch_global);
+      samples = std::max(pieces, most / pieces * pieces);
+    }
+    if (spec_.optimizer.name != "seng" || !right({"optimizer.curvature.samples"})) return;
+    if (samples > spec_.batch_global) {
+      refuse("optimizer.curvature.samples",
+             fmt::format("{} is more than batch.global, {}; expected at most that", samples,
+                         spec_.batch_global));
+    } else if (samples % pieces != 0) {
+      refuse(
+          "optimizer.curvature.samples",
+          fmt::format(
+              "{} is no multiple of {}, the number of micro-batches (batch.global / batch.micro); expected "
+              "one, as {}",
+              samples, pieces, std::max(pieces, samples / pieces * pieces)));
+    }
+  }
+
+  void check_schedule() {
+    const ScheduleSpec& lr = spec_.optimizer.lr;
+    if (right({"optimizer.lr.schedule", "optimizer.lr.milestones"}) && lr.kind == "step" &&
+        lr.milestones.empty())
+      refuse("optimizer.lr.milestones",
+             "missing for the schedule step; expected a list of epochs, as [10, 20]");
+  }
+
+  std::string default_name() const {
+    std::string name = fmt::format("{}-{}", spec_.model_name, spec_.optimizer.name);
+    name.resize(std::min<std::size_t>(name.size(), 64));
+    return name;
+  }
+
+  const SpecNode& root_;
+  DecodedSpec& decoded_;
+  JobSpec& spec_;
+  SpecProblems& problems_;
+};
+
+Error as_error(const SpecProblems& problems) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(problems.size(), kMostProblems); ++i) {
+    const SpecProblem& p = problems[i];
+    text +=
+        fmt::format("{}{}: {}{}{}", i > 0 ? "\n" : "", p.where, p.path, p.path.empty() ? "" : ": ", p.what);
+  }
+  if (problems.size() > kMostProblems)
+    text += fmt::format("\nand {} more problems", problems.size() - kMostProblems);
+  return {ErrorCode::kInvalidArgument, std::move(text)};
+}
+
+}  // namespace
+
+Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& source,
+                               const std::vector<std::string>& overrides) {
+  SpecProblems problems;
+  SpecNode root = read_spec_tree(yaml_text, source, true, problems);
+  if (root.kind == SpecNode::Kind::kMissing || root.kind == SpecNode::Kind::kNull) {
+    if (problems.empty())
+      problems.push_back({source, "", "empty; expected a job: model, data, batch, optimizer ..."});
+    return fail(as_error(problems));
+  }
+  if (root.kind == SpecNode::Kind::kMap) {
+    for (const std::string& assignment : overrides) apply_override(root, assignment, problems);
+  }
+  DecodedSpec decoded = decode_spec(root, problems);
+  if (root.kind == SpecNode::Kind::kMap) Relations(root, decoded, problems).check();
+  if (!problems.empty()) return fail(as_error(problems));
+  return std::move(decoded.spec);
+}
+
+}  // namespace seng

@@ -1,0 +1,122 @@
+// to_yaml and notes_on of job_spec.h.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "protocol/spec/job_spec.h"
+#include "protocol/spec/spec_fields.h"
+
+namespace seng {
+namespace {
+
+// The shortest decimal that reads back as the same double.
+std::string exact(double value) {
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
+  return std::string(text, end);
+}
+
+// Plain where YAML reads it back as the same text, else in double quotes.
+std::string yaml_text(std::string_view text) {
+  const auto plain_char = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '/' || c == '-' || c == '+';
+  };
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  const bool plain = !text.empty() && text[0] != '+' &&
+                     (text[0] != '-' || (text.size() > 1 && text[1] != '-')) && lower != "null" &&
+                     text != "-" && std::all_of(text.begin(), text.end(), plain_char);
+  if (plain) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+struct FieldWriter {
+  JobSpec& spec;
+  std::string operator()(const NumberField& f) const { return exact(f.at(spec)); }
+  std::string operator()(const CountField& f) const {
+    const std::uint64_t value = f.get(spec);
+    return value == 0 && !f.zero_word.empty() ? std::string(f.zero_word) : std::to_string(value);
+  }
+  std::string operator()(const FlagField& f) const { return f.at(spec) ? "true" : "false"; }
+  std::string operator()(const ChoiceField& f) const { return f.at(spec); }
+  std::string operator()(const TextField& f) const { return yaml_text(f.at(spec)); }
+  std::string operator()(const NumberListField& f) const {
+    std::string out;
+    for (const double value : f.at(spec)) out += (out.empty() ? "" : ", ") + exact(value);
+    return "[" + out + "]";
+  }
+};
+
+std::string indent(std::string_view path) {
+  return std::string(2 * static_cast<std::size_t>(std::count(path.begin(), path.end(), '.')), ' ');
+}
+
+}  // namespace
+
+std::string to_yaml(const JobSpec& spec) {
+  JobSpec copy = spec;
+  std::string out;
+  std::string_view open;  // the group being written
+  const auto options_of = [&](std::string_view path) {
+    const SpecGroup* group = find_group(path);
+    if (group == nullptr || group->options == nullptr) return;
+    for (const auto& [key, value] : group->options(copy))
+      out += fmt::format("  {}: {}\n", key, yaml_text(value));
+  };
+  for (const SpecField& field : spec_fields()) {
+    if ((field.path == "epochs" && spec.steps != 0) || (field.path == "steps" && spec.steps == 0)) continue;
+    const std::string_view group = parent_path(field.path);
+    if (group != open) {
+      options_of(open);
+      if (!group.empty() && !open.starts_with(group))
+        out += fmt::format("{}{}:\n", indent(group), last_key(group));
+      open = group;
+    }
+    out += fmt::format("{}{}: {}\n", indent(field.path), last_key(field.path),
+                       std::visit(FieldWriter{copy}, field.type));
+  }
+  return out;
+}
+
+std::vector<std::string> notes_on(const JobSpec& spec) {
+  std::vector<std::string> notes;
+  const auto unused = [&](std::string_view key, std::string_view why) {
+    notes.push_back(fmt::format("{} has no effect: {}", key, why));
+  };
+  const OptimizerSpec& o = spec.optimizer;
+  const OptimizerSpec usual;
+  if (o.name == "sgd") {
+    if (o.trust_region != 0) unused("optimizer.trust_region", "sgd takes the gradient as it is");
+    if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay)
+      unused("optimizer.damping", "sgd has no curvature");
+    if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", "sgd has no curvature");
+  }
+  const ScheduleSpec& lr = o.lr;
+  const bool fades = lr.kind == "exp" || lr.kind == "poly";
+  if (lr.exponent != 1 && !fades) unused("optimizer.lr.exponent", "the schedule is " + lr.kind);
+  if (lr.end_epochs != 0 && !fades) unused("optimizer.lr.end_epochs", "the schedule is " + lr.kind);
+  if (lr.final != 0 && lr.kind != "poly" && lr.kind != "cosine")
+    unused("optimizer.lr.final", "the schedule is " + lr.kind);
+  if (!lr.milestones.empty() && lr.kind != "step")
+    unused("optimizer.lr.milestones", "the schedule is " + lr.kind);
+  if (lr.gamma != usual.lr.gamma && lr.kind != "step")
+    unused("optimizer.lr.gamma", "the schedule is " + lr.kind);
+  if (o.nesterov && o.momentum == 0) unused("optimizer.nesterov", "optimizer.momentum is 0");
+  return notes;
+}
+
+}  // namespace seng
