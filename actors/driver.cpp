@@ -47,9 +47,10 @@ Status Driver::prepare(const Welcome& welcome) {
   state_ = TrainState::initial(*workload_);
 
   ZmqExchangeOptions options;
-  options.bind_endpoint = options_.peer_endpoint;
+  options.step.block_floats = block_floats(workload_->network.blocks());
+  options.endpoint = options_.peer_endpoint;
   options.token = welcome.job_token;
-  auto exchange = make_zmq_exchange(workload_->network.blocks(), options);
+  auto exchange = ZmqExchange::open(std::move(options));
   if (!exchange) return fail(exchange.error());
   exchange_ = std::move(*exchange);
 
@@ -88,7 +89,9 @@ Status Driver::enter_group(const Command& first) {
                      .self = options_.actor,
                      .micro_batches = workload_->spec.micro_batches(),
                      .members = reconfigure->members,
-                     .placement = {}};
+                     .placement = {},
+                     .fragment_floats = {}};
+      for (const FragmentShape& shape : workload_->fragments) group_.fragment_floats.push_back(shape.floats);
       group_.placement = place_blocks(workload_->network.blocks(), group_.members, placement_options(*workload_));
       session_.set_epoch(group_.epoch);
       session_.send(Parked{state_.step});

@@ -11,7 +11,7 @@
 
 #include "actors/command_line.h"
 #include "actors/driver.h"
-#include "actors/engine/device.h"
+#include "actors/engine/backend.h"
 #include "actors/plan.h"
 #include "actors/process.h"
 #include "protocol/base/log.h"
@@ -52,10 +52,11 @@ int run_actor(const ActorCommandLine& line) {
   options.hello.version = std::string(seng_version());
   unsetenv("SENG_ACTOR_TOKEN");
 
-  if (auto device = check_device(line.device); !device) {
-    log_error("{}", device.error().message);
-    return 1;
-  }
+  if (line.device == "cuda")
+    if (auto backend = make_backend(Device::kCuda); !backend) {
+      log_error("{}", backend.error().message);
+      return 1;
+    }
   Session session(options);
   if (auto started = session.start(); !started) {
     log_error("{}", started.error().message);

@@ -24,7 +24,6 @@ struct Trainer::OwnedBlock {
   bool mine = false;
   bool summed = false, published = false;
   std::span<float> sum;
-  std::vector<float> direction;  // [direction | statistics]
 };
 
 // Passes one micro-batch's results on to the exchange.
@@ -69,8 +68,6 @@ void Trainer::set_group(const Group& group) {
 
   owned_.assign(blocks.size() + 1, {});
   for (std::uint32_t b = 0; b <= blocks.size(); ++b) owned_[b].mine = group.placement.owner[b] == group.self;
-  for (std::uint32_t b = 0; b < blocks.size(); ++b)
-    if (owned_[b].mine) owned_[b].direction.resize(blocks[b].count + blocks[b].statistics_count);
 
   if (!w.second_order) return;
   for (std::uint32_t b = 0; b < blocks.size(); ++b) {
@@ -100,7 +97,7 @@ std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
   compute(step, refresh);
 
   std::optional<StepComplete> complete;
-  while (!complete || (refresh && !backups_complete())) {
+  while (!complete) {
     ExchangeEvent event = parts_.exchange->next();
     if (auto* sum = std::get_if<BlockSummed>(&event)) on_sum(*sum, refresh);
     if (auto* fragment = std::get_if<FragmentArrived>(&event)) {
@@ -201,7 +198,8 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   std::span<float> gradient = owned.sum.first(block.count);
   for (float& value : gradient) value /= batch;
   double inner_product = 0;
-  std::span<float> direction = std::span(owned.direction).first(block.count);
+  const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
+  const std::span<float> direction = out.first(block.count);
   if (curvature) {
     if (refresh)
       if (auto accepted = curvature->accept(*parts_.lanes); !accepted)
@@ -211,9 +209,9 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
     std::copy(gradient.begin(), gradient.end(), direction.begin());
   }
   for (std::size_t i = 0; i < block.statistics_count; ++i)
-    owned.direction[block.count + i] = owned.sum[block.count + i] / micros;
+    out[block.count + i] = owned.sum[block.count + i] / micros;
   owned.published = true;
-  parts_.exchange->publish(index, owned.direction, inner_product);
+  parts_.exchange->publish(index, out, inner_product);
   parts_.progress->fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -221,12 +219,6 @@ void Trainer::publish_summary(std::span<float> sum) {
   const std::uint64_t step = parts_.state->step + 1;
   const bool last = ask_stop_ || step >= parts_.workload->steps_total;
   parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0, last ? std::uint32_t{kStopAfterStep} : 0u);
-}
-
-bool Trainer::backups_complete() const {
-  for (const auto& [block, curvature] : parts_.state->curvature)
-    if (!owned_[block].mine && !curvature.complete()) return false;
-  return true;
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
@@ -237,7 +229,8 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
       w.second_order ? trust_region_scale(optimizer.trust_region, lr_, products) : 1.0;
   if (metrics.refreshed)
     for (auto& [block, curvature] : parts_.state->curvature)
-      if (!owned_[block].mine) curvature.accept_unformed();
+      if (!owned_[block].mine)
+        if (auto kept = curvature.accept_unformed(); !kept) parts_.event("CurvatureRefused", kept.error().message);
 
   update_weights(complete, static_cast<float>(metrics.trust_scale));
   update_statistics(complete);

@@ -3,7 +3,7 @@
 // A step, from the inside (README.md has the picture):
 //   compute      lanes run the micro-batches; each block's gradient goes to the exchange as backward reaches it
 //   precondition the blocks that this actor owns, each as its sum (and on a refresh step its fragments) is complete
-//   commit       when the directions of all blocks are here, and the fragments of the blocks it backs up
+//   commit       when the directions of all blocks are here (and the fragments of the blocks it backs up)
 //
 // Used by one thread, the driver. Everything that it computes is a function of the job and the step alone.
 #pragma once
@@ -68,7 +68,6 @@ class Trainer {
   void on_fragment(const FragmentArrived& event);
   void advance(std::uint32_t block, bool refresh);
   void publish_summary(std::span<float> sum);
-  bool backups_complete() const;
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void update_weights(const StepComplete& complete, float scale);
   void update_statistics(const StepComplete& complete);
