@@ -35,9 +35,7 @@ std::optional<std::string> nearest(std::string_view word, const Words& candidate
       best_distance = distance;
       best = std::string(candidate);
     }
-    const std::size_t shorter = std::min(typed.size(), known.size());
-    if (!extension && shorter >= 3 && typed.compare(0, shorter, known, 0, shorter) == 0)
-      extension = candidate;
+    if (!extension && typed.size() >= 3 && known.starts_with(typed)) extension = candidate;
   }
   return best ? best : extension;
 }

@@ -90,6 +90,7 @@ TEST(NearestWord, FindsSlipsAndNothingElse) {
                {"", ""},
                {"describing", "describe"},
                {"st", ""},
+               {"logs.actor.3", ""},
                {"quit", ""}};
   for (const auto& one : cases) {
     const auto found = nearest_word(one.word, words);
