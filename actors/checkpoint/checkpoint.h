@@ -1,5 +1,5 @@
-// Checkpoints: a directory of safetensors files and a JSON manifest, written aside, synced, renamed. README.md of
-// this folder specifies the files.
+// Checkpoints: a directory of safetensors files and a JSON manifest, written aside, synced, renamed.
+// README.md of this folder specifies the files.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,15 @@
 
 namespace seng {
 
+class Storage;  // storage.h; tests give their own
+Storage& posix_storage();
+
 // ---- hashes ----
 // Over, in block order: each parameter tensor's bytes, then, in block order, each statistics tensor's bytes.
-Digest weights_digest(std::span<const Block> blocks, std::span<const float> parameters, std::span<const float> statistics);
-// Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample position
-// (little-endian uint64). `curvature` has one entry per block; all zeros where a block has none.
+Digest weights_digest(std::span<const Block> blocks, std::span<const float> parameters,
+                      std::span<const float> statistics);
+// Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample
+// position (little-endian uint64). `curvature` has one entry per block; all zeros where a block has none.
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
                     std::uint64_t step, std::uint64_t sample_position);
 
@@ -35,17 +39,28 @@ struct Manifest {
   std::string weights_sha256, state_sha256;
   std::vector<ManifestFile> files;
 };
+inline constexpr std::size_t kManifestMaxBytes = std::size_t{16} << 20;
 std::string to_json(const Manifest& manifest);
+// Strict: an unknown, missing, repeated or ill-formed field is kCorrupt with `source` and the field's name;
+// another format is kUnsupported.
 Result<Manifest> parse_manifest(const std::string& json, const std::string& source);
 
 // ---- writing: one staging directory per step, shared by the group ----
+// Errors have errno's text and the path; kExhausted means a full disk. A file that failed is removed, and so
+// is a staging directory with nothing in it; commit_checkpoint removes the whole of it when it fails.
+//
 // "<checkpoints>/.step-00000200.staging"; created (0700) if missing.
-Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step);
-// model.safetensors (parameters and running statistics under PyTorch's names, num_batches_tracked included) and
-// optimizer.safetensors (momentum); synced.
+Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step,
+                                 Storage& storage = posix_storage());
+// For a checkpoint that is given up. What cannot be removed is logged, and goes with a later commit.
+void discard_staging(const std::string& staging, Storage& storage = posix_storage());
+// model.safetensors (parameters and running statistics under PyTorch's names, num_batches_tracked included)
+// and optimizer.safetensors (momentum); synced.
 Result<std::vector<ManifestFile>> write_model(const std::string& staging, std::span<const Block> blocks,
-                                              std::span<const float> parameters, std::span<const float> statistics,
-                                              std::span<const float> momentum, std::uint64_t step);
+                                              std::span<const float> parameters,
+                                              std::span<const float> statistics,
+                                              std::span<const float> momentum, std::uint64_t step,
+                                              Storage& storage = posix_storage());
 struct CurvatureValues {
   std::size_t block = 0;
   std::uint64_t step = 0;
@@ -54,12 +69,16 @@ struct CurvatureValues {
 };
 // curvature-<actor>.safetensors; synced.
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
-                                     std::span<const Block> blocks, std::span<const CurvatureValues> values);
-// Writes manifest.json, syncs the directory, renames it to "step-00000200", syncs the parent, then removes all but
-// the `keep` newest complete checkpoints (never this one) and staging directories of older steps.
-// Returns the final directory.
+                                     std::span<const Block> blocks, std::span<const CurvatureValues> values,
+                                     Storage& storage = posix_storage());
+// Checks that the manifest's files are there, removes any others from the staging directory, writes
+// manifest.json, syncs the directory, renames it to "step-00000200" (swapping out one that is there), syncs
+// the parent, then removes all but the `keep` newest complete checkpoints (never this one) and staging
+// directories of this and older steps. Returns the final directory. A failure to remove old ones is only
+// logged.
 Result<std::string> commit_checkpoint(const std::string& checkpoints_dir, const std::string& staging,
-                                      const Manifest& manifest, std::uint32_t keep);
+                                      const Manifest& manifest, std::uint32_t keep,
+                                      Storage& storage = posix_storage());
 
 // ---- reading ----
 struct CheckpointContent {
@@ -67,7 +86,8 @@ struct CheckpointContent {
   std::vector<float> parameters, statistics, momentum;
   std::vector<CurvatureValues> curvature;
 };
-// Checks every file's size and hash against the manifest, names and shapes against the blocks; errors name the file.
+// Checks every file's size and hash against the manifest, names and shapes against the blocks; errors name
+// the file.
 Result<CheckpointContent> read_checkpoint(const std::string& directory, std::span<const Block> blocks);
 // Newest first; directories without a manifest are left out.
 std::vector<std::string> list_checkpoints(const std::string& checkpoints_dir);
