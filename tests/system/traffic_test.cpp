@@ -31,7 +31,7 @@ TEST_P(TrafficOfAStep, IsThatOfAFirstOrderStep) {
     sent += actor.at("bytes_sent").get<double>();
     fragments += actor.at("fragment_bytes_sent").get<double>();
   }
-  constexpr double kParameters = 421834;
+  constexpr double kParameters = 421738;
   const double model = 2.0 * (actors - 1) / actors * kParameters * 4;
   EXPECT_LE(sent / actors / job.steps, model * 1.03);
   EXPECT_GE(sent / actors / job.steps, model);

@@ -1,0 +1,123 @@
+// Groups of actors as threads of one process, with real sockets between them: what they train must not depend on
+// how many they are.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "actors/checkpoint/checkpoint.h"
+#include "actors/exchange/placement.h"
+#include "actors/exchange/zmq_exchange.h"
+#include "actors/trainer.h"
+#include "tests/support/process.h"
+
+namespace seng {
+namespace {
+
+std::string job_text(const std::string& optimizer, const std::string& model) {
+  return "name: group\nmodel: " + model +
+         "\ndata: {name: synthetic, train: 200, test: 16, channels: 2, height: 9, width: 7, classes: 5}\n"
+         "batch: {global: 42, micro: 6}\nsteps: 6\noptimizer: " +
+         optimizer + "\n";
+}
+
+constexpr const char* kSgd = "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.001}";
+constexpr const char* kSeng =
+    "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14}}";
+
+struct MemberResult {
+  std::string weights, momentum;
+  std::map<std::uint32_t, std::string> curvature;  // of owned blocks
+  std::vector<double> losses;
+  std::string problem;
+};
+
+std::string hash_of(const std::vector<float>& values) {
+  return to_hex(sha256(values.data(), values.size() * sizeof(float)));
+}
+
+// One member's life: what Driver does, without the daemon.
+MemberResult train(const std::string& text, std::vector<Member> members, ActorId self, int lane_count) {
+  MemberResult result;
+  const auto spec = parse_job_spec(text, "test");
+  if (!spec) return result.problem = spec.error().message, result;
+  auto workload = load_workload(*spec);
+  if (!workload) return result.problem = workload.error().message, result;
+  Lanes lanes(lane_count);
+  std::vector<Replica> replicas;
+  for (int i = 0; i < lane_count; ++i) replicas.emplace_back(workload->network, replica_options(*spec));
+  TrainState state = TrainState::initial(*workload);
+  ZmqExchangeOptions options;
+  options.step.block_floats = block_floats(workload->network.blocks());
+  options.endpoint = members.size() > 1 ? members[self].endpoint : "";
+  options.token = "secret";
+  auto exchange = ZmqExchange::open(std::move(options));
+  if (!exchange) return result.problem = exchange.error().message, result;
+  std::atomic<std::uint64_t> progress{0};
+  Trainer trainer({.workload = &*workload,
+                   .state = &state,
+                   .exchange = exchange->get(),
+                   .lanes = &lanes,
+                   .replicas = &replicas,
+                   .ledger = nullptr,
+                   .event = [&](const std::string&, const std::string& what) { result.problem = what; },
+                   .progress = &progress});
+  Group group{.job = 1, .epoch = {1, 1}, .self = self, .micro_batches = spec->micro_batches(), .members = members};
+  group.placement = place_blocks(workload->network.blocks(), members);
+  if (auto joined = (*exchange)->join(group); !joined) return result.problem = joined.error().message, result;
+  trainer.set_group(group);
+  while (state.step < workload->steps_total) {
+    const auto step = trainer.step(false);
+    if (!step) return result.problem = trainer.interruption(), result;
+    result.losses.push_back(step->metrics.loss);
+  }
+  result.weights =
+      to_hex(weights_digest(workload->network.blocks(), state.parameters, state.statistics));
+  result.momentum = hash_of(state.momentum);
+  for (const auto& [block, curvature] : state.curvature)
+    if (group.placement.owner[block] == self) result.curvature[block] = to_hex(curvature.digest());
+  return result;
+}
+
+std::vector<MemberResult> train_group(const std::string& text, int actors, int lanes) {
+  const testing::TempDir directory;
+  const auto micro = parse_job_spec(text, "test")->micro_batches();
+  std::vector<Member> members;
+  for (int i = 0; i < actors; ++i)
+    members.push_back({static_cast<ActorId>(i), "node", "ipc://" + directory.path() + "/" + std::to_string(i),
+                       micro * i / actors, micro * (i + 1) / actors});
+  std::vector<MemberResult> results(actors);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < actors; ++i)
+    threads.emplace_back([&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes); });
+  for (std::thread& thread : threads) thread.join();
+  return results;
+}
+
+class TrainerGroup : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
+  const std::string text = job_text(GetParam().first, GetParam().second);
+  const std::vector<MemberResult> alone = train_group(text, 1, 1);
+  ASSERT_EQ(alone[0].problem, "");
+  ASSERT_EQ(alone[0].losses.size(), 6u);
+  for (const double loss : alone[0].losses) ASSERT_TRUE(std::isfinite(loss));
+  for (const auto& [actors, lanes] : std::vector<std::pair<int, int>>{{1, 3}, {2, 1}, {3, 2}, {5, 1}, {7, 1}}) {
+    std::map<std::uint32_t, std::string> curvature;
+    for (const MemberResult& member : train_group(text, actors, lanes)) {
+      ASSERT_EQ(member.problem, "") << actors << "x" << lanes;
+      EXPECT_EQ(member.weights, alone[0].weights) << actors << "x" << lanes;
+      EXPECT_EQ(member.momentum, alone[0].momentum) << actors << "x" << lanes;
+      EXPECT_EQ(member.losses, alone[0].losses) << actors << "x" << lanes;
+      curvature.insert(member.curvature.begin(), member.curvature.end());
+    }
+    EXPECT_EQ(curvature, alone[0].curvature) << actors << "x" << lanes;
+  }
+}
+
+constexpr const char* kMlp = "{name: mlp, hidden: \"16,8\"}";
+INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
+                         ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp}));
+
+}  // namespace
+}  // namespace seng
