@@ -88,7 +88,9 @@ class Exchange {
 
   // Opens step `step` (steps are numbered from 1: the step that makes the state "step"). Messages of step + 1
   // that faster peers already send are kept for it.
-  virtual void begin_step(std::uint64_t step) = 0;
+  // renews_curvature: fragments travel in it. Others are told by this actor's own fragments; one without
+  // micro-batches has none and must be told here.
+  virtual void begin_step(std::uint64_t step, bool renews_curvature = false) = 0;
 
   // A micro-batch's vector of a block; copied or added before it returns. When it completes a maximal subtree
   // of this actor's range, that sum leaves for the owner at once.

@@ -39,7 +39,7 @@ Status StepExchange::join(const Group& group) {
   return {};
 }
 
-void StepExchange::begin_step(std::uint64_t step) {
+void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   std::unique_lock lock(step_mutex_);
   SENG_CHECK(group_ != nullptr && step > step_, "steps of a membership go up");
   step_ = step;
@@ -47,7 +47,7 @@ void StepExchange::begin_step(std::uint64_t step) {
   for (auto& sum : sums_) sum->begin();
   directions_->begin();
   fragments_->begin();
-  progress_.begin();
+  progress_.begin(renews_curvature);
   outbox_.begin_step(step);
   {
     // Events of the step before, if it was left unfinished; messages beside the steps stay.

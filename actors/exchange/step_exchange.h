@@ -59,7 +59,7 @@ class StepExchange {
 
   // As in exchange.h.
   Status join(const Group& group);
-  void begin_step(std::uint64_t step);
+  void begin_step(std::uint64_t step, bool renews_curvature);
   void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                 std::span<const float> statistics);
   void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values);

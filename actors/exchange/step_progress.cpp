@@ -6,32 +6,40 @@ namespace seng {
 
 void StepProgress::join(std::shared_ptr<const GroupView> group) {
   group_ = std::move(group);
-  begin();
+  begin(false);
 }
 
-void StepProgress::begin() {
+void StepProgress::begin(bool renews_curvature) {
   std::lock_guard lock(mutex_);
   fragments_missing_.assign(group_->blocks(), 0);
   expected_.assign(group_->blocks(), false);
   missing_ = 0;
   refresh_ = directions_ = told_ = false;
+  if (renews_curvature) expect_all();
 }
 
 void StepProgress::fragment_seen(std::uint32_t block) {
   std::lock_guard lock(mutex_);
-  const auto expect = [this](std::uint32_t one) {
-    if (expected_[one] || !(group_->owns(one) || group_->backup(one) == group_->self())) return;
-    expected_[one] = true;
-    fragments_missing_[one] = group_->tree().leaves();
-    missing_ += fragments_missing_[one];
-  };
-  const auto& sizes = group_->group().fragment_floats;
-  if (sizes.empty()) return expect(block);
-  if (std::exchange(refresh_, true)) return;
-  // One block's fragment announces those of all blocks that have any.
-  for (std::uint32_t one = 0; one < sizes.size(); ++one) {
-    if (sizes[one] > 0) expect(one);
+  if (group_->group().fragment_floats.empty()) {
+    expect(block);
+  } else {
+    expect_all();  // one block's fragment announces those of all blocks that have any
   }
+}
+
+void StepProgress::expect_all() {
+  if (std::exchange(refresh_, true)) return;
+  const auto& sizes = group_->group().fragment_floats;
+  for (std::uint32_t block = 0; block < sizes.size(); ++block) {
+    if (sizes[block] > 0) expect(block);
+  }
+}
+
+void StepProgress::expect(std::uint32_t block) {
+  if (expected_[block] || !(group_->owns(block) || group_->backup(block) == group_->self())) return;
+  expected_[block] = true;
+  fragments_missing_[block] = group_->tree().leaves();
+  missing_ += fragments_missing_[block];
 }
 
 bool StepProgress::fragment_complete(std::uint32_t block) {

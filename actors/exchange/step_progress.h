@@ -2,8 +2,8 @@
 // every fragment of the blocks that it owns or backs up. Without the second a backup could miss a fragment
 // for ever: it comes on another connection than the owner's direction, so it may come later.
 //
-// Nobody tells whether a step renews curvature; its first fragment does, and this actor's own precede its
-// gradients and so every direction.
+// Whether a step renews curvature, its first fragment tells: this actor's own precede its gradients and so
+// every direction. An actor without micro-batches is told by the driver.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,12 @@
 
 namespace seng {
 
-// Thread-safe but for join() and begin().
+// Thread-safe but for join().
 class StepProgress {
  public:
   void join(std::shared_ptr<const GroupView> group);
-  void begin();
+  // renews_curvature: known beforehand. It matters where Group::fragment_floats is given.
+  void begin(bool renews_curvature);
 
   // A fragment of the block, or a run of one, is on its way from or to somebody.
   void fragment_seen(std::uint32_t block);
@@ -28,14 +29,17 @@ class StepProgress {
   bool directions_complete();                   // all are here
 
  private:
-  bool complete();  // requires mutex_
+  // Require mutex_.
+  void expect(std::uint32_t block);
+  void expect_all();
+  bool complete();
 
   std::shared_ptr<const GroupView> group_;
   std::mutex mutex_;
   // Guarded by mutex_.
   std::vector<std::uint32_t> fragments_missing_;  // per block; 0 where none is expected
   std::uint64_t missing_ = 0;                     // their sum
-  bool refresh_ = false;                          // a fragment was seen
+  bool refresh_ = false;                          // the step renews curvature
   std::vector<bool> expected_;                    // per block: counted in fragments_missing_ already
   bool directions_ = false, told_ = false;
 };

@@ -2,12 +2,14 @@
 
 #include <bit>
 
+#include <fmt/format.h>
+
 #include "protocol/base/error.h"
 
 namespace seng {
 
 std::string to_string(const LeafRange& range) {
-  return "[" + std::to_string(range.first) + ", " + std::to_string(range.last) + ")";
+  return fmt::format("[{}, {})", range.first, range.last);
 }
 
 std::uint32_t split_point(const LeafRange& node) {

@@ -74,8 +74,8 @@ Status ZmqExchange::join(const Group& group) {
   return {};
 }
 
-void ZmqExchange::begin_step(std::uint64_t step) {
-  core_.begin_step(step);
+void ZmqExchange::begin_step(std::uint64_t step, bool renews_curvature) {
+  core_.begin_step(step, renews_curvature);
   after_local_work();
 }
 

@@ -53,7 +53,7 @@ class ZmqExchange final : public Exchange {
   ~ZmqExchange() override;
 
   Status join(const Group& group) override;
-  void begin_step(std::uint64_t step) override;
+  void begin_step(std::uint64_t step, bool renews_curvature = false) override;
   void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                 std::span<const float> statistics) override;
   void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) override;
