@@ -1,10 +1,10 @@
 #include "tests/actors/optim/problem.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+
+#include <gtest/gtest.h>
 
 namespace seng::testing {
 
@@ -37,7 +37,8 @@ Block convolution_block(const ConvolutionCase& c) {
   block.kind = BlockKind::kConvolution;
   const int height = (c.height + 2 * c.padding - c.kernel_h) / c.stride + 1;
   const int width = (c.width + 2 * c.padding - c.kernel_w) / c.stride + 1;
-  block.conv = {c.channels_in, c.height, c.width, c.channels_out, height, width, c.kernel_h, c.kernel_w, c.stride, c.padding};
+  block.conv = {c.channels_in, c.height,   c.width,    c.channels_out, height,
+                width,         c.kernel_h, c.kernel_w, c.stride,       c.padding};
   block.m = c.channels_out;
   block.n = std::int64_t(c.channels_in) * c.kernel_h * c.kernel_w;
   block.positions = std::int64_t(height) * width;
@@ -190,18 +191,20 @@ std::vector<double> apply_fisher(const Problem& problem, double lambda, const st
   return result;
 }
 
-Curvature with_fragments(const Problem& problem, Representation representation, int micros, std::uint64_t step,
-                         double lambda, const std::vector<std::uint32_t>& order) {
+Curvature with_fragments(const Problem& problem, Representation representation, int micros,
+                         std::uint64_t step, double lambda, const std::vector<std::uint32_t>& order) {
   const int per_micro = problem.samples / micros;
   EXPECT_EQ(per_micro * micros, problem.samples);
-  Curvature curvature(problem.block,
-                      {.micro_batches = micros, .samples_per_micro = per_micro, .representation = representation});
+  Curvature curvature(
+      problem.block,
+      {.micro_batches = micros, .samples_per_micro = per_micro, .representation = representation});
   const FragmentShape shape = fragment_shape(problem.block, representation, per_micro);
   curvature.begin_refresh(step, lambda);
   std::vector<std::uint32_t> arrivals = order;
   for (int micro = 0; order.empty() && micro < micros; ++micro) arrivals.push_back(std::uint32_t(micro));
   for (const std::uint32_t micro : arrivals) {
-    const auto values = make_fragment(problem.block, shape, problem.factors(int(micro) * per_micro, per_micro));
+    const auto values =
+        make_fragment(problem.block, shape, problem.factors(int(micro) * per_micro, per_micro));
     const Status added = curvature.add_fragment(micro, values);
     EXPECT_TRUE(added) << added.error().message;
   }

@@ -1,5 +1,5 @@
-// Random curvature problems and their exact answers: everything dense, in double, by the definition. Kept as plain as
-// can be: it is the judge of actors/optim.
+// Random curvature problems and their exact answers: everything dense, in double, by the definition. Kept as
+// plain as can be: it is the judge of actors/optim.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,15 @@ Block convolution_block(const ConvolutionCase& c);
 // A seed that differs from run to run; SENG_TEST_SEED repeats one. Give it to SCOPED_TRACE.
 std::uint64_t fresh_seed();
 
-std::vector<float> random_floats(std::mt19937_64& random, std::size_t count, double mean = 0, double deviation = 1);
+std::vector<float> random_floats(std::mt19937_64& random, std::size_t count, double mean = 0,
+                                 double deviation = 1);
 
 // All N samples' factors of one block.
 struct Problem {
   Block block;
   int samples = 0;
   std::vector<float> activations, gradients;  // as SampleFactors, all N
-  std::vector<float> g;                       // a gradient to precondition, partly in the span of the samples'
+  std::vector<float> g;  // a gradient to precondition, partly in the span of the samples'
 
   SampleFactors factors(int first, int count) const;
 };
@@ -42,7 +43,7 @@ std::vector<double> sample_gradient(const Problem& problem, int sample);
 // U U^T + lambda I with U = [u_i] / sqrt(N); count x count.
 struct DenseFisher {
   explicit DenseFisher(const Problem& problem);
-  double norm() const;  // largest eigenvalue of U U^T
+  double norm() const;                                                          // largest eigenvalue of U U^T
   std::vector<double> solve(double lambda, const std::vector<float>& g) const;  // (U U^T + lambda I)^-1 g
 
   std::size_t count = 0;
@@ -53,8 +54,8 @@ struct DenseFisher {
 std::vector<double> apply_fisher(const Problem& problem, double lambda, const std::vector<float>& d);
 
 // A curvature over the problem's samples in `micros` fragments, not yet accepted. `order`: of the fragments.
-Curvature with_fragments(const Problem& problem, Representation representation, int micros, std::uint64_t step,
-                         double lambda, const std::vector<std::uint32_t>& order = {});
+Curvature with_fragments(const Problem& problem, Representation representation, int micros,
+                         std::uint64_t step, double lambda, const std::vector<std::uint32_t>& order = {});
 
 double norm(const std::vector<double>& x);
 double norm(const std::vector<float>& x);

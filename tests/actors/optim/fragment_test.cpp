@@ -1,0 +1,147 @@
+// What is kept of a sample: the choice, the unfolding, the fragments.
+#include "actors/optim/fragment.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "actors/optim/unfold.h"
+#include "protocol/base/error.h"
+#include "tests/actors/optim/problem.h"
+
+namespace seng {
+namespace {
+
+using testing::convolution_block;
+using testing::ConvolutionCase;
+using testing::Problem;
+using testing::random_problem;
+
+TEST(RepresentationTest, IsTheSmallerOne) {
+  const auto chosen = [](const Block& block) { return choose_representation(block, false); };
+  // lenet: m*n (+m) against kappa*(m+n)
+  EXPECT_EQ(chosen(convolution_block({1, 32, 28, 28, 3, 3, 1, 1, false})),
+            Representation::kExplicit);  // 288, 32144
+  EXPECT_EQ(chosen(convolution_block({32, 64, 14, 14, 3, 3, 1, 1, false})),
+            Representation::kExplicit);                                                  // 18432, 68992
+  EXPECT_EQ(chosen(testing::linear_block(3136, 128, true)), Representation::kImplicit);  // 401536, 3264
+  EXPECT_EQ(chosen(testing::linear_block(128, 10, true)), Representation::kImplicit);    // 1290, 138
+  // resnet18 at 32 x 32: the stages turn from the third on
+  EXPECT_EQ(chosen(convolution_block({128, 128, 16, 16, 3, 3, 1, 1, false})), Representation::kExplicit);
+  EXPECT_EQ(chosen(convolution_block({256, 256, 8, 8, 3, 3, 1, 1, false})), Representation::kImplicit);
+  EXPECT_EQ(chosen(convolution_block({512, 512, 4, 4, 3, 3, 1, 1, false})), Representation::kImplicit);
+  EXPECT_EQ(chosen(testing::batch_norm_block(8, 100)), Representation::kExplicit);
+  EXPECT_EQ(choose_representation(testing::batch_norm_block(8, 100), true), Representation::kScale);
+  EXPECT_EQ(choose_representation(testing::linear_block(3136, 128, true), true), Representation::kImplicit);
+  // A tie is explicit; the bias decides: 2*2 = 4 = 1*(2+2), 4 + 2 > 4
+  EXPECT_EQ(chosen(testing::linear_block(2, 2, false)), Representation::kExplicit);
+  EXPECT_EQ(chosen(testing::linear_block(2, 2, true)), Representation::kImplicit);
+}
+
+TEST(RepresentationTest, CountsFloats) {
+  const Block conv = convolution_block({3, 5, 8, 6, 3, 3, 2, 1, true});
+  EXPECT_EQ(fragment_shape(conv, Representation::kExplicit, 4).floats, 4u * (5 * 27 + 5));
+  EXPECT_EQ(fragment_shape(conv, Representation::kImplicit, 4).floats, 4u * (3 * 8 * 6 + 5 * 4 * 3));
+  EXPECT_EQ(fragment_shape(conv, Representation::kImplicit, 0).floats, 0u);
+  EXPECT_EQ(curvature_bytes(conv, Representation::kExplicit, 10), 10u * 140 * 4 + 10 * 10 * 8);
+}
+
+// kernel, stride, padding, sizes: all of these in every combination that has an output.
+TEST(UnfoldTest, EqualsTheDefinition) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  int cases = 0;
+  for (const int kernel : {1, 2, 3, 5})
+    for (const int kernel_w : {1, 3, 5})
+      for (const int stride : {1, 2, 3})
+        for (const int padding : {0, 1, 2, 3})
+          for (const auto& [height, width] : {std::pair{1, 1}, {4, 7}, {7, 5}, {9, 16}, {2, 3}}) {
+            if (height + 2 * padding < kernel || width + 2 * padding < kernel_w) continue;
+            const Block block =
+                convolution_block({3, 1, height, width, kernel, kernel_w, stride, padding, false});
+            const ConvolutionGeometry& c = block.conv;
+            const std::size_t plane = std::size_t(height * width), kappa = std::size_t(block.positions),
+                              ld = kappa + 3;
+            const std::vector<float> input = testing::random_floats(random, 3 * plane, 5);
+            const std::size_t rows = std::size_t(2 * kernel * kernel_w);
+            std::vector<float> out(rows * ld, NAN);
+            unfold(c, input.data(), 1, 3, out.data(), ld);
+            ++cases;
+            std::size_t row = 0;
+            for (int ch = 1; ch < 3; ++ch)
+              for (int ky = 0; ky < kernel; ++ky)
+                for (int kx = 0; kx < kernel_w; ++kx, ++row)
+                  for (int y = 0; y < c.height_out; ++y)
+                    for (int x = 0; x < c.width_out; ++x) {
+                      const int iy = y * stride + ky - padding, ix = x * stride + kx - padding;
+                      const bool inside = iy >= 0 && iy < height && ix >= 0 && ix < width;
+                      const float expected =
+                          inside ? input[(std::size_t(ch) * plane) + std::size_t(iy * width + ix)] : 0;
+                      ASSERT_EQ(out[row * ld + std::size_t(y * c.width_out + x)], expected)
+                          << "kernel " << kernel << "x" << kernel_w << " stride " << stride << " padding "
+                          << padding << " image " << height << "x" << width << " row " << row << " at " << y
+                          << "," << x;
+                    }
+            for (std::size_t r = 0; r < rows; ++r)
+              for (std::size_t k = kappa; k < ld; ++k)
+                ASSERT_TRUE(std::isnan(out[r * ld + k])) << "wrote past a row";
+          }
+  EXPECT_GT(cases, 400);
+}
+
+class FragmentTest : public ::testing::TestWithParam<Block> {};
+
+TEST_P(FragmentTest, ExplicitIsTheGradientOfEachSample) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  const Problem problem = random_problem(GetParam(), 6, random);
+  const FragmentShape shape = fragment_shape(problem.block, Representation::kExplicit, 4);
+  // The first 4 of the 5 samples that are offered.
+  const std::vector<float> values = make_fragment(problem.block, shape, problem.factors(1, 5));
+  ASSERT_EQ(values.size(), 4 * problem.block.count);
+  for (int i = 0; i < 4; ++i) {
+    const std::vector<float> u(values.begin() + i * std::ptrdiff_t(problem.block.count),
+                               values.begin() + (i + 1) * std::ptrdiff_t(problem.block.count));
+    const std::vector<double> expected = sample_gradient(problem, 1 + i);
+    EXPECT_FALSE(!(testing::distance(u, expected) <= 1e-6 * testing::norm(expected))) << "sample " << i;
+  }
+  // A sample's values do not depend on its neighbours: alone, it has the same bits.
+  const auto alone = make_fragment(problem.block, fragment_shape(problem.block, Representation::kExplicit, 1),
+                                   problem.factors(3, 1));
+  EXPECT_TRUE(
+      std::equal(alone.begin(), alone.end(), values.begin() + 2 * std::ptrdiff_t(problem.block.count)));
+}
+
+TEST_P(FragmentTest, ImplicitIsTheFactorsAsTheyAre) {
+  if (GetParam().kind == BlockKind::kBatchNorm) {
+    EXPECT_THROW(fragment_shape(GetParam(), Representation::kImplicit, 5), InvariantError);
+    return;
+  }
+  std::mt19937_64 random(testing::fresh_seed());
+  const Problem problem = random_problem(GetParam(), 5, random);
+  const FragmentShape shape = fragment_shape(problem.block, Representation::kImplicit, 5);
+  std::vector<float> expected = problem.activations;
+  expected.insert(expected.end(), problem.gradients.begin(), problem.gradients.end());
+  EXPECT_EQ(make_fragment(problem.block, shape, problem.factors(0, 5)), expected);
+  EXPECT_EQ(shape.floats, expected.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, FragmentTest,
+                         ::testing::Values(convolution_block({3, 7, 9, 6, 3, 3, 1, 1, true}),
+                                           convolution_block({2, 5, 9, 8, 5, 5, 2, 2, false}),
+                                           convolution_block({4, 3, 5, 5, 1, 1, 3, 0, true}),
+                                           testing::linear_block(21, 8, true),
+                                           testing::linear_block(8, 21, false),
+                                           testing::batch_norm_block(11, 50),
+                                           testing::batch_norm_block(11, 1)));
+
+TEST(ShortFragmentTest, TooFewSamplesIsOurOwnMistake) {
+  std::mt19937_64 random(testing::fresh_seed());
+  const Problem problem = random_problem(testing::linear_block(4, 3, false), 2, random);
+  const FragmentShape shape = fragment_shape(problem.block, Representation::kExplicit, 3);
+  EXPECT_THROW(make_fragment(problem.block, shape, problem.factors(0, 2)), InvariantError);
+}
+
+}  // namespace
+}  // namespace seng
