@@ -1,7 +1,5 @@
 #include "actors/checkpoint/layout.h"
 
-#include <algorithm>
-
 namespace seng {
 
 std::vector<LayoutTensor> model_layout(std::span<const Block> blocks) {
@@ -30,8 +28,8 @@ std::vector<LayoutTensor> optimizer_layout(std::span<const Block> blocks) {
 FlatSizes flat_sizes(std::span<const Block> blocks) {
   FlatSizes sizes;
   for (const Block& block : blocks) {
-    sizes.parameters = std::max(sizes.parameters, block.offset + block.count);
-    sizes.statistics = std::max(sizes.statistics, block.statistics_offset + block.statistics_count);
+    sizes.parameters += block.count;
+    sizes.statistics += block.statistics_count;
   }
   return sizes;
 }
