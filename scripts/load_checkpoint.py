@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Reads a checkpoint's safetensors file with nothing but the standard library.
+
+    from load_checkpoint import load
+    tensors, metadata = load("model.safetensors")
+    model.load_state_dict(tensors)          # with PyTorch installed they are torch.Tensor
+
+load() gives torch.Tensor where PyTorch is installed, else numpy.ndarray where NumPy is, else (shape, array.array).
+As a program it lists the file: `load_checkpoint.py FILE`, or prints it whole as JSON with --json. FILE may be a
+checkpoint's directory. The format is described in actors/checkpoint/README.md.
+"""
+
+import argparse
+import array
+import json
+import math
+import os
+import struct
+import sys
+
+ARRAY_TYPES = {"F32": "f", "I64": "q"}
+
+
+def read(path):
+    """The file's tensors as {name: (dtype, shape, array.array)}, and its metadata."""
+    with open(path, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        data = file.read()
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        values = array.array(ARRAY_TYPES[entry["dtype"]])
+        values.frombytes(data[begin:end])
+        if sys.byteorder == "big":
+            values.byteswap()
+        if len(values) != math.prod(entry["shape"]):
+            raise ValueError(f"{path}: {name}: {len(values)} values do not fill the shape {entry['shape']}")
+        tensors[name] = (entry["dtype"], entry["shape"], values)
+    return tensors, metadata
+
+
+def load(path):
+    """The file's tensors by name, as the best kind of array that is installed, and its metadata."""
+    tensors, metadata = read(path)
+    return {name: convert(*tensor) for name, tensor in tensors.items()}, metadata
+
+
+def convert(dtype, shape, values):
+    try:
+        import torch
+
+        kind = {"F32": torch.float32, "I64": torch.int64}[dtype]
+        return (torch.frombuffer(values, dtype=kind) if len(values) else torch.empty(0, dtype=kind)).reshape(shape)
+    except ImportError:
+        pass
+    try:
+        import numpy
+
+        return numpy.frombuffer(values, dtype={"F32": numpy.float32, "I64": numpy.int64}[dtype]).reshape(shape)
+    except ImportError:
+        return shape, values
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Lists a safetensors file of a checkpoint.")
+    parser.add_argument("file", help="a .safetensors file, or a checkpoint's directory (its model)")
+    parser.add_argument("--json", action="store_true", help="print everything, values included, as one JSON object")
+    arguments = parser.parse_args()
+    path = arguments.file
+    if os.path.isdir(path):
+        path = os.path.join(path, "model.safetensors")
+    try:
+        tensors, metadata = read(path)
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        print(f"load_checkpoint.py: {path}: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        whole = {name: {"dtype": d, "shape": s, "values": list(v)} for name, (d, s, v) in tensors.items()}
+        json.dump({"metadata": metadata, "tensors": whole}, sys.stdout)
+        return 0
+    for name, (dtype, shape, values) in tensors.items():
+        first = ", ".join(f"{value:.6g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
+        print(f"{name:40} {dtype} {str(shape):20} {first}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+// The files in the hands of somebody who has only Python and the format's description.
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/actors/checkpoint/small_network.h"
+#include "tests/actors/data/scratch_directory.h"
+
+namespace seng {
+namespace {
+
+struct Output {
+  int status = -1;
+  std::string text;
+};
+
+Output run(const std::string& command) {
+  Output output;
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return output;
+  char buffer[4096];
+  for (std::size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.text.append(buffer, got);
+  output.status = pclose(pipe);
+  return output;
+}
+
+TEST(PythonTest, ReadsTheModelWithItsStandardLibrary) {
+  if (run("python3 -c 'import json, struct, array'").status != 0) GTEST_SKIP() << "there is no python3";
+  const ScratchDirectory scratch;
+  const auto blocks = small_network();
+  const SmallState state = random_state(blocks, 200, std::random_device{}());
+  const auto path = write_state(scratch.path(), blocks, state, 1);
+  ASSERT_TRUE(path) << path.error().message;
+
+  const std::string script = std::string(SENG_SOURCE_DIR) + "/scripts/load_checkpoint.py";
+  const Output output = run("python3 '" + script + "' --json '" + *path + "'");
+  ASSERT_EQ(output.status, 0) << output.text;
+  const auto tensors = nlohmann::json::parse(output.text)["tensors"];
+  EXPECT_EQ(tensors.size(), 9u);
+  for (const Block& block : blocks) {
+    for (const BlockTensor& tensor : block.parameters) {
+      const auto& got = tensors[tensor.name];
+      EXPECT_EQ(got["dtype"], "F32");
+      EXPECT_EQ(got["shape"], tensor.shape);
+      const std::vector<float> expected(
+          state.parameters.begin() + static_cast<std::ptrdiff_t>(tensor.offset),
+          state.parameters.begin() + static_cast<std::ptrdiff_t>(tensor.offset + tensor.count));
+      EXPECT_EQ(got["values"].get<std::vector<float>>(), expected) << tensor.name;
+    }
+  }
+  const std::vector<float> mean(state.statistics.begin(), state.statistics.begin() + 2);
+  EXPECT_EQ(tensors["bn1.running_mean"]["values"].get<std::vector<float>>(), mean);
+  EXPECT_EQ(tensors["bn1.num_batches_tracked"]["dtype"], "I64");
+  EXPECT_EQ(tensors["bn1.num_batches_tracked"]["shape"], nlohmann::json::array());
+  EXPECT_EQ(tensors["bn1.num_batches_tracked"]["values"], nlohmann::json::array({200}));
+
+  const Output list = run("python3 '" + script + "' '" + *path + "/optimizer.safetensors'");
+  EXPECT_EQ(list.status, 0);
+  EXPECT_THAT(list.text, ::testing::HasSubstr("fc.weight"));
+  EXPECT_NE(run("python3 '" + script + "' '" + *path + "/manifest.json'").status, 0);
+}
+
+}  // namespace
+}  // namespace seng
