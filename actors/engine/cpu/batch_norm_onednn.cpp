@@ -35,7 +35,6 @@ class OnednnBatchNorm final : public BatchNorm {
     workspace_bytes_ = workspace.get_size();
     const dnnl::batch_normalization_backward::primitive_desc backward(
         {dnnl::prop_kind::backward, x, x, plan.epsilon, flags}, attributes, onednn_engine(), forward);
-    // A kernel without a workspace ignores the argument, which then has no size.
     forward_ = Kernel(backend, forward,
                       {{DNNL_ARG_SRC, x},
                        {DNNL_ARG_SCALE, c},
@@ -48,6 +47,7 @@ class OnednnBatchNorm final : public BatchNorm {
                        {{DNNL_ARG_SRC, x},
                         {DNNL_ARG_DIFF_DST, x},
                         {DNNL_ARG_SCALE, c},
+                        {DNNL_ARG_SHIFT, c},
                         {DNNL_ARG_MEAN, c},
                         {DNNL_ARG_VARIANCE, c},
                         {DNNL_ARG_WORKSPACE, workspace},
@@ -70,7 +70,8 @@ class OnednnBatchNorm final : public BatchNorm {
 
   void backward(const float* x, const float* dy, const float* gamma, const float* mean, const float* variance,
                 const void* workspace, float* dx, float* gamma_gradient, float* beta_gradient) override {
-    backward_.run({x, dy, gamma, mean, variance, workspace, dx, gamma_gradient, beta_gradient});
+    // oneDNN counts the shift among the inputs, and does not read it.
+    backward_.run({x, dy, gamma, gamma, mean, variance, workspace, dx, gamma_gradient, beta_gradient});
   }
 
   void factors(int samples, float* x, float* dy, const float* y, const float* mean,

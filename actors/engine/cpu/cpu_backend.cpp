@@ -115,9 +115,13 @@ Kernel::Kernel(CpuBackend& backend, dnnl::primitive primitive, const memory::des
                std::initializer_list<Argument> arguments)
     : backend_(&backend), primitive_(std::move(primitive)), scratchpad_(scratchpad.get_size() > 0) {
   const auto add = [&](int id, const memory::desc& desc) {
+    bound_.push_back(nullptr);
+    if (desc.get_size() == 0) {
+      memories_.emplace_back();
+      return;
+    }
     memories_.emplace_back(desc, onednn_engine(), static_cast<void*>(DNNL_MEMORY_NONE));
     arguments_.push_back({id, memories_.back().get()});
-    bound_.push_back(nullptr);
   };
   for (const auto& [id, desc] : arguments) add(id, desc);
   if (scratchpad_) {
@@ -128,7 +132,7 @@ Kernel::Kernel(CpuBackend& backend, dnnl::primitive primitive, const memory::des
 
 void Kernel::bind(std::size_t argument, const void* memory) {
   // Setting a handle also writes zeros into a padded layout's padding, so it is done only when it moves.
-  if (bound_[argument] == memory) return;
+  if (bound_[argument] == memory || !memories_[argument]) return;
   memories_[argument].set_data_handle(const_cast<void*>(memory));
   bound_[argument] = memory;
 }
@@ -140,7 +144,12 @@ void Kernel::run(std::initializer_list<const void*> memory) {
   if (scratchpad_) bind(argument, backend_->scratch(CpuBackend::kKernelSlot));
   const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), backend_->stream(),
                                                       static_cast<int>(arguments_.size()), arguments_.data());
-  if (status != dnnl_success) throw VendorError(std::string("oneDNN execute: ") + dnnl_status2str(status));
+  if (status == dnnl_success) return;
+  const char* name = "";
+  const_dnnl_primitive_desc_t desc = nullptr;
+  dnnl_primitive_get_primitive_desc(primitive_.get(), &desc);
+  dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
+  throw VendorError(std::string("oneDNN execute ") + name + ": " + dnnl_status2str(status));
 }
 
 std::unique_ptr<Backend> make_backend() {

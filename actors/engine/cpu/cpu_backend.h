@@ -98,6 +98,7 @@ class Kernel {
   using Argument = std::pair<int, dnnl::memory::desc>;  // DNNL_ARG_*, its layout
 
   Kernel() = default;
+  // An argument whose layout is empty (a workspace that is not needed) is taken by run() and ignored.
   // `primitive` was created with user_scratchpad(); `scratchpad` is its scratchpad_desc().
   Kernel(CpuBackend& backend, dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
          std::initializer_list<Argument> arguments);
