@@ -26,8 +26,9 @@ class FieldReader {
  public:
   FieldReader(WireReader& reader, std::size_t entries) : reader_(reader), left_(entries) { next(); }
 
+  // Not inlined, so that it is compiled once for each type of member, not for each member of each struct.
   template <class M>
-  void field(unsigned number, const char* name, M& member, std::size_t limit = 0) {
+  [[gnu::noinline]] void field(unsigned number, const char* name, M& member, std::size_t limit = 0) {
     skip_below(number);
     if (!reader_.ok() || done_ || number_ != number) return;
     reader_.path().push(name);

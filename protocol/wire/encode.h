@@ -28,8 +28,9 @@ void put(WireWriter& w, T& value, std::size_t limit);
 struct FieldWriter {
   WireWriter& writer;
   unsigned last = 0;
+  // Not inlined: see FieldReader.
   template <class M>
-  void field(unsigned number, const char* name, M& member, std::size_t limit = 0) {
+  [[gnu::noinline]] void field(unsigned number, const char* name, M& member, std::size_t limit = 0) {
     SENG_CHECK(number > last, name);
     last = number;
     writer.put_unsigned(number);

@@ -334,7 +334,7 @@ TEST_F(ZmqChannelTest, AFloodOfGarbageDoesNotHoldTheReceiver) {
 
 TEST_F(ZmqChannelTest, OutlivesPeersThatDoNotSpeakZeroMq) {
   const auto server = serve();
-  for (const std::string text :
+  for (const std::string& text :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(4096, '\xff'), std::string()}) {
     const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
