@@ -67,8 +67,8 @@ struct StepComplete {
   std::vector<double> inner_products;              // per block
   std::uint32_t flags = 0;                         // the leader's StepFlag bits
 };
-// Something else that concerns the driver: whatever came for the step's side channels, or a reason to leave
-// it.
+// What came on the side channels. next() returns these only while no step is open (before begin_step, or
+// after StepComplete), so that a peer that is already past the step disturbs nobody in it.
 struct PeerMessage {
   ActorId from;
   std::uint64_t step = 0;
@@ -115,6 +115,10 @@ class Exchange {
   // Waits for the next event; an interruption goes before all others. After StepComplete of a step the next
   // event of the step's kind comes only after begin_step.
   virtual ExchangeEvent next() = 0;
+
+  // Waits for the next message of that kind and step (see send()); whatever else has come stays for next()
+  // and other calls. For a leader that gathers: a fast peer's shard may overtake a slow one's evaluation.
+  virtual std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step) = 0;
 
   // From any thread: next() returns Interrupted, now and until join().
   virtual void interrupt(std::string reason) = 0;

@@ -33,9 +33,15 @@ Status StepExchange::join(const Group& group) {
   progress_.join(group_);
   outbox_.join(group_);
   pool_->trim();
-  std::lock_guard events(event_mutex_);
-  events_.clear();
-  peer_messages_ = 0;
+  {
+    std::lock_guard events(event_mutex_);
+    events_.clear();
+    messages_.clear();
+    step_open_ = false;
+  }
+  // What faster peers have said in this membership; what belongs to a later one still is kept again.
+  future_bytes_ = 0;
+  for (const Message& message : std::exchange(future_, {})) (void)receive_counted(message);
   return {};
 }
 
@@ -50,10 +56,10 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   progress_.begin(renews_curvature);
   outbox_.begin_step(step);
   {
-    // Events of the step before, if it was left unfinished; messages beside the steps stay.
+    // Events of the step before go, if it was left unfinished; messages beside the steps stay.
     std::lock_guard events(event_mutex_);
-    std::erase_if(events_,
-                  [](const ExchangeEvent& event) { return !std::holds_alternative<PeerMessage>(event); });
+    events_.clear();
+    step_open_ = true;
   }
   const EarlyStep arrived = std::exchange(early_[step], {});
   std::erase_if(early_, [&](const auto& entry) { return entry.first != step + 1; });
@@ -148,7 +154,7 @@ void StepExchange::send(ActorId to, std::uint64_t step,
   std::shared_lock lock(step_mutex_);
   SENG_CHECK(group_ != nullptr, "send outside of a group");
   if (to == group_->self()) {
-    push(PeerMessage{to, step, body});
+    push_message({to, step, body});
     return;
   }
   SENG_CHECK(group_->is_peer(to), "a message to an actor that is no member");
@@ -169,22 +175,45 @@ void StepExchange::push_complete() {
 
 void StepExchange::push(ExchangeEvent event) {
   std::lock_guard lock(event_mutex_);
-  if (std::holds_alternative<PeerMessage>(event)) ++peer_messages_;
   events_.push_back(std::move(event));
+}
+
+void StepExchange::push_message(PeerMessage message) {
+  std::lock_guard lock(event_mutex_);
+  if (messages_.size() >= options_.max_peer_messages) messages_.pop_front();
+  messages_.push_back(std::move(message));
 }
 
 std::optional<ExchangeEvent> StepExchange::next_event() {
   std::lock_guard lock(event_mutex_);
-  if (events_.empty()) return std::nullopt;
-  ExchangeEvent event = std::move(events_.front());
-  events_.pop_front();
-  if (std::holds_alternative<PeerMessage>(event)) --peer_messages_;
+  std::optional<ExchangeEvent> event;
+  if (!events_.empty()) {
+    event = std::move(events_.front());
+    events_.pop_front();
+    if (std::holds_alternative<StepComplete>(*event)) step_open_ = false;
+  } else if (!step_open_ && !messages_.empty()) {
+    event = std::move(messages_.front());
+    messages_.pop_front();
+  }
   return event;
 }
 
 bool StepExchange::has_event() const {
   std::lock_guard lock(event_mutex_);
-  return !events_.empty();
+  return !events_.empty() || !messages_.empty();
+}
+
+std::optional<PeerMessage> StepExchange::take_message(MessageKind kind, std::uint64_t step) {
+  const auto matches = [&](const PeerMessage& message) {
+    return message.step == step &&
+           std::visit([&]<class Body>(const Body&) { return Body::kKind == kind; }, message.body);
+  };
+  std::lock_guard lock(event_mutex_);
+  const auto found = std::ranges::find_if(messages_, matches);
+  if (found == messages_.end()) return std::nullopt;
+  PeerMessage message = std::move(*found);
+  messages_.erase(found);
+  return message;
 }
 
 ExchangeCounters StepExchange::counters() const {

@@ -38,9 +38,12 @@ struct StepExchangeOptions {
   // message (tens of microseconds) is small beside its bytes, small enough that gathering does not delay
   // much.
   std::size_t bundle_bytes = std::size_t{256} << 10;
-  // PeerMessages that the driver has not taken, all peers together; beyond, they are refused. A step has a
-  // few.
+  // PeerMessages that the driver has not taken, all peers together; beyond, the oldest are dropped. A step
+  // has a few.
   std::size_t max_peer_messages = 10'000;
+  // Messages of a membership that this actor has not joined yet are kept for its join(): a faster peer may be
+  // in it already. Beyond that many bytes they are dropped.
+  std::size_t max_future_bytes = std::size_t{256} << 20;
 };
 std::vector<std::size_t> block_floats(std::span<const Block> blocks);
 
@@ -78,6 +81,8 @@ class StepExchange {
 
   std::optional<ExchangeEvent> next_event();
   bool has_event() const;
+  // The first message of that kind and step, if there is one.
+  std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step);
   std::vector<Outgoing> take_outgoing() { return outbox_.take(); }
   bool has_outgoing() const { return !outbox_.empty(); }
   ExchangeCounters counters() const;
@@ -104,7 +109,11 @@ class StepExchange {
   using EarlyStep = std::map<EarlyKey, Arrived>;
 
   static EarlyKey key(const Arrived& arrived);
+  // Require step_mutex_.
+  Status receive_counted(const Message& message);
   Status receive_checked(const Message& message);
+  Status receive_current(const Message& message);  // its envelope's job and epoch are the group's
+  void keep_for_join(const Message& message);
   Status receive_side(const Message& message);
   Result<std::vector<Arrived>> parse(const Message& message) const;
   bool expects(std::uint64_t step) const;
@@ -118,6 +127,7 @@ class StepExchange {
   void fragment_complete(std::uint32_t block);
   void push_complete();
   void push(ExchangeEvent event);
+  void push_message(PeerMessage message);
 
   const StepExchangeOptions options_;
   const std::shared_ptr<FloatPool> pool_;
@@ -131,13 +141,16 @@ class StepExchange {
   std::unique_ptr<DirectionSet> directions_;
   std::unique_ptr<FragmentSet> fragments_;    // receive() and begin_step only
   std::map<std::uint64_t, EarlyStep> early_;  // receive() and begin_step only
+  std::vector<Message> future_;               // receive() and join only: of later memberships
+  std::size_t future_bytes_ = 0;
   std::atomic<std::uint32_t> flags_{0};
   StepProgress progress_;
 
   mutable std::mutex event_mutex_;
   // Guarded by event_mutex_.
-  std::deque<ExchangeEvent> events_;
-  std::size_t peer_messages_ = 0;  // of events_
+  std::deque<ExchangeEvent> events_;  // of the step
+  std::deque<PeerMessage> messages_;
+  bool step_open_ = false;  // from begin_step until StepComplete has been taken
 
   std::atomic<std::uint64_t> stale_{0}, duplicates_{0}, refused_{0};
 };

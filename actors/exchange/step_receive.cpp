@@ -12,6 +12,9 @@ namespace {
 // claims to belong to this membership may not fill memory.
 constexpr std::size_t kMaxEarlySteps = 4;
 
+// What a kept message takes beside its body and payload.
+constexpr std::size_t kFutureMessageBytes = 256;
+
 tl::unexpected<Error> refuse(std::string message) {
   return fail(ErrorCode::kInvalidArgument, std::move(message));
 }
@@ -66,21 +69,45 @@ Result<std::vector<Arrived>> cut(const GroupView& group, const Message& message,
 }  // namespace
 
 Status StepExchange::receive(const Message& message) {
+  std::shared_lock lock(step_mutex_);
+  return receive_counted(message);
+}
+
+Status StepExchange::receive_counted(const Message& message) {
   const Status received = receive_checked(message);
   if (received) return received;
   ++refused_;
-  return fail(received.error().with_context(fmt::format("{} of step {} from actor {}",
-                                                        message_kind_name(message.envelope.kind),
-                                                        message.envelope.step, message.envelope.from)));
+  const Envelope& envelope = message.envelope;
+  return fail(received.error().with_context(fmt::format(
+      "{} of step {} from actor {}", message_kind_name(envelope.kind), envelope.step, envelope.from)));
 }
 
 Status StepExchange::receive_checked(const Message& message) {
-  std::shared_lock lock(step_mutex_);
   const Envelope& envelope = message.envelope;
-  if (!group_ || envelope.job != group_->group().job || envelope.epoch != group_->group().epoch) {
+  const bool is_ours =
+      group_ && envelope.job == group_->group().job && envelope.epoch == group_->group().epoch;
+  if (is_ours) return receive_current(message);
+  if (!group_ || (envelope.job == group_->group().job && envelope.epoch > group_->group().epoch)) {
+    keep_for_join(message);
+  } else {
     ++stale_;
-    return {};
   }
+  return {};
+}
+
+void StepExchange::keep_for_join(const Message& message) {
+  std::size_t bytes = kFutureMessageBytes + message.body.size();
+  for (const Frame& frame : message.payload) bytes += frame.size();
+  if (future_bytes_ + bytes > options_.max_future_bytes) {
+    ++stale_;
+    return;
+  }
+  future_bytes_ += bytes;
+  future_.push_back(message);
+}
+
+Status StepExchange::receive_current(const Message& message) {
+  const Envelope& envelope = message.envelope;
   if (!group_->is_peer(envelope.from)) return refuse("the sender is no member of the group");
   if (is_kind(message, MessageKind::kPeerHello)) return {};
   if (!is_step_kind(message)) return receive_side(message);
@@ -128,11 +155,7 @@ Status StepExchange::receive_side(const Message& message) {
   }
   if (!message.payload.empty())
     return refuse(fmt::format("{} payload frames instead of 0", message.payload.size()));
-  std::lock_guard lock(event_mutex_);
-  if (peer_messages_ >= options_.max_peer_messages)
-    return refuse(fmt::format("{} messages wait already", peer_messages_));
-  ++peer_messages_;
-  events_.push_back(PeerMessage{message.envelope.from, message.envelope.step, std::move(body)});
+  push_message({message.envelope.from, message.envelope.step, std::move(body)});
   return {};
 }
 

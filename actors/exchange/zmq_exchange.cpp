@@ -115,6 +115,15 @@ ExchangeEvent ZmqExchange::next() {
   }
 }
 
+std::variant<PeerMessage, Interrupted> ZmqExchange::next_message(MessageKind kind, std::uint64_t step) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (interrupted_) return Interrupted{*interrupted_};
+    if (auto message = core_.take_message(kind, step)) return *std::move(message);
+    changed_.wait(lock);
+  }
+}
+
 void ZmqExchange::interrupt(std::string reason) {
   {
     std::lock_guard lock(mutex_);

@@ -63,6 +63,7 @@ class ZmqExchange final : public Exchange {
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) override;
   ExchangeEvent next() override;
+  std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step) override;
   void interrupt(std::string reason) override;
   StepTraffic traffic() const override { return core_.traffic(); }
 

@@ -82,15 +82,13 @@ TEST(StepExchange, CountsWhatIsStale) {
   Message message = sent[0].message;
   message.envelope.epoch = {1, 0};
   EXPECT_TRUE(one.receive(message));
-  message.envelope.epoch = {2, 1};
-  EXPECT_TRUE(one.receive(message));
   message = sent[0].message;
   message.envelope.job = 8;
   EXPECT_TRUE(one.receive(message));
-  EXPECT_EQ(one.counters().stale, 3u);
+  EXPECT_EQ(one.counters().stale, 2u);
   one.begin_step(5, false);
   EXPECT_TRUE(one.receive(sent[0].message));
-  EXPECT_EQ(one.counters().stale, 4u);
+  EXPECT_EQ(one.counters().stale, 3u);
   EXPECT_EQ(one.counters().refused, 0u);
 }
 
@@ -257,13 +255,15 @@ TEST_F(Refusals, OverlapOfPartialSums) {
   refused(PartialSums{{{2, 1, 2, 0, 4}}}, 4, "[1, 2) overlaps");
 }
 
-TEST_F(Refusals, TooManyPeerMessages) {
+TEST_F(Refusals, TheOldestOfTooManyPeerMessagesGo) {
   StepExchange small({.block_floats = {kFloats, kFloats}, .max_peer_messages = 3});
   ASSERT_TRUE(small.join(group_));
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(small.receive(make_message(envelope(), StateDigest{})));
-  EXPECT_FALSE(small.receive(make_message(envelope(), StateDigest{})));
-  ASSERT_TRUE(small.next_event());
-  EXPECT_TRUE(small.receive(make_message(envelope(), StateDigest{})));
+  Envelope from = envelope();
+  for (from.step = 1; from.step <= 5; ++from.step)
+    ASSERT_TRUE(small.receive(make_message(from, StateDigest{})));
+  for (std::uint64_t step = 3; step <= 5; ++step)
+    EXPECT_EQ(std::get<PeerMessage>(*small.next_event()).step, step);
+  EXPECT_FALSE(small.next_event());
 }
 
 TEST_F(Refusals, WhatFillsMemoryBeforeTheFirstStep) {
@@ -334,22 +334,72 @@ TEST_F(Refusals, StepCompletesOnlyWithAllFragments) {
   EXPECT_TRUE(std::holds_alternative<StepComplete>(*exchange_.next_event()));
 }
 
-TEST_F(Refusals, MessagesBesideTheStepKeepTheirStepAndSurviveTheNext) {
+TEST_F(Refusals, MessagesBesideTheStepsWaitUntilNoStepIsOpen) {
   Envelope from = envelope();
   from.step = 9;
-  EvaluationPart part{5, {0.5, 1.5}, {3, 4}};
+  const EvaluationPart part{5, {0.5, 1.5}, {3, 4}};
   ASSERT_TRUE(exchange_.receive(make_message(from, part)));
-  exchange_.begin_step(11, false);
+  EXPECT_FALSE(exchange_.next_event());
+  step_completes();
   const auto event = exchange_.next_event();
   ASSERT_TRUE(event);
   const auto& message = std::get<PeerMessage>(*event);
   EXPECT_EQ(message.from, 1u);
   EXPECT_EQ(message.step, 9u);
   EXPECT_EQ(std::get<EvaluationPart>(message.body).hits, part.hits);
-  exchange_.send(0, 11, CheckpointShard{.file = "x"});
+  exchange_.send(0, 10, CheckpointShard{.file = "x"});  // to itself
   EXPECT_EQ(std::get<PeerMessage>(*exchange_.next_event()).from, 0u);
-  exchange_.send(1, 11, StateDigest{});
+  exchange_.take_outgoing();
+  exchange_.send(1, 10, StateDigest{});
   ASSERT_EQ(exchange_.take_outgoing().size(), 1u);
+}
+
+TEST_F(Refusals, MessagesBesideTheStepsAreTakenByKindAndStep) {
+  Envelope from = envelope();
+  ASSERT_TRUE(exchange_.receive(make_message(from, CheckpointShard{.file = "early"})));
+  from.step = 9;
+  ASSERT_TRUE(exchange_.receive(make_message(from, EvaluationPart{1, {}, {}})));
+  from.step = 10;
+  ASSERT_TRUE(exchange_.receive(make_message(from, EvaluationPart{2, {}, {}})));
+  const auto part = exchange_.take_message(MessageKind::kEvaluationPart, 10);
+  ASSERT_TRUE(part);
+  EXPECT_EQ(std::get<EvaluationPart>(part->body).first_batch, 2u);
+  EXPECT_FALSE(exchange_.take_message(MessageKind::kEvaluationPart, 10));
+  EXPECT_TRUE(exchange_.take_message(MessageKind::kCheckpointShard, 10));
+  EXPECT_TRUE(exchange_.take_message(MessageKind::kEvaluationPart, 9));
+}
+
+TEST_F(Refusals, WhatComesBeforeJoinIsKeptForIt) {
+  StepExchange late(
+      {.block_floats = {kFloats, kFloats}, .limits = {.run_floats = kRun}, .max_future_bytes = 2000});
+  const PartialSums sums{{{2, 3, 4, 0, 4}}};
+  const auto send = [&](GroupEpoch epoch) {
+    Envelope from = envelope();
+    from.epoch = epoch;
+    return late.receive(make_message(from, sums, {floats(4)}));
+  };
+  const auto sums_arrived = [&] {
+    late.begin_step(10, false);
+    for (std::uint32_t micro = 0; micro < 3; ++micro) late.add_leaf(2, micro, std::vector<float>(4, 1), {});
+    const auto event = late.next_event();
+    return event && std::get<BlockSummed>(*event).block == 2;
+  };
+  ASSERT_TRUE(send({3, 3}));
+  ASSERT_TRUE(send({3, 4}));
+  ASSERT_TRUE(send({4, 0}));
+  ASSERT_TRUE(late.join(group_));
+  EXPECT_EQ(late.counters().stale, 1u);  // that of 3.3
+  EXPECT_TRUE(sums_arrived());
+  group_.epoch = {3, 9};
+  ASSERT_TRUE(late.join(group_));
+  EXPECT_FALSE(sums_arrived());
+  group_.epoch = {4, 0};
+  ASSERT_TRUE(late.join(group_));
+  EXPECT_TRUE(sums_arrived());
+  // Bounded: what is beyond is dropped.
+  const auto before = late.counters().stale;
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(send({5, 0}));
+  EXPECT_GT(late.counters().stale, before + 30);
 }
 
 }  // namespace
