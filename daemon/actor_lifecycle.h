@@ -1,0 +1,118 @@
+// The life of one actor process, from fork to exit. Pure: told what happened and when, it says what to do.
+//
+//                 1 Hello              2 Ready          3 Resumed             4 Finished
+//   spawning ----------> connected ----------> ready ----------> training ----------> finished
+//      |                  ^  |  ^                |                  |                     |
+//      |                  |  |  +----------------+---5 Reconfigured-+                     |
+//      |                  +--+                                                            |
+//      |  6 Failed, Terminate, or the deadline of the state passed: from every state      |
+//      +-------------------------------> stopping <--------------------------------------+
+//      |  7 Exited without a last word that could still be on its way                     |
+//      +-------------------------------> parting                                          |
+//      |  8 Exited                          | 9 the last word came, or the time for it    |
+//      +-------------------------------> exited <-----------------------------------------+
+//
+// 1 The process proved by its token that it is ours. It has `start_s` for that.
+// 2 It holds the state of its membership's base step (every epoch again).
+// 3 The whole group may train.
+// 4 Its part of the job is done. It exits by itself within `linger_s`, else it is killed.
+// 5 The next membership was announced.
+// 6 It is asked to end by SIGTERM, and killed after `terminate_s`. A Failed tells why the job lost it.
+// 7 Its exit was seen first, but bytes that it wrote before may still lie in the socket: for `last_word_s`
+// its
+//   Finished or Failed is waited for. Not after a signal, which leaves no last word.
+// 8 From finished, stopping, or by a signal.
+// 9 Without a Finished the actor counts as lost. Or the daemon wants it gone and needs no word.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "daemon/exit_status.h"
+#include "daemon/timeouts.h"
+
+namespace seng {
+
+enum class ActorState {
+  kSpawning,
+  kConnected,
+  kReady,
+  kTraining,
+  kFinished,
+  kStopping,
+  kParting,
+  kExited,
+};
+std::string_view actor_state_name(ActorState state);  // "spawning"
+
+namespace actor_event {
+struct Hello {};
+struct Reconfigured {};
+struct Ready {};
+struct Resumed {};
+struct Finished {};
+struct Failed {
+  std::string message;
+};
+struct Exited {
+  ExitStatus status;
+};
+struct Terminate {};  // the daemon wants it gone
+struct Timeout {};    // the deadline has passed
+}  // namespace actor_event
+
+using ActorEventIn = std::variant<actor_event::Hello, actor_event::Reconfigured, actor_event::Ready,
+                                  actor_event::Resumed, actor_event::Finished, actor_event::Failed,
+                                  actor_event::Exited, actor_event::Terminate, actor_event::Timeout>;
+
+namespace actor_action {
+struct Signal {
+  int number = 0;
+};
+// The job has lost it before it finished, and not because the daemon ended it. At most once.
+struct Lost {
+  enum class Why { kSaidSo, kExited, kSilent } why = Why::kExited;
+  std::string message;  // kSaidSo: its words; kSilent: what it did not do in time
+};
+// The process is gone and its slot is free. Exactly once, the last action.
+struct Gone {};
+}  // namespace actor_action
+
+using ActorAction = std::variant<actor_action::Signal, actor_action::Lost, actor_action::Gone>;
+
+class ActorLifecycle {
+ public:
+  // `now` is the time of the spawn, in seconds of any clock that never goes back.
+  ActorLifecycle(const Timeouts& timeouts, double now);
+
+  // Events that the state does not know are ignored: peers' messages may come late or twice.
+  std::vector<ActorAction> on(const ActorEventIn& event, double now);
+
+  ActorState state() const { return state_; }
+  bool alive() const { return state_ != ActorState::kExited && state_ != ActorState::kParting; }
+  bool finished() const { return finished_; }
+  const std::optional<ExitStatus>& exit_status() const { return exit_; }
+  // When a Timeout is due, if nothing else happens before.
+  std::optional<double> deadline() const { return deadline_; }
+
+ private:
+  using Actions = std::vector<ActorAction>;
+  void change_state(ActorState next, std::optional<double> deadline);
+  void terminate(double now, Actions& out);
+  void lose(actor_action::Lost::Why why, std::string message, Actions& out);
+  void on_exit(const ExitStatus& status, double now, Actions& out);
+  void on_timeout(double now, Actions& out);
+
+  Timeouts timeouts_;
+  ActorState state_ = ActorState::kSpawning;
+  std::optional<double> deadline_;
+  std::optional<ExitStatus> exit_;
+  bool finished_ = false;
+  bool lost_ = false;      // said so already
+  bool unwanted_ = false;  // the daemon ended it: its exit is no loss
+};
+
+}  // namespace seng

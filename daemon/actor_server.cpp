@@ -1,0 +1,78 @@
+#include "daemon/actor_server.h"
+
+#include <fmt/format.h>
+
+#include "protocol/base/log.h"
+#include "protocol/messages/control.h"
+
+namespace seng {
+namespace {
+
+constexpr int kMessagesAtOnce = 1024;  // before the loop sees to other things
+constexpr std::size_t kMaxStrangers = 1024;
+
+}  // namespace
+
+void ActorServer::on_readable() {
+  for (int i = 0; i < kMessagesAtOnce; ++i) {
+    auto incoming = channel_.try_receive();
+    if (!incoming) return;
+    const Message& message = incoming->message;
+    if (message.envelope.kind == static_cast<std::uint16_t>(MessageKind::kActorHello)) {
+      on_hello(incoming->from, message);
+      continue;
+    }
+    const auto known = actors_.find(incoming->from);
+    const Key claimed{message.envelope.job, message.envelope.from};
+    if (known != actors_.end() && known->second == claimed) {
+      head_->on_message(claimed.first, claimed.second, message);
+    } else if (message.envelope.kind != static_cast<std::uint16_t>(MessageKind::kError)) {
+      if (strangers_.size() >= kMaxStrangers) strangers_.clear();
+      if (!strangers_.insert(incoming->from).second) continue;
+      refuse(incoming->from, message,
+             {ErrorCode::kUnavailable, "this actor is not known here: it has to say hello"});
+    }
+  }
+}
+
+void ActorServer::refuse(const PeerId& peer, const Message& message, const Error& error) {
+  log_warning("refused {} from {}: {}", message_kind_name(message.envelope.kind),
+              actor_name(message.envelope.job, message.envelope.from), error.message);
+  Envelope envelope;
+  envelope.job = message.envelope.job;
+  envelope.sequence = message.envelope.sequence;
+  (void)channel_.send(peer, make_message(envelope, ErrorReply{error.code, error.message}));
+}
+
+void ActorServer::on_hello(const PeerId& peer, const Message& message) {
+  const auto hello = parse_body<ActorHello>(message);
+  if (!hello) return refuse(peer, message, hello.error());
+  const Key key{message.envelope.job, message.envelope.from};
+  const auto welcome = head_->hello(key.first, key.second, *hello);
+  if (!welcome) return refuse(peer, message, welcome.error());
+  forget(key.first, key.second);  // it may have connected anew, under another name
+  if (const auto other = actors_.find(peer); other != actors_.end()) peers_.erase(other->second);
+  peers_[key] = peer;
+  actors_[peer] = key;
+  strangers_.erase(peer);
+  Envelope envelope;
+  envelope.job = key.first;
+  send(key.first, key.second, make_message(envelope, *welcome));
+  head_->welcomed(key.first);
+}
+
+void ActorServer::send(JobId job, ActorId actor, Message message) {
+  const auto peer = peers_.find({job, actor});
+  if (peer == peers_.end()) return;
+  const auto sent = channel_.send(peer->second, std::move(message));
+  if (!sent) log_warning("{}: cannot be reached: {}", actor_name(job, actor), sent.error().message);
+}
+
+void ActorServer::forget(JobId job, ActorId actor) {
+  const auto peer = peers_.find({job, actor});
+  if (peer == peers_.end()) return;
+  actors_.erase(peer->second);
+  peers_.erase(peer);
+}
+
+}  // namespace seng

@@ -1,0 +1,38 @@
+// The actors' connections: lets in who has a token of this daemon, and tells the head what they say.
+#pragma once
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "daemon/head.h"
+#include "daemon/head_context.h"
+#include "protocol/channel/channel.h"
+
+namespace seng {
+
+class ActorServer final : public ActorLink {
+ public:
+  // `channel` outlives it.
+  explicit ActorServer(ServerChannel& channel) : channel_(channel) {}
+  // Before the first on_readable(); `head` outlives this.
+  void serve(Head& head) { head_ = &head; }
+
+  void on_readable();
+
+  void send(JobId job, ActorId actor, Message message) override;
+  void forget(JobId job, ActorId actor) override;
+
+ private:
+  using Key = std::pair<JobId, ActorId>;
+  void on_hello(const PeerId& peer, const Message& message);
+  void refuse(const PeerId& peer, const Message& message, const Error& error);
+
+  ServerChannel& channel_;
+  Head* head_ = nullptr;
+  std::map<Key, PeerId> peers_;
+  std::map<PeerId, Key> actors_;  // the same the other way round
+  std::set<PeerId> strangers_;    // told already that they are not known here
+};
+
+}  // namespace seng

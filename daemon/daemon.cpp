@@ -1,0 +1,258 @@
+#include "daemon/daemon.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/actor_server.h"
+#include "daemon/control_server.h"
+#include "daemon/event_loop.h"
+#include "daemon/head.h"
+#include "daemon/process_runner_posix.h"
+#include "daemon/store.h"
+#include "protocol/base/clock.h"
+#include "protocol/base/log.h"
+#include "protocol/base/version.h"
+#include "protocol/channel/endpoint.h"
+#include "protocol/channel/zmq_channel.h"
+
+namespace seng {
+
+// In the order of making: each may use those above it.
+struct Daemon::Parts {
+  SystemClock clock;
+  EventLoop loop{clock};
+  std::unique_ptr<Store> store;
+  ChannelContext context;
+  std::unique_ptr<ServerChannel> control_channel, actor_channel;
+  PosixProcessRunner processes{loop};
+  std::unique_ptr<ActorServer> actors;
+  std::unique_ptr<Head> head;
+  std::unique_ptr<ControlServer> control;
+  UniqueFd signals;
+  std::optional<EventLoop::TimerId> timer;
+  bool stopping = false;
+  double stop_deadline = 0;  // when patience with the jobs ends
+  double last_deadline = 0;  // when the daemon ends whatever still runs
+};
+
+Daemon::Daemon() = default;
+Daemon::Daemon(Daemon&&) noexcept = default;
+Daemon::~Daemon() = default;
+
+namespace {
+
+std::string beside_this_program(const char* name) {
+  std::error_code failed;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", failed);
+  return failed ? name : (self.parent_path() / name).string();
+}
+
+Status block_signals(UniqueFd& out) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  if (pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) return fail(errno_error("cannot block signals"));
+  // A full disk and a vanished reader are errors of the call, not the end of the process.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  out.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!out) return fail(errno_error("signalfd"));
+  return {};
+}
+
+}  // namespace
+
+Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inventory) {
+  Daemon out;
+  out.options_ = options;
+  if (options.state_dir.empty()) {
+    auto dir = default_state_dir();
+    if (!dir) return fail(std::move(dir).error());
+    out.options_.state_dir = *dir;
+  }
+  auto state_dir = StateDir::plan(out.options_.state_dir);
+  if (!state_dir) return fail(std::move(state_dir).error());
+  out.state_dir_ = *std::move(state_dir);
+  HeadOptions& head = out.head_options_;
+  head.state_dir = out.state_dir_.path();
+  head.peer_dir = out.state_dir_.run_dir();
+  head.actor_binary = options.actor_binary.empty()
+                          ? beside_this_program("seng-actor")
+                          : std::filesystem::absolute(options.actor_binary).lexically_normal().string();
+  auto endpoint = ipc_endpoint(out.state_dir_.actor_socket());
+  if (!endpoint) return fail(std::move(endpoint).error());
+  head.actor_endpoint = *endpoint;
+  head.node = inventory.node;
+  head.cpu_model = inventory.cpu_model;
+  head.cores = inventory.cores;
+  head.memory_bytes = inventory.memory_bytes;
+  head.threads_per_slot = options.threads_per_slot;
+  head.slots = options.slots > 0 ? options.slots : std::max(1u, inventory.cores / options.threads_per_slot);
+  head.timeouts = options.timeouts;
+  return out;
+}
+
+std::string Daemon::config() const {
+  const HeadOptions& head = head_options_;
+  std::string out;
+  const auto line = [&](std::string_view key, const std::string& value) {
+    out += fmt::format("{}: {}\n", key, value);
+  };
+  line("state_dir", state_dir_.path());
+  line("control_socket", state_dir_.control_socket());
+  line("actor_socket", state_dir_.actor_socket());
+  line("database", state_dir_.database());
+  line("log_file", state_dir_.log_file());
+  line("actor_binary", head.actor_binary);
+  line("node", head.node);
+  line("cpu_model", head.cpu_model);
+  line("cores", std::to_string(head.cores));
+  line("memory_mib", std::to_string(head.memory_bytes >> 20));
+  line("slots", std::to_string(head.slots));
+  line("threads_per_slot", std::to_string(head.threads_per_slot));
+  line("foreground", options_.foreground ? "true" : "false");
+  for (const NamedTimeout& timeout : list_timeouts(head.timeouts)) {
+    line(timeout.name + "_seconds", fmt::format("{:g}  # {}", timeout.seconds, timeout.meaning));
+  }
+  return out;
+}
+
+Status Daemon::open_parts() {
+  Parts& p = *parts_;
+  auto store = open_sqlite_store(state_dir_.database());
+  if (!store) return fail(std::move(store).error());
+  p.store = *std::move(store);
+  auto actor_channel = bind_server(p.context, head_options_.actor_endpoint);
+  if (!actor_channel) return fail(std::move(actor_channel).error());
+  p.actor_channel = *std::move(actor_channel);
+  p.actors = std::make_unique<ActorServer>(*p.actor_channel);
+  p.head = std::make_unique<Head>(head_options_, HeadPorts{*p.store, p.processes, *p.actors, p.clock});
+  p.actors->serve(*p.head);
+  SENG_TRY(p.head->recover());
+  const auto endpoint = ipc_endpoint(state_dir_.control_socket());
+  if (!endpoint) return fail(endpoint.error());
+  auto control_channel = bind_server(p.context, *endpoint);
+  if (!control_channel) return fail(std::move(control_channel).error());
+  p.control_channel = *std::move(control_channel);
+  p.control = std::make_unique<ControlServer>(
+      *p.control_channel, *p.head, p.clock,
+      ControlServer::About{p.clock.wall(), state_dir_.path(), head_options_.node});
+  return {};
+}
+
+Status Daemon::start() {
+  UniqueFd signals;
+  SENG_TRY(block_signals(signals));
+  umask(077);
+  SENG_TRY(state_dir_.take(SystemClock().wall()));
+  LogOptions log{"sengd", state_dir_.log_file(), false, options_.log_level};
+  SENG_TRY(init_log(log));
+  log_info("sengd {} starts, process {}, state in {}", seng_version(), getpid(), state_dir_.path());
+  parts_ = std::make_unique<Parts>();
+  parts_->signals = std::move(signals);
+  if (Status opened = open_parts(); !opened) {
+    log_error("cannot start: {}", opened.error().message);
+    return opened;
+  }
+  // From here on; an error of the start is printed by main.
+  log.also_stderr = options_.foreground;
+  SENG_TRY(init_log(log));
+  Parts& p = *parts_;
+  // Actors' words come before their exits, where both are there.
+  p.loop.watch(*p.actor_channel, [&p] { p.actors->on_readable(); });
+  p.loop.watch(*p.control_channel, [&p] { p.control->on_readable(); });
+  p.loop.watch_fd(p.signals.get(), [this] { on_signal(); });
+  p.loop.before_sleep([this] { before_sleep(); });
+  before_sleep();  // what the store held may want to start
+  const HeadOptions& head = head_options_;
+  if (head.slots * head.threads_per_slot > head.cores) {
+    log_warning("{} slots of {} threads on {} cores: actors will share cores", head.slots,
+                head.threads_per_slot, head.cores);
+  }
+  if (access(head.actor_binary.c_str(), X_OK) != 0) {
+    log_warning("{} cannot be run: no job can be submitted", head.actor_binary);
+  }
+  log_info("serving at {} with {} slots of {} threads", p.control_channel->endpoint(), head.slots,
+           head.threads_per_slot);
+  return {};
+}
+
+void Daemon::on_signal() {
+  signalfd_siginfo info{};
+  while (read(parts_->signals.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    if (info.ssi_signo == SIGHUP) {
+      if (auto reopened = reopen_log(); !reopened) log_error("{}", reopened.error().message);
+      log_info("log opened anew");
+    } else {
+      begin_stop(info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
+  }
+}
+
+void Daemon::begin_stop(const std::string& signal) {
+  Parts& p = *parts_;
+  const double now = p.clock.now();
+  if (p.stopping) {
+    log_info("{} again: not waiting for the jobs any longer", signal);
+    p.stop_deadline = now;
+    return;
+  }
+  log_info("{}: stopping", signal);
+  p.stopping = true;
+  p.stop_deadline = now + head_options_.timeouts.stop_daemon_s();
+  p.last_deadline =
+      p.stop_deadline + 2 * head_options_.timeouts.terminate_s() + head_options_.timeouts.linger_s();
+  p.head->begin_shutdown("the daemon was stopped");
+}
+
+void Daemon::before_sleep() {
+  Parts& p = *parts_;
+  const double now = p.clock.now();
+  p.head->on_time();
+  if (p.stopping && p.stop_deadline > 0 && now >= p.stop_deadline) {
+    p.stop_deadline = 0;
+    p.last_deadline = now + 2 * head_options_.timeouts.terminate_s();
+    p.head->hurry_shutdown();
+  }
+  p.head->before_sleep();
+  p.control->before_sleep();
+  if (p.stopping && (p.head->shut_down() || now >= p.last_deadline)) p.loop.stop();
+  arm_timer();
+}
+
+// One timer, for the nearest of all deadlines; none, if nothing is pending.
+void Daemon::arm_timer() {
+  Parts& p = *parts_;
+  if (p.timer) p.loop.cancel(*p.timer);
+  p.timer.reset();
+  std::optional<double> due = p.head->deadline();
+  const auto take = [&](std::optional<double> other) {
+    if (other) due = std::min(due.value_or(*other), *other);
+  };
+  take(p.control->deadline());
+  if (p.stopping) take(p.stop_deadline > 0 ? p.stop_deadline : p.last_deadline);
+  if (due) p.timer = p.loop.at(*due, [&p] { p.timer.reset(); });
+}
+
+Status Daemon::run() {
+  Parts& p = *parts_;
+  const Status ran = p.loop.run();
+  p.control->before_sleep();
+  if (auto written = p.store->flush(); !written) log_error("{}", written.error().message);
+  log_info("stopped");
+  // Closing gives the last replies time to leave.
+  p.control_channel.reset();
+  p.actor_channel.reset();
+  unlink(state_dir_.control_socket().c_str());
+  unlink(state_dir_.actor_socket().c_str());
+  return ran;
+}
+
+}  // namespace seng

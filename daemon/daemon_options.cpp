@@ -1,0 +1,113 @@
+#include "daemon/daemon_options.h"
+
+#include <cmath>
+#include <sstream>
+
+#include <boost/program_options.hpp>
+
+#include "protocol/base/text.h"
+
+namespace seng {
+namespace {
+
+namespace po = boost::program_options;
+
+struct Raw {
+  DaemonOptions options;
+  std::int64_t slots = 0, threads = 1;
+  std::string level = "info";
+  double lease_s = 1.0;
+};
+
+po::options_description visible(Raw& raw) {
+  po::options_description out("Options");
+  auto add = out.add_options();
+  add("state-dir", po::value(&raw.options.state_dir)->value_name("DIR"),
+      "where jobs, checkpoints, logs and sockets lie; default $SENG_STATE_DIR, $XDG_STATE_HOME/seng, "
+      "~/.local/state/seng");
+  add("slots", po::value(&raw.slots)->value_name("N"), "actors at a time; default: cores / threads per slot");
+  add("threads-per-slot", po::value(&raw.threads)->value_name("N"), "threads of each actor; default 1");
+  add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
+      "silence after which an actor is suspect, default 1; all other time limits derive from it");
+  add("foreground", "stay in the foreground and log to stderr as well");
+  add("log-level", po::value(&raw.level)->value_name("LEVEL"), "debug, info, warning or error; default info");
+  add("print-config", "print what these options amount to, and end");
+  add("help,h", "print this, and end");
+  add("version", "print the version, and end");
+  return out;
+}
+
+po::options_description all(Raw& raw) {
+  po::options_description out = visible(raw);
+  out.add_options()("actor-binary", po::value(&raw.options.actor_binary));
+  return out;
+}
+
+Status check(const Raw& raw) {
+  const auto wrong = [](const std::string& text) { return fail(ErrorCode::kInvalidArgument, text); };
+  if (raw.slots < 0 || raw.slots > 1024) return wrong("--slots: expected 1 to 1024");
+  if (raw.threads < 1 || raw.threads > 1024) return wrong("--threads-per-slot: expected 1 to 1024");
+  if (!std::isfinite(raw.lease_s) || raw.lease_s < 0.05 || raw.lease_s > 3600) {
+    return wrong("--lease: expected 0.05 to 3600 seconds");
+  }
+  if (!log_level_of(raw.level)) {
+    return wrong("--log-level: " + raw.level + " is none of debug, info, warning, error" +
+                 did_you_mean(raw.level, {"debug", "info", "warning", "error"}));
+  }
+  return {};
+}
+
+std::string unknown_option(const std::string& name) {
+  return "unknown option " + name +
+         did_you_mean(name, {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--foreground",
+                             "--log-level", "--print-config", "--help", "--version"});
+}
+
+}  // namespace
+
+std::string daemon_usage() {
+  Raw raw;
+  std::ostringstream out;
+  out << "Usage: sengd [options]\n\n"
+         "Runs training jobs on this machine. Without --foreground it returns once it serves.\n"
+         "Submit with sengctl; stop with SIGTERM; SIGHUP opens the log anew.\n\n"
+      << visible(raw)
+      << "\nFor tests and development: --actor-binary PATH runs another program in place of seng-actor.\n";
+  return out.str();
+}
+
+Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv) {
+  Raw raw;
+  po::variables_map values;
+  try {
+    // No abbreviations: an option added later must not change what a script's means.
+    const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    const auto description = all(raw);
+    const po::positional_options_description none;
+    po::store(po::command_line_parser(argc, argv).options(description).positional(none).style(style).run(),
+              values);
+    po::notify(values);
+  } catch (const po::unknown_option& error) {
+    return fail(ErrorCode::kInvalidArgument, unknown_option(error.get_option_name()));
+  } catch (const po::too_many_positional_options_error&) {
+    return fail(ErrorCode::kInvalidArgument, "only options are expected");
+  } catch (const po::error& error) {
+    return fail(ErrorCode::kInvalidArgument, error.what());
+  }
+  SENG_TRY(check(raw));
+  DaemonOptions out = raw.options;
+  if (values.count("slots") != 0 && raw.slots == 0) {
+    return fail(ErrorCode::kInvalidArgument, "--slots: expected 1 to 1024");
+  }
+  out.slots = static_cast<std::uint32_t>(raw.slots);
+  out.threads_per_slot = static_cast<std::uint32_t>(raw.threads);
+  out.timeouts.lease_s = raw.lease_s;
+  out.log_level = *log_level_of(raw.level);
+  out.foreground = values.count("foreground") != 0;
+  if (values.count("print-config") != 0) out.verb = DaemonOptions::Verb::kPrintConfig;
+  if (values.count("version") != 0) out.verb = DaemonOptions::Verb::kVersion;
+  if (values.count("help") != 0) out.verb = DaemonOptions::Verb::kHelp;
+  return out;
+}
+
+}  // namespace seng

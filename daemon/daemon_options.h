@@ -1,0 +1,28 @@
+// sengd's command line.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/timeouts.h"
+#include "protocol/base/error.h"
+#include "protocol/base/log.h"
+
+namespace seng {
+
+struct DaemonOptions {
+  enum class Verb { kServe, kHelp, kVersion, kPrintConfig } verb = Verb::kServe;
+  std::string state_dir;               // empty: default_state_dir()
+  std::uint32_t slots = 0;             // actors at a time; 0: as many as fit the cores
+  std::uint32_t threads_per_slot = 1;  // an actor's lanes: fewer, wider actors move less data between them
+  bool foreground = false;             // stay, and log to stderr as well
+  LogLevel log_level = LogLevel::kInfo;
+  Timeouts timeouts;
+  std::string actor_binary;  // empty: seng-actor beside sengd
+};
+
+// kInvalidArgument: a usage error, to be printed behind "sengd: ".
+Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv);
+std::string daemon_usage();
+
+}  // namespace seng

@@ -1,0 +1,113 @@
+#include "daemon/job_plan.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "protocol/spec/job_spec.h"
+
+namespace seng {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string joined_errors(const Json& plan) {
+  std::string text;
+  const auto errors = plan.find("errors");
+  if (errors != plan.end() && errors->is_array()) {
+    for (const Json& error : *errors) {
+      if (!error.is_string()) continue;
+      if (!text.empty()) text += '\n';
+      text += error.get<std::string>();
+    }
+  }
+  return text.empty() ? "seng-actor refuses the job without a reason" : text;
+}
+
+Status read_numbers(const Json& plan, JobPlan& out) {
+  const auto number = [&](const char* key) -> Result<double> {
+    const auto found = plan.find(key);
+    if (found == plan.end() || !found->is_number() || found->get<double>() < 0) {
+      return fail(ErrorCode::kInternal, fmt::format("seng-actor's plan has no number \"{}\"", key));
+    }
+    return found->get<double>();
+  };
+  const auto steps = number("steps_total"), epochs = number("epochs_total"),
+             samples = number("train_samples"), memory = number("memory_per_actor_bytes");
+  for (const auto* value : {&steps, &epochs, &samples, &memory}) {
+    if (!*value) return fail(value->error());
+  }
+  out.steps_total = static_cast<std::uint64_t>(*steps);
+  out.epochs_total = *epochs;
+  out.train_samples = static_cast<std::uint64_t>(*samples);
+  out.memory_per_actor = static_cast<std::uint64_t>(*memory);
+  return {};
+}
+
+}  // namespace
+
+Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& source,
+                              const std::string& plan_json) {
+  const auto spec = parse_job_spec(spec_yaml, source);
+  if (!spec) return fail(spec.error());
+  const Json plan = Json::parse(plan_json, nullptr, false);
+  if (!plan.is_object()) return fail(ErrorCode::kInternal, "seng-actor's plan is not JSON");
+  if (!plan.contains("ok") || plan["ok"] != true)
+    return fail(ErrorCode::kInvalidArgument, joined_errors(plan));
+  JobPlan out;
+  SENG_TRY(read_numbers(plan, out));
+  out.name = spec->name;
+  out.model = spec->model_name;
+  out.optimizer = spec->optimizer.name;
+  out.batch_global = spec->batch_global;
+  out.micro_batches = spec->micro_batches();
+  out.actors_min = spec->actors_min;
+  out.actors_max = std::min(spec->actors_max, out.micro_batches);
+  out.lanes = spec->lanes;
+  return out;
+}
+
+Status check_fit(const JobPlan& plan, const NodeLimits& node) {
+  if (plan.actors_min > plan.micro_batches) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("actors.min is {}, but the global batch has only {} micro-batches to share: lower "
+                    "actors.min or batch.micro",
+                    plan.actors_min, plan.micro_batches));
+  }
+  if (plan.actors_min > node.slots) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("actors.min is {}, but this node has {} slot{}: lower actors.min, or start sengd with "
+                    "--slots {}",
+                    plan.actors_min, node.slots, node.slots == 1 ? "" : "s", plan.actors_min));
+  }
+  const auto mebibytes = [](std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
+  if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the job needs about {} MiB for each of at least {} actor{}, but this node has {} MiB: "
+                    "lower batch.micro, actors.lanes, actors.min or optimizer.curvature.samples",
+                    mebibytes(plan.memory_per_actor), plan.actors_min, plan.actors_min == 1 ? "" : "s",
+                    mebibytes(node.memory_bytes)));
+  }
+  return {};
+}
+
+JobRecord record_of(const JobPlan& plan, JobId id, double now) {
+  JobRecord record;
+  record.id = id;
+  record.name = plan.name;
+  record.model = plan.model;
+  record.optimizer = plan.optimizer;
+  record.submitted_at = now;
+  record.actors_min = plan.actors_min;
+  record.actors_max = plan.actors_max;
+  record.steps_total = plan.steps_total;
+  record.epochs_total = plan.epochs_total;
+  record.revision = 1;
+  return record;
+}
+
+}  // namespace seng

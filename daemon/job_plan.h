@@ -1,0 +1,42 @@
+// What the daemon must know of a job to run it, from its specification and from what `seng-actor plan` says
+// of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "protocol/base/error.h"
+#include "protocol/messages/records.h"
+
+namespace seng {
+
+struct JobPlan {
+  std::string name, model, optimizer;
+  std::uint32_t micro_batches = 1;  // V
+  std::uint32_t batch_global = 1;
+  std::uint32_t actors_min = 1, actors_max = 1;
+  std::uint32_t lanes = 0;  // per actor; 0: the slot's threads
+  std::uint64_t steps_total = 0;
+  double epochs_total = 0;
+  std::uint64_t train_samples = 0;
+  std::uint64_t memory_per_actor = 0;  // bytes; 0: unknown
+};
+
+// The node, as a job must fit into it.
+struct NodeLimits {
+  std::uint32_t slots = 1;
+  std::uint64_t memory_bytes = 0;  // 0: unknown
+};
+
+// kInvalidArgument: the specification does not parse, or the plan refuses it: its errors, one per line.
+// kInternal: the plan is not what seng-actor prints. `source` names the specification in errors.
+Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& source,
+                              const std::string& plan_json);
+
+// kInvalidArgument where the node could never run the job, with the reason and what to change.
+Status check_fit(const JobPlan& plan, const NodeLimits& node);
+
+// A new job's record, in state queued.
+JobRecord record_of(const JobPlan& plan, JobId id, double now);
+
+}  // namespace seng

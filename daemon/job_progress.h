@@ -1,0 +1,40 @@
+// Keeps a job's record true from what its actors report. Pure.
+#pragma once
+
+#include "daemon/job_plan.h"
+#include "protocol/messages/lifecycle.h"
+#include "protocol/messages/records.h"
+
+namespace seng {
+
+class JobProgress {
+ public:
+  explicit JobProgress(const JobPlan& plan) : plan_(plan) {}
+
+  // Each updates `record`, but not its revision.
+  void on(const Progress& report, bool leads, JobRecord& record);
+  void on(const EpochReport& report, JobRecord& record);
+  void on(const CheckpointReport& report, JobRecord& record);
+  void on(const Finished& report, JobRecord& record);
+
+ private:
+  void set_step(std::uint64_t step, JobRecord& record) const;
+  void add_step(const StepMetrics& step, JobRecord& record);
+
+  // Means weighted by steps.
+  struct Mean {
+    double loss = 0, accuracy = 0, steps = 0;
+    void add(double new_loss, double new_accuracy, double new_steps);
+  };
+
+  JobPlan plan_;
+  std::uint64_t newest_step_ = 0;  // of the metrics taken
+  Mean so_far_;                    // over single steps, until the first whole epoch is known
+  Mean this_epoch_;                // over the leader's records since the last whole epoch
+  std::uint64_t record_step_ = 0;  // of the leader's last record
+  double next_epoch_ = 1;          // the pass whose end is waited for
+  bool whole_epoch_known_ = false;
+  double recent_seconds_ = 0, recent_steps_ = 0;  // of the last reports, older ones fading
+};
+
+}  // namespace seng

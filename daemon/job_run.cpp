@@ -1,0 +1,305 @@
+#include "daemon/job_run.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "daemon/actor_log.h"
+#include "daemon/secret.h"
+#include "protocol/base/file.h"
+#include "protocol/base/log.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kReasonBytes = 2000;
+
+}  // namespace
+
+JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liveness,
+               const Observer& observer, JobRecord record, JobPlan plan, std::string spec_yaml)
+    : options_(options),
+      ports_(ports),
+      liveness_(liveness),
+      observer_(observer),
+      record_(std::move(record)),
+      plan_(std::move(plan)),
+      spec_yaml_(std::move(spec_yaml)),
+      job_token_(random_secret()),
+      job_(record_.state),
+      group_(plan_.micro_batches, ports.store.incarnation()),
+      progress_(plan_) {}
+
+// What the pure parts decide is carried out one after another, never from within one another.
+void JobRun::drain() {
+  if (draining_) return;
+  draining_ = true;
+  while (!todo_.empty()) {
+    const auto next = std::move(todo_.front());
+    todo_.pop_front();
+    next();
+  }
+  draining_ = false;
+}
+
+void JobRun::tell(ActorId actor, const ActorEventIn& event) {
+  const auto found = actors_.find(actor);
+  if (found == actors_.end()) return;
+  Actor& a = found->second;
+  const ActorState before = a.life.state();
+  for (auto& action : a.life.on(event, ports_.clock.now())) {
+    todo_.push_back([this, actor, action = std::move(action)] {
+      std::visit([&](const auto& it) { act(actor, it); }, action);
+    });
+  }
+  if (a.life.state() != before) {
+    if (!a.life.alive() || a.life.finished()) liveness_.remove({record_.id, actor});
+    save(actor);
+  }
+}
+
+void JobRun::tell_job(const JobEventIn& event) {
+  for (auto& action : job_.on(event)) {
+    todo_.push_back(
+        [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
+  }
+}
+
+void JobRun::tell_group(const EpochEvent& event) {
+  EpochOutcome outcome = group_.on(event);
+  if (!outcome.ignored.empty()) {
+    log_debug("job {}: ignored: {}", record_.id, outcome.ignored);
+    return;
+  }
+  for (auto& action : outcome.actions) {
+    todo_.push_back(
+        [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
+  }
+}
+
+void JobRun::event(Severity severity, std::string_view kind, std::string text, ActorId actor) {
+  EventRecord record;
+  record.at = ports_.clock.wall();
+  record.job = record_.id;
+  record.actor = actor;
+  record.severity = severity;
+  record.kind = kind;
+  record.text = shortened(std::move(text), kReasonBytes);
+  const LogLevel level = severity == Severity::kError     ? LogLevel::kError
+                         : severity == Severity::kWarning ? LogLevel::kWarning
+                                                          : LogLevel::kInfo;
+  if (log_enabled(level)) {
+    const std::string who =
+        actor == kNoActor ? fmt::format("job {}", record_.id) : actor_name(record_.id, actor);
+    write_log(level, fmt::format("{}: {}{}{}", who, kind, record.text.empty() ? "" : ": ", record.text));
+  }
+  ports_.store.add_event(std::move(record));
+}
+
+void JobRun::changed() {
+  ++record_.revision;
+  ports_.store.put_record(record_);
+  observer_.record_changed(record_.id);
+}
+
+void JobRun::save(ActorId actor) {
+  Actor& a = actors_.at(actor);
+  a.record.state = actor_state_name(a.life.state());
+  ports_.store.put_actor(record_.id, {a.record, a.start_time_ticks, a.token});
+}
+
+void JobRun::grant(const std::vector<std::uint32_t>& slots) {
+  granted_slots_ = slots;
+  std::vector<ActorId> members;
+  for (std::size_t i = 0; i < slots.size(); ++i) members.push_back(static_cast<ActorId>(i));
+  tell_job(job_event::Granted{std::move(members)});
+  drain();
+}
+
+void JobRun::set_waiting(const std::string& why) {
+  if (record_.reason == why) return;
+  record_.reason = why;
+  changed();
+}
+
+void JobRun::stop(const std::string& reason) {
+  tell_job(job_event::StopAsked{reason});
+  drain();
+}
+
+void JobRun::stop_now() {
+  tell_job(job_event::StopTimedOut{});
+  for (auto& [actor, a] : actors_) tell(actor, actor_event::Terminate{});
+  drain();
+}
+
+void JobRun::act(const job_action::SpawnActors& action) {
+  record_.actors = static_cast<std::uint32_t>(action.members.size());
+  changed();
+  const Status made = make_private_dir(job_dir(options_, record_.id) + "/logs");
+  for (std::size_t i = 0; i < action.members.size(); ++i) {
+    const ActorId actor = action.members[i];
+    Actor& a = actors_.try_emplace(actor, options_.timeouts, ports_.clock.now()).first->second;
+    a.token = random_secret();
+    a.record.actor = actor;
+    a.record.node = options_.node;
+    a.record.slot = granted_slots_.at(i);
+    a.record.log_path = fmt::format("{}/logs/actor-{}.log", job_dir(options_, record_.id), actor);
+    const Status started = made ? start_process(actor, a) : made;
+    if (!started) {
+      a.record.exit = "not started";
+      tell(actor, actor_event::Failed{started.error().message});
+      tell(actor, actor_event::Exited{{false, 127}});
+    }
+    save(actor);
+  }
+  observer_.flush_soon();
+}
+
+Status JobRun::start_process(ActorId actor, Actor& a) {
+  const std::uint32_t lanes = plan_.lanes > 0 ? plan_.lanes : options_.threads_per_slot;
+  ProcessSpec spec;
+  spec.argv = {options_.actor_binary,
+               "run",
+               "--daemon",
+               options_.actor_endpoint,
+               "--job",
+               std::to_string(record_.id),
+               "--actor",
+               std::to_string(actor),
+               "--node",
+               options_.node,
+               "--lanes",
+               std::to_string(lanes),
+               "--peer-dir",
+               options_.peer_dir};
+  spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};
+  spec.log_path = a.record.log_path;
+  auto started = ports_.processes.start(spec, [this, actor](const ProcessEnd& end) { on_end(actor, end); });
+  if (!started) return fail(std::move(started).error());
+  a.record.pid = started->pid;
+  a.start_time_ticks = started->start_time_ticks;
+  event(Severity::kInfo, "ActorStarted", fmt::format("process {}, slot {}", started->pid, a.record.slot),
+        actor);
+  return {};
+}
+
+void JobRun::on_end(ActorId actor, const ProcessEnd& end) {
+  actors_.at(actor).record.exit = to_string(end.status);
+  tell(actor, actor_event::Exited{end.status});
+  save(actor);
+  drain();
+}
+
+void JobRun::act(const job_action::EndActors&) {
+  for (auto& [actor, a] : actors_) {
+    if (!a.life.finished()) tell(actor, actor_event::Terminate{});
+  }
+}
+
+void JobRun::act(const job_action::StateChanged& action) {
+  record_.state = action.to;
+  record_.reason = shortened(action.reason, kReasonBytes);
+  const double now = ports_.clock.wall();
+  if (action.to == JobState::kStarting) record_.started_at = now;
+  if (is_terminal(action.to)) {
+    record_.ended_at = now;
+    stop_deadline_.reset();
+    epoch_retry_.reset();
+  }
+  event(action.severity, action.event_kind, action.reason);
+  changed();
+  observer_.flush_soon();
+  observer_.slots_freed();  // an actor that never got a process holds none
+}
+
+void JobRun::act(ActorId actor, const actor_action::Signal& action) {
+  ports_.processes.signal(static_cast<pid_t>(actors_.at(actor).record.pid), action.number);
+}
+
+std::string JobRun::loss_text(ActorId actor, const actor_action::Lost& loss) const {
+  const Actor& a = actors_.at(actor);
+  const std::string log = "; log: " + a.record.log_path;
+  if (loss.why != actor_action::Lost::Why::kExited) {
+    const char* verb = loss.why == actor_action::Lost::Why::kSilent ? " " : ": ";
+    return fmt::format("actor {}{}{}{}", actor, verb, shortened(loss.message, kReasonBytes), log);
+  }
+  const std::string how = a.life.exit_status() ? in_words(*a.life.exit_status()) : "ended";
+  const std::string line = last_log_line(a.record.log_path);
+  return fmt::format("actor {} {} before it finished{}{}", actor, how,
+                     line.empty() ? "" : ", its last line: " + line, log);
+}
+
+void JobRun::act(ActorId actor, const actor_action::Lost& action) {
+  const std::string reason = loss_text(actor, action);
+  event(Severity::kError, "ActorLost", reason, actor);
+  tell_group(epoch_event::Lost{actor});
+  tell_job(job_event::Lost{actor, reason});
+}
+
+void JobRun::act(ActorId actor, const actor_action::Gone&) {
+  const Actor& a = actors_.at(actor);
+  event(Severity::kInfo, "ActorExited", a.record.exit, actor);
+  ports_.actors.forget(record_.id, actor);
+  liveness_.remove({record_.id, actor});
+  // Its socket, if it had no time to remove it.
+  unlink(fmt::format("{}/a{}.{}", options_.peer_dir, record_.id, actor).c_str());
+  save(actor);
+  observer_.flush_soon();
+  observer_.slots_freed();
+}
+
+void JobRun::on_time() {
+  const double now = ports_.clock.now();
+  for (auto& [actor, a] : actors_) {
+    if (a.life.deadline() && *a.life.deadline() <= now) tell(actor, actor_event::Timeout{});
+  }
+  if (stop_deadline_ && *stop_deadline_ <= now) {
+    stop_deadline_.reset();
+    tell_job(job_event::StopTimedOut{});
+  }
+  if (epoch_retry_ && *epoch_retry_ <= now) {
+    epoch_retry_.reset();
+    store_epoch();
+  }
+  drain();
+}
+
+std::optional<double> JobRun::deadline() const {
+  std::optional<double> out = stop_deadline_;
+  const auto take = [&](const std::optional<double>& due) {
+    if (due) out = std::min(out.value_or(*due), *due);
+  };
+  take(epoch_retry_);
+  for (const auto& [actor, a] : actors_) take(a.life.deadline());
+  return out;
+}
+
+bool JobRun::over() const {
+  return is_terminal(job_.state()) && slots().empty() && todo_.empty();
+}
+
+std::vector<SlotUse> JobRun::slots() const {
+  std::vector<SlotUse> out;
+  for (const auto& [actor, a] : actors_) {
+    if (a.life.state() != ActorState::kExited)
+      out.push_back({a.record.slot, record_.id, plan_.memory_per_actor});
+  }
+  return out;
+}
+
+ActorId JobRun::actor_on(std::uint32_t slot) const {
+  for (const auto& [actor, a] : actors_) {
+    if (a.record.slot == slot && a.life.state() != ActorState::kExited) return actor;
+  }
+  return kNoActor;
+}
+
+std::vector<ActorRecord> JobRun::actors() const {
+  std::vector<ActorRecord> out;
+  for (const auto& [actor, a] : actors_) out.push_back(a.record);
+  return out;
+}
+
+}  // namespace seng

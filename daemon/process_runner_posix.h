@@ -1,0 +1,34 @@
+// ProcessRunner by posix_spawn and pidfds, on an event loop.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "daemon/event_loop.h"
+#include "daemon/process_runner.h"
+
+namespace seng {
+
+class PosixProcessRunner final : public ProcessRunner {
+ public:
+  // `loop` outlives it.
+  explicit PosixProcessRunner(EventLoop& loop);
+  // Leaves what still runs alone.
+  ~PosixProcessRunner() override;
+
+  Result<StartedProcess> start(const ProcessSpec& spec,
+                               std::function<void(const ProcessEnd&)> on_end) override;
+  void signal(pid_t pid, int number) override;
+  int end_leftovers(const std::vector<StartedProcess>& processes, double grace_s) override;
+
+ private:
+  struct Child;
+  void on_output(Child& child, int stream);
+  void on_pidfd(Child& child);
+  void drop_stream(Child& child, int stream);
+
+  EventLoop& loop_;
+  std::map<pid_t, std::unique_ptr<Child>> children_;
+};
+
+}  // namespace seng
