@@ -1,6 +1,7 @@
 #include "tests/actors/exchange/group_fixture.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -41,9 +42,13 @@ Random::Random()
       }()) {}
 
 std::vector<float> Random::floats(std::size_t count) {
-  std::normal_distribution<float> normal;
   std::vector<float> values(count);
-  for (float& value : values) value = normal(engine) * std::exp2(static_cast<float>(below(24)) - 12);
+  for (float& value : values) {
+    // A random sign and mantissa, an exponent from -12 to 11.
+    const std::uint64_t bits = engine();
+    const auto mantissa = static_cast<float>(static_cast<std::int32_t>(bits)) * 0x1p-31f;
+    value = std::ldexp(mantissa, static_cast<int>((bits >> 32) % 24) - 12);
+  }
   return values;
 }
 

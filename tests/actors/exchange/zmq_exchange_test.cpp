@@ -1,0 +1,440 @@
+// Members as threads of one process, over real ipc sockets.
+#include "actors/exchange/zmq_exchange.h"
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zmq.hpp>
+
+#include "tests/actors/exchange/memory_group.h"
+#include "tests/protocol/temp_dir.h"
+
+namespace seng {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::Random;
+using testing::same_bits;
+using testing::StepNumbers;
+
+constexpr const char* kToken = "the job's secret";
+
+struct World {
+  World(Random& random, std::uint32_t actors, std::uint32_t micro_batches, std::uint32_t max_floats,
+        std::size_t run_floats)
+      : blocks(testing::random_blocks(random, 7, max_floats)),
+        numbers(random.seed, blocks, micro_batches),
+        members(testing::make_members(actors, micro_batches)),
+        run_floats(run_floats) {
+    for (Member& member : members)
+      member.endpoint = "ipc://" + directory.file(fmt::format("a{}", member.actor));
+  }
+
+  std::unique_ptr<ZmqExchange> open(ActorId self, const std::string& token = kToken) const {
+    ZmqExchangeOptions options;
+    options.step.block_floats = block_floats(blocks);
+    options.step.limits.run_floats = run_floats;
+    options.step.bundle_bytes = run_floats * 2;
+    if (members.size() > 1) options.endpoint = members[self].endpoint;
+    options.token = token;
+    auto exchange = ZmqExchange::open(std::move(options));
+    EXPECT_TRUE(exchange) << exchange.error().message;
+    return exchange ? *std::move(exchange) : nullptr;
+  }
+  Group group(ActorId self, GroupEpoch epoch = {1, 1}) const {
+    Group group = testing::make_group(blocks, members, self, epoch);
+    group.fragment_floats = numbers.fragment_floats();
+    return group;
+  }
+  static bool refresh(std::uint64_t step) { return step % 2 == 1; }
+
+  TempDir directory;
+  std::vector<Block> blocks;
+  StepNumbers numbers;
+  std::vector<Member> members;
+  std::size_t run_floats;
+};
+
+// What a driver does in a step, its lanes being threads. Returns the reason of an interruption, or "".
+class TestDriver {
+ public:
+  TestDriver(const World& world, ActorId self, ZmqExchange& exchange, int lanes)
+      : world_(world), self_(self), exchange_(exchange), lanes_(lanes) {}
+
+  std::string step(std::uint64_t step) {
+    exchange_.begin_step(step);
+    compute(step);
+    std::size_t fragments = 0;
+    for (;;) {
+      ExchangeEvent event = exchange_.next();
+      if (auto* interrupted = std::get_if<Interrupted>(&event)) return interrupted->reason;
+      if (auto* summed = std::get_if<BlockSummed>(&event)) publish(step, *summed);
+      if (auto* fragment = std::get_if<FragmentArrived>(&event)) {
+        ++fragments;
+        const auto expected = world_.numbers.fragment(step, fragment->block, fragment->micro);
+        EXPECT_TRUE(same_bits(fragment->values, expected));
+      }
+      if (auto* complete = std::get_if<StepComplete>(&event)) {
+        check(step, *complete, fragments);
+        return "";
+      }
+    }
+  }
+
+ private:
+  void compute(std::uint64_t step) {
+    const Member& member = world_.members[self_];
+    std::atomic<std::uint32_t> next{member.first_micro};
+    const auto lane = [&] {
+      for (std::uint32_t micro; (micro = next.fetch_add(1)) < member.last_micro;) {
+        // Last layers first, as backward does; the summary at the end.
+        for (std::uint32_t i = world_.numbers.blocks() - 1; i-- > 0;) add(step, i, micro);
+        add(step, world_.numbers.blocks() - 1, micro);
+      }
+    };
+    std::vector<std::thread> others;
+    for (int i = 1; i < lanes_; ++i) others.emplace_back(lane);
+    lane();
+    for (auto& other : others) other.join();
+  }
+
+  void add(std::uint64_t step, std::uint32_t block, std::uint32_t micro) {
+    if (World::refresh(step) && block < world_.blocks.size()) {
+      exchange_.add_fragment(block, micro, world_.numbers.fragment(step, block, micro));
+    }
+    const auto leaf = world_.numbers.leaf(step, block, micro);
+    const std::size_t statistics = block < world_.blocks.size() ? world_.blocks[block].statistics_count : 0;
+    const std::span<const float> values = leaf;
+    exchange_.add_leaf(block, micro, values.first(values.size() - statistics), values.last(statistics));
+  }
+
+  void publish(std::uint64_t step, const BlockSummed& summed) {
+    const auto direction = StepNumbers::direction(summed.sum);
+    exchange_.publish(summed.block, direction, StepNumbers::inner_product(step, summed.block));
+  }
+
+  void check(std::uint64_t step, const StepComplete& complete, std::size_t fragments) {
+    for (std::uint32_t block = 0; block < world_.numbers.blocks(); ++block) {
+      const auto expected = StepNumbers::direction(world_.numbers.sum(step, block));
+      EXPECT_TRUE(same_bits(complete.directions[block], expected)) << "step " << step << " block " << block;
+      EXPECT_EQ(complete.inner_products[block], StepNumbers::inner_product(step, block));
+    }
+    std::size_t expected = 0;
+    const Group group = world_.group(self_);
+    const auto floats = world_.numbers.fragment_floats();
+    for (std::size_t block = 0; block < floats.size() && World::refresh(step); ++block) {
+      const bool here = group.placement.owner[block] == self_ || group.placement.backup[block] == self_;
+      if (here && floats[block] > 0) expected += group.micro_batches;
+    }
+    EXPECT_EQ(fragments, expected);
+    const StepTraffic traffic = exchange_.traffic();
+    EXPECT_EQ(traffic.fragment_bytes > 0, World::refresh(step) && world_.members.size() > 1);
+    EXPECT_EQ(traffic.sum_bytes + traffic.direction_bytes > 0, world_.members.size() > 1);
+  }
+
+  const World& world_;
+  const ActorId self_;
+  ZmqExchange& exchange_;
+  const int lanes_;
+};
+
+// Runs `body(actor)` on a thread per member.
+void for_each_member(const World& world, const std::function<void(ActorId)>& body) {
+  std::vector<std::thread> threads;
+  for (const Member& member : world.members) threads.emplace_back([&, actor = member.actor] { body(actor); });
+  for (auto& thread : threads) thread.join();
+}
+
+class ZmqExchangeSizes : public ::testing::TestWithParam<std::pair<std::uint32_t, std::uint32_t>> {};
+
+TEST_P(ZmqExchangeSizes, StepsOverSocketsGiveTheTreesBits) {
+  const auto [actors, micro_batches] = GetParam();
+  Random random;
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
+  const World world(random, actors, micro_batches, 3000, 1024);
+  for_each_member(world, [&](ActorId self) {
+    const auto exchange = world.open(self);
+    ASSERT_TRUE(exchange);
+    ASSERT_TRUE(exchange->join(world.group(self)));
+    TestDriver driver(world, self, *exchange, 2);
+    for (std::uint64_t step = 1; step <= 4; ++step) ASSERT_EQ(driver.step(step), "");
+    EXPECT_EQ(exchange->counters().refused, 0u);
+    EXPECT_EQ(exchange->counters().duplicates, 0u);
+    EXPECT_EQ(exchange->counters().stale, 0u);
+    EXPECT_EQ(exchange->strangers(), 0u);
+  });
+}
+INSTANTIATE_TEST_SUITE_P(All, ZmqExchangeSizes,
+                         ::testing::Values(std::pair{1u, 5u}, std::pair{2u, 8u}, std::pair{3u, 8u},
+                                           std::pair{4u, 7u}));
+
+TEST(ZmqExchange, RunsOfAMegabyteAndSmallBlocksTogether) {
+  Random random;
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
+  World world(random, 2, 4, 50, kRunFloats);
+  world.blocks.back() = Block{.kind = BlockKind::kLinear, .m = 600, .n = 1000, .count = 600'000};
+  world.numbers = StepNumbers(random.seed, world.blocks, 4);
+  for_each_member(world, [&](ActorId self) {
+    const auto exchange = world.open(self);
+    ASSERT_TRUE(exchange->join(world.group(self)));
+    TestDriver driver(world, self, *exchange, 1);
+    for (std::uint64_t step = 2; step <= 3; ++step) ASSERT_EQ(driver.step(step), "");
+  });
+}
+
+TEST(ZmqExchange, ANewMembershipGoesOnOverTheSameSockets) {
+  Random random;
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
+  World world(random, 3, 6, 500, 64);
+  // Actor 2 leaves after two steps; the others take over its range.
+  World after(random, 2, 6, 500, 64);
+  after.blocks = world.blocks;
+  after.numbers = world.numbers;
+  for (int i = 0; i < 2; ++i) after.members[i].endpoint = world.members[i].endpoint;
+  for_each_member(world, [&](ActorId self) {
+    const auto exchange = world.open(self);
+    ASSERT_TRUE(exchange->join(world.group(self)));
+    TestDriver driver(world, self, *exchange, 1);
+    for (std::uint64_t step = 1; step <= 2; ++step) ASSERT_EQ(driver.step(step), "");
+    if (self == 2) return;
+    ASSERT_TRUE(exchange->join(after.group(self, {1, 2})));
+    TestDriver next(after, self, *exchange, 1);
+    for (std::uint64_t step = 3; step <= 5; ++step) ASSERT_EQ(next.step(step), "");
+  });
+}
+
+TEST(ZmqExchange, MessagesBesideTheStepsReachTheLeader) {
+  Random random;
+  const World world(random, 3, 3, 50, 64);
+  for_each_member(world, [&](ActorId self) {
+    const auto exchange = world.open(self);
+    ASSERT_TRUE(exchange->join(world.group(self)));
+    TestDriver driver(world, self, *exchange, 1);
+    ASSERT_EQ(driver.step(1), "");
+    if (self != 0) {
+      // In the "wrong" order: the leader asks for evaluations first.
+      exchange->send(0, 1, CheckpointShard{.file = fmt::format("f{}", self)});
+      exchange->send(0, 1, EvaluationPart{self, {0.25}, {7}});
+    } else {
+      std::vector<std::string> seen;
+      for (int i = 0; i < 2; ++i) {
+        const auto message = exchange->next_message(MessageKind::kEvaluationPart, 1);
+        const auto& peer = std::get<PeerMessage>(message);
+        const auto& part = std::get<EvaluationPart>(peer.body);
+        EXPECT_EQ(part.first_batch, peer.from);
+        EXPECT_EQ(part.hits, (std::vector<std::uint64_t>{7}));
+      }
+      for (int i = 0; i < 2; ++i) {
+        const ExchangeEvent event = exchange->next();
+        seen.push_back(std::get<CheckpointShard>(std::get<PeerMessage>(event).body).file);
+      }
+      EXPECT_THAT(seen, ::testing::UnorderedElementsAre("f1", "f2"));
+    }
+    ASSERT_EQ(driver.step(2), "");
+  });
+}
+
+// Of two members, only actor 0 is real; actor 1 is whatever the test makes of it.
+class HalfGroup : public ::testing::Test {
+ protected:
+  HalfGroup() : world_(random_, 2, 2, 50, 64), exchange_(world_.open(0)) {
+    EXPECT_TRUE(exchange_->join(world_.group(0)));
+  }
+
+  // The real one needs nothing more of the other than its part of one step, sent well-behaved, to complete
+  // it: so whatever came before over the same server did no harm.
+  void step_completes_with_a_good_peer(std::uint64_t step) {
+    std::thread peer([&] {
+      const auto other = world_.open(1);
+      ASSERT_TRUE(other->join(world_.group(1)));
+      TestDriver driver(world_, 1, *other, 1);
+      EXPECT_EQ(driver.step(step), "");
+    });
+    TestDriver driver(world_, 0, *exchange_, 1);
+    EXPECT_EQ(driver.step(step), "");
+    peer.join();
+  }
+  void wait_until(const std::function<bool()>& what) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!what()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  Envelope envelope(GroupEpoch epoch = {1, 1}) const {
+    Envelope envelope;
+    envelope.job = 7;
+    envelope.epoch = epoch;
+    envelope.step = 1;
+    envelope.from = 1;
+    return envelope;
+  }
+  // A part of the summary that is right in all but who sends it.
+  Message summary_part(GroupEpoch epoch = {1, 1}) const {
+    const std::vector<float> values(kSummaryFloats, 1e9f);
+    const auto summary = static_cast<std::uint32_t>(world_.blocks.size());
+    return make_message(envelope(epoch), PartialSums{{{summary, 1, 2, 0, kSummaryFloats}}},
+                        {Frame::copy_of(values.data(), values.size() * sizeof(float))});
+  }
+  Message hello(const std::string& token, ActorId from = 1) const {
+    Envelope as = envelope();
+    as.from = from;
+    return make_message(as, PeerHello{token});
+  }
+  std::unique_ptr<ClientChannel> connect(ChannelContext& context) const {
+    auto client = connect_client(context, world_.members[0].endpoint);
+    EXPECT_TRUE(client);
+    return *std::move(client);
+  }
+
+  Random random_;
+  World world_;
+  std::unique_ptr<ZmqExchange> exchange_;
+};
+
+TEST_F(HalfGroup, APeerWithoutTheTokenIsIgnored) {
+  ChannelContext context;
+  const auto stranger = connect(context);
+  ASSERT_TRUE(stranger->send(summary_part()));
+  ASSERT_TRUE(stranger->send(hello("guessed")));
+  ASSERT_TRUE(stranger->send(summary_part()));
+  ASSERT_TRUE(stranger->send(hello("")));
+  wait_until([&] { return exchange_->strangers() == 4; });
+  step_completes_with_a_good_peer(1);
+  EXPECT_EQ(exchange_->counters().refused, 0u);
+}
+
+TEST_F(HalfGroup, APeerSpeaksOnlyInItsOwnName) {
+  ChannelContext context;
+  const auto other = connect(context);
+  ASSERT_TRUE(other->send(hello(kToken, 5)));
+  ASSERT_TRUE(other->send(summary_part()));
+  wait_until([&] { return exchange_->strangers() == 1; });
+  step_completes_with_a_good_peer(1);
+}
+
+TEST_F(HalfGroup, AnotherEpochIsNotHeard) {
+  ChannelContext context;
+  const auto old = connect(context);
+  ASSERT_TRUE(old->send(hello(kToken)));
+  ASSERT_TRUE(old->send(summary_part({1, 0})));
+  ASSERT_TRUE(old->send(summary_part({0, 9})));
+  wait_until([&] { return exchange_->counters().stale == 2; });
+  step_completes_with_a_good_peer(1);
+}
+
+TEST_F(HalfGroup, GarbageOfATrustedPeerIsRefused) {
+  ChannelContext context;
+  const auto peer = connect(context);
+  ASSERT_TRUE(peer->send(hello(kToken)));
+  for (int i = 0; i < 200; ++i) {
+    Message message = summary_part();
+    std::string body(random_.below(60), '\0');
+    for (char& c : body) c = static_cast<char>(random_.below(256));
+    // Some random map might be a message, if a senseless one.
+    if (!body.empty()) body[0] = static_cast<char>(0xc0 + random_.below(16));
+    message.body = Frame::from_string(body);
+    message.envelope.kind = static_cast<std::uint16_t>(301 + random_.below(6));
+    ASSERT_TRUE(peer->send(message));
+  }
+  wait_until([&] { return exchange_->counters().refused >= 200; });
+  step_completes_with_a_good_peer(1);
+}
+
+TEST_F(HalfGroup, GarbageFramesAndBytesDoNoHarm) {
+  {
+    zmq::context_t context;
+    zmq::socket_t raw(context, zmq::socket_type::dealer);
+    raw.set(zmq::sockopt::linger, 2000);
+    raw.connect(world_.members[0].endpoint);
+    for (int i = 0; i < 300; ++i) {
+      const std::uint32_t frames = random_.between(1, 5);
+      for (std::uint32_t frame = 0; frame < frames; ++frame) {
+        std::string bytes(random_.below(100), '\0');
+        for (char& c : bytes) c = static_cast<char>(random_.below(256));
+        raw.send(zmq::buffer(bytes), frame + 1 < frames ? zmq::send_flags::sndmore : zmq::send_flags::none);
+      }
+    }
+  }
+  step_completes_with_a_good_peer(1);
+}
+
+TEST_F(HalfGroup, APeerThatDisappearsLeavesADriverThatCanBeInterrupted) {
+  std::string reason;
+  std::promise<void> waiting;
+  std::thread driver_thread([&] {
+    {
+      // It says hello and vanishes.
+      const auto other = world_.open(1);
+      ASSERT_TRUE(other->join(world_.group(1)));
+    }
+    waiting.set_value();
+    TestDriver driver(world_, 0, *exchange_, 2);
+    reason = driver.step(1);
+  });
+  waiting.get_future().wait();
+  exchange_->interrupt("the membership changes");
+  exchange_->interrupt("again");
+  driver_thread.join();
+  EXPECT_EQ(reason, "the membership changes");
+  // It stays so until the next membership.
+  EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next()));
+  EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next_message(MessageKind::kStateDigest, 1)));
+  world_.members = testing::make_members(1, 2);
+  world_.members[0].endpoint = "ipc://" + world_.directory.file("a0");
+  ASSERT_TRUE(exchange_->join(world_.group(0, {1, 2})));
+  TestDriver driver(world_, 0, *exchange_, 2);
+  EXPECT_EQ(driver.step(1), "");
+}
+
+TEST(ZmqExchangeOpen, SaysWhatIsWrong) {
+  Random random;
+  World world(random, 2, 2, 50, 64);
+  ZmqExchangeOptions options;
+  options.step.block_floats = block_floats(world.blocks);
+  options.endpoint = "ipc:///nowhere/at/all/a0";
+  const auto nowhere = ZmqExchange::open(options);
+  ASSERT_FALSE(nowhere);
+  EXPECT_THAT(nowhere.error().message, HasSubstr("/nowhere/at/all/a0"));
+  options.endpoint.clear();
+  const auto alone = ZmqExchange::open(options);
+  ASSERT_TRUE(alone);
+  const Status joined = (*alone)->join(world.group(0));
+  ASSERT_FALSE(joined);
+  EXPECT_THAT(joined.error().message, HasSubstr("group of one"));
+  const auto first = world.open(0);
+  world.members[1].endpoint = "carrier-pigeon://loft";
+  const Status unreachable = first->join(world.group(0));
+  ASSERT_FALSE(unreachable);
+  EXPECT_THAT(unreachable.error().message, HasSubstr("actor 1"));
+}
+
+// What lies idle uses no processor time: nobody polls.
+TEST(ZmqExchangeOpen, WaitsWithoutSpinning) {
+  Random random;
+  const World world(random, 2, 2, 50, 64);
+  const auto exchange = world.open(0);
+  ASSERT_TRUE(exchange->join(world.group(0)));
+  exchange->begin_step(1);
+  std::thread driver([&] { EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange->next())); });
+  const auto used = [] {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double before = used();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  // The peer is not there, so its connection is tried again now and then.
+  EXPECT_LT(used() - before, 0.05);
+  exchange->interrupt("done");
+  driver.join();
+}
+
+}  // namespace
+}  // namespace seng
