@@ -117,8 +117,8 @@ template <class T>
 Result<T> decode_prefix(std::span<const std::byte> bytes, std::size_t& used,
                         std::string_view name = wire_detail::name_of<T>()) {
   WireReader reader(bytes, name);
-  T value;
-  if (!wire_detail::get(reader, value, 0)) return fail(*reader.error());
+  Result<T> value;
+  if (!wire_detail::get(reader, *value, 0)) value = fail(*reader.error());
   used = reader.position();
   return value;
 }
@@ -126,12 +126,9 @@ Result<T> decode_prefix(std::span<const std::byte> bytes, std::size_t& used,
 // Reads one struct that fills `bytes`.
 template <class T>
 Result<T> decode(std::span<const std::byte> bytes, std::string_view name = wire_detail::name_of<T>()) {
-  std::size_t used = 0;
-  auto value = decode_prefix<T>(bytes, used, name);
-  if (value && used != bytes.size()) {
-    return fail(ErrorCode::kCorrupt, (name.empty() ? std::string() : std::string(name) + ": ") +
-                                         std::to_string(bytes.size() - used) + " bytes left over");
-  }
+  WireReader reader(bytes, name);
+  Result<T> value;
+  if (!wire_detail::get(reader, *value, 0) || !reader.at_end()) value = fail(*reader.error());
   return value;
 }
 

@@ -221,4 +221,8 @@ bool WireReader::skip() {
   }
 }
 
+bool WireReader::at_end() {
+  return left() == 0 ? ok() : refuse(fmt::format("{} bytes left over", left()));
+}
+
 }  // namespace seng

@@ -37,6 +37,8 @@ class WireReader {
   bool read_string(std::string& value, std::size_t limit);
   // One value of any type, within the limit on nesting.
   bool skip();
+  // Nothing may be left over.
+  bool at_end();
 
   FieldPath& path() { return path_; }
   std::size_t position() const { return position_; }

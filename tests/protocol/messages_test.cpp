@@ -15,7 +15,7 @@ namespace {
 
 TEST(Messages, ComeBackAsTheyWent) {
   std::uint64_t seed = fresh_seed();
-  for (const BodyInfo& body : all_bodies()) {
+  for (const BodyInfo& body : body_table<AllMessages>()) {
     for (int round = 0; round < 20; ++round) {
       const std::string bytes = body.random(++seed);
       const auto back = body.decode_and_encode(as_bytes(bytes));
@@ -26,7 +26,7 @@ TEST(Messages, ComeBackAsTheyWent) {
 }
 
 TEST(Messages, AreReadByMsgpack) {
-  for (const BodyInfo& body : all_bodies()) {
+  for (const BodyInfo& body : body_table<AllMessages>()) {
     const std::string bytes = body.random(fresh_seed());
     std::size_t used = 0;
     const msgpack::object_handle handle = msgpack::unpack(bytes.data(), bytes.size(), used);
@@ -40,7 +40,7 @@ TEST(Messages, AreReadByMsgpack) {
 }
 
 TEST(Messages, AreRefusedCutAnywhereOrWithBytesLeftOver) {
-  for (const BodyInfo& body : all_bodies()) {
+  for (const BodyInfo& body : body_table<AllMessages>()) {
     const std::uint64_t seed = fresh_seed();
     SCOPED_TRACE(body.name + ", seed " + std::to_string(seed));
     const std::string bytes = body.random(seed);
@@ -64,7 +64,7 @@ TEST(Messages, NameTheFieldOfAWrongType) {
       {kBool, true, "c0"},       {kBool, true, "c4 01 00"}, {kBool, true, "d4 01 00"},
       {kBool, false, "c3"},      {kInteger, false, "01"},   {kFloat, false, "cb 3f f0 00 00 00 00 00 00"},
       {kString, false, "a1 78"}, {kList, false, "90"},      {kStruct, false, "80"}};
-  for (const BodyInfo& body : all_bodies()) {
+  for (const BodyInfo& body : body_table<AllMessages>()) {
     for (const FieldInfo& field : body.fields) {
       for (const auto& value : values) {
         if (value.type == field.type && !value.fits_none) continue;
@@ -78,7 +78,7 @@ TEST(Messages, NameTheFieldOfAWrongType) {
 }
 
 TEST(Messages, SkipFieldsOfLaterVersions) {
-  for (const BodyInfo& body : all_bodies()) {
+  for (const BodyInfo& body : body_table<AllMessages>()) {
     std::string bytes = body.random(fresh_seed());
     const std::string before = bytes;
     ASSERT_LT(static_cast<unsigned char>(bytes[0]), 0x8f) << "a map of at most 14 fields";
@@ -92,7 +92,8 @@ TEST(Messages, SkipFieldsOfLaterVersions) {
 
 TEST(Messages, HaveOneTypeForEachKind) {
   std::set<std::uint16_t> of_types, of_names;
-  for (const BodyInfo& body : all_bodies()) of_types.insert(static_cast<std::uint16_t>(body.kind));
+  for (const BodyInfo& body : body_table<AllMessages>())
+    of_types.insert(static_cast<std::uint16_t>(body.kind));
   for (std::uint32_t kind = 0; kind <= 0xffff; ++kind) {
     if (!message_kind_name(static_cast<std::uint16_t>(kind)).empty()) of_names.insert(kind);
   }

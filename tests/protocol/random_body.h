@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
-
 #include "protocol/base/error.h"
 #include "protocol/messages/records.h"
 
@@ -26,7 +24,7 @@ class RandomFill {
   explicit RandomFill(std::uint64_t seed) : random_(seed) {}
 
   template <class M>
-  void field(unsigned, const char*, M& member, std::size_t = 0) {
+  [[gnu::noinline]] void field(unsigned, const char*, M& member, std::size_t = 0) {
     fill(member);
   }
 
