@@ -1,8 +1,8 @@
 #include "tests/actors/checkpoint/small_network.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 namespace seng {
 namespace {
@@ -45,7 +45,9 @@ std::vector<float> random_floats(std::size_t count, std::mt19937& engine) {
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](float x, float y) {
+    return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+  });
 }
 
 }  // namespace
