@@ -1,0 +1,164 @@
+#include <boost/program_options/value_semantic.hpp>
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/text_format.h"
+
+namespace seng {
+namespace {
+
+namespace po = boost::program_options;
+
+// Appends an option: `names` is "long" or "long,s"; a null `metavar` is a switch.
+void option(OptionTable& table, const char* names, const char* metavar, const char* help) {
+  if (metavar == nullptr) {
+    table.add_options()(names, help);
+  } else {
+    table.add_options()(names, po::value<std::string>()->value_name(metavar), help);
+  }
+}
+
+void number(OptionTable& table, const char* names, const char* metavar, const char* help) {
+  table.add_options()(names, po::value<std::uint64_t>()->value_name(metavar), help);
+}
+
+void seconds(OptionTable& table, const char* names, const char* help) {
+  table.add_options()(names, po::value<double>()->value_name("SECONDS"), help);
+}
+
+void changes(OptionTable& table) {
+  table.add_options()("set", po::value<std::vector<std::string>>()->value_name("KEY.PATH=VALUE"),
+                      "change the job, may be repeated: --set optimizer.lr=0.05");
+}
+
+void for_submit(OptionTable& t) {
+  changes(t);
+  option(t, "name", "NAME", "the job's name, instead of the file's");
+  option(t, "wait", nullptr, "wait for its end, then print the result");
+  option(t, "follow", nullptr, "show its progress until it ends, then print the result");
+  seconds(t, "timeout", "with --wait or --follow: stop waiting after so long (exit code 124)");
+  add_format_option(t);
+}
+void for_validate(OptionTable& t) {
+  changes(t);
+  add_format_option(t);
+}
+void for_logs(OptionTable& t) {
+  number(t, "actor", "K", "only this actor's");
+  option(t, "follow,f", nullptr, "go on as the logs grow");
+}
+void for_wait(OptionTable& t) {
+  seconds(t, "timeout", "stop waiting after so long (exit code 124)");
+  number(t, "step", "N", "only until it has committed N steps");
+  add_format_option(t);
+}
+void for_events(OptionTable& t) {
+  option(t, "follow,f", nullptr, "go on as events happen, until the job ends");
+  add_format_option(t);
+}
+void for_metrics(OptionTable& t) {
+  option(t, "series", "SERIES", "step, epoch or all (default: epoch for a table, else all)");
+  add_format_option(t);
+}
+void for_export(OptionTable& t) {
+  option(t, "output,o", "FILE", "the file to write (safetensors)");
+  option(t, "force", nullptr, "replace the file if it exists");
+}
+
+constexpr std::string_view kFollowing =
+    "Ctrl-C only ends the watching: the job goes on, and `sengctl watch JOB` shows it again.";
+
+constexpr Command kCommands[] = {
+    {"submit", "FILE", "hand a job to sengd",
+     "FILE is the job's YAML, - for standard input. Prints the job. With --wait or --follow the exit code is "
+     "the "
+     "job's: 0 succeeded, 1 failed, 5 stopped.",
+     1, 1, for_submit, run_submit},
+    {"validate", "FILE", "check a job file without starting anything",
+     "Prints the effective specification, the parameter count, the memory per actor and the blocks. Needs no "
+     "sengd.",
+     1, 1, for_validate, run_validate},
+    {"list", "", "all jobs", "", 0, 0, add_format_option, run_list},
+    {"status", "[JOB]", "one job's state in short, or the whole daemon's", "", 0, 1, add_format_option,
+     run_status},
+    {"describe", "JOB", "everything about a job: why it waits, actors, plan, events", "", 1, 1,
+     add_format_option, run_describe},
+    {"logs", "JOB", "what the job's actors logged", kFollowing, 1, 1, for_logs, run_logs},
+    {"watch", "JOB", "show a job's progress until it ends", kFollowing, 1, 1, add_format_option, run_watch},
+    {"stop", "JOB", "end a job after its step in flight, with a checkpoint", "", 1, 1, add_format_option,
+     run_stop},
+    {"wait", "JOB", "wait for a job's end",
+     "The exit code is the job's: 0 succeeded, 1 failed, 5 stopped; 124 when the time is over first.", 1, 1,
+     for_wait, run_wait},
+    {"events", "JOB", "what happened to a job", kFollowing, 1, 1, for_events, run_events},
+    {"metrics", "JOB", "a job's numbers per step and per epoch", "", 1, 1, for_metrics, run_metrics},
+    {"nodes", "", "machines and their slots", "", 0, 0, add_format_option, run_nodes},
+    {"export", "JOB", "copy a job's trained network out of its newest checkpoint",
+     "The file's SHA-256 is checked against the checkpoint's manifest.", 1, 1, for_export, run_export},
+    {"version", "", "sengctl's version and sengd's", "", 0, 0, add_format_option, run_version},
+    {"completion", "SHELL", "print a completion script",
+     "SHELL is bash. Put into ~/.bashrc:  source <(sengctl completion bash)", 1, 1, nullptr, run_completion},
+    {"help", "[COMMAND]", "say how to use sengctl or one command", "", 0, 1, nullptr, run_help},
+};
+
+// One line an option: what is typed, and what it does.
+std::string option_lines(const OptionTable& options) {
+  std::string out;
+  for (const auto& option : options.options()) {
+    std::string typed;
+    for (const OptionName& name : option_names(options)) {
+      if (name.long_name == "--" + option->long_name())
+        typed = (name.short_name.empty() ? "    " : name.short_name + ", ") + name.long_name;
+    }
+    const std::string parameter = option->format_parameter();
+    if (!parameter.empty()) typed += " " + parameter;
+    out += fmt::format("  {:<28}{}{}\n", typed, typed.size() >= 28 ? "  " : "", option->description());
+  }
+  return out;
+}
+
+}  // namespace
+
+std::span<const Command> commands() {
+  return kCommands;
+}
+
+const Command* find_command(std::string_view name) {
+  for (const Command& command : kCommands) {
+    if (command.name == name) return &command;
+  }
+  return nullptr;
+}
+
+OptionTable options_of(const Command& command) {
+  OptionTable options;
+  if (command.add_options != nullptr) command.add_options(options);
+  add_global_options(options);
+  return options;
+}
+
+std::string help_text(const Command& command) {
+  std::string out = fmt::format("usage: sengctl {}{}{} [options]\n\n{}.\n", command.name,
+                                command.operands.empty() ? "" : " ", command.operands, command.summary);
+  if (!command.details.empty()) out += fmt::format("{}\n", command.details);
+  out += "\noptions:\n" + option_lines(options_of(command));
+  if (command.operands.find("JOB") != std::string_view::npos)
+    out += "\nJOB is a job's number or its name (the newest of that name).\n";
+  return out;
+}
+
+std::string overview_text() {
+  std::string out =
+      "usage: sengctl COMMAND [arguments]\n\nSubmits jobs to sengd and shows them.\n\ncommands:\n";
+  for (const Command& command : kCommands) out += fmt::format("  {:<12}{}\n", command.name, command.summary);
+  OptionTable globals;
+  add_global_options(globals);
+  out += "\noptions of every command:\n" + option_lines(globals);
+  out += "\n`sengctl help COMMAND` says more. Commands that read take -o table|json|yaml.\n";
+  out +=
+      "exit codes: 0 ok, 1 job failed, 2 usage or refused job, 3 no daemon, 4 no such job, 5 job stopped,\n";
+  out += "            6 other errors, 124 timeout, 130 Ctrl-C\n";
+  return out;
+}
+
+}  // namespace seng

@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/job_tables.h"
+#include "cli/plan_report.h"
+#include "cli/record_values.h"
+
+namespace seng {
+namespace {
+
+void print_description(const DescribeReply& reply, Console& console) {
+  print_job(reply.job, console);
+  const auto plan = parsed_value(reply.plan_json);
+  if (plan.is_object()) {
+    console.out << "\nplan\n";
+    print_plan_summary(plan, console);
+  }
+  if (!reply.actors.empty()) {
+    console.out << "\nactors\n";
+    actor_table(reply.actors).print(console);
+    for (const ActorRecord& actor : reply.actors)
+      console.out << fmt::format("log of {}: {}\n", actor.actor, actor.log_path);
+  }
+  if (!reply.events.empty()) {
+    console.out << "\nevents\n";
+    for (const EventRecord& event : reply.events) console.out << event_line(event, console);
+  }
+  console.out << "\nspecification\n" << reply.spec_yaml;
+  if (!reply.spec_yaml.ends_with('\n')) console.out << "\n";
+}
+
+}  // namespace
+
+ExitCode run_describe(const Arguments& arguments, Session& session) {
+  const auto reply = session.client().ask<DescribeReply>(DescribeRequest{arguments.operand(0)});
+  if (!reply) return session.fail(reply.error());
+  if (arguments.format() == OutputFormat::kTable) {
+    print_description(*reply, session.console());
+    return ExitCode::kOk;
+  }
+  auto actors = nlohmann::ordered_json::array(), events = actors;
+  for (const ActorRecord& actor : reply->actors) actors.push_back(actor_value(actor));
+  for (const EventRecord& event : reply->events) events.push_back(event_value(event));
+  print_value(session.console(), arguments.format(),
+              {{"job", job_value(reply->job)},
+               {"spec", spec_value(reply->spec_yaml)},
+               {"plan", parsed_value(reply->plan_json)},
+               {"actors", std::move(actors)},
+               {"events", std::move(events)}});
+  return ExitCode::kOk;
+}
+
+}  // namespace seng

@@ -1,0 +1,111 @@
+#include <map>
+
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+
+namespace seng {
+namespace {
+
+constexpr std::uint32_t kChunk = 1 << 18;
+constexpr int kPollMs = 300;
+
+class LogReader {
+ public:
+  LogReader(const Arguments& arguments, Session& session)
+      : session_(session),
+        job_(arguments.operand(0)),
+        only_(arguments.number("actor")),
+        follows_(arguments.has("follow")) {}
+
+  ExitCode run() {
+    while (true) {
+      const auto code = read_all();
+      session_.console().out.flush();
+      if (code) return *code;
+      if (!follows_ || !session_.console().out || all_ended()) return ExitCode::kOk;
+      if (interrupt_.wait(kPollMs)) return detach();
+    }
+  }
+
+ private:
+  struct Log {
+    std::uint64_t offset = 0;
+    bool ended = false;
+  };
+
+  // Everything that the logs hold now; the exit code of a failure.
+  std::optional<ExitCode> read_all() {
+    if (only_) return read_one(static_cast<ActorId>(std::min<std::uint64_t>(*only_, kNoActor)));
+    // Actors are numbered from 0, and a reply names all that have logs.
+    if (const auto code = read_one(known_.empty() ? 0 : known_.begin()->first)) return code;
+    const auto actors = known_;
+    for (const auto& [actor, log] : actors) {
+      if (const auto code = read_one(actor)) return code;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<ExitCode> read_one(ActorId actor) {
+    while (true) {
+      LogsRequest request;
+      request.job = job_;
+      request.actor = actor;
+      request.offset = known_[actor].offset;
+      request.max_bytes = kChunk;
+      const auto reply = session_.client().ask<LogsReply>(request);
+      if (!reply) {
+        if (follows_ && reply.error().gone() && seen_) return std::nullopt;  // asked again in a moment
+        return session_.fail(reply.error());
+      }
+      seen_ = true;
+      for (const ActorId other : reply->actors) known_.try_emplace(other);
+      Log& log = known_[actor];
+      if (log.offset > reply->size) log.offset = 0;  // begun anew
+      if (!reply->data.empty()) print(actor, reply->data);
+      log.offset += reply->data.size();
+      log.ended = reply->ended && log.offset >= reply->size;
+      if (reply->data.empty() || log.offset >= reply->size || !session_.console().out) return std::nullopt;
+    }
+  }
+
+  void print(ActorId actor, const std::string& data) {
+    std::ostream& out = session_.console().out;
+    if (known_.size() > 1 && !only_ && last_ != actor)
+      out << fmt::format("{}==> actor {} <==\n", last_ == kNoActor ? "" : "\n", actor);
+    last_ = actor;
+    out << data;
+  }
+
+  bool all_ended() const {
+    for (const auto& [actor, log] : known_) {
+      const bool counts = !only_ || *only_ == actor;
+      if (counts && !log.ended) return false;
+    }
+    return true;
+  }
+
+  ExitCode detach() {
+    session_.console().err << fmt::format("detached; come back with\n  {}\n",
+                                          session_.command_line(fmt::format("logs {} -f", job_)));
+    return ExitCode::kInterrupted;
+  }
+
+  Session& session_;
+  const std::string job_;
+  const std::optional<std::uint64_t> only_;
+  const bool follows_;
+  const Interrupt interrupt_;
+  std::map<ActorId, Log> known_;
+  ActorId last_ = kNoActor;
+  bool seen_ = false;
+};
+
+}  // namespace
+
+ExitCode run_logs(const Arguments& arguments, Session& session) {
+  return LogReader(arguments, session).run();
+}
+
+}  // namespace seng

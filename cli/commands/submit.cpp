@@ -1,0 +1,64 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/follow.h"
+#include "cli/job_file.h"
+#include "cli/record_values.h"
+
+namespace seng {
+namespace {
+
+// sengd has the job planned before it answers, which reads the data set's headers and builds the network.
+constexpr int kPlanningMs = 120'000;
+
+ExitCode refused(Session& session, const Failure& failure) {
+  if (failure.kind == Failure::Kind::kSilent)
+    return session.fail(exit_code_of(failure),
+                        failure.message + "; the job may have been accepted all the same, see sengctl list");
+  if (failure.kind != Failure::Kind::kRefused) return session.fail(failure);
+  const bool own_fault = failure.code == ErrorCode::kInternal || failure.code == ErrorCode::kIo ||
+                         failure.code == ErrorCode::kUnavailable || failure.code == ErrorCode::kTimeout;
+  return session.fail(own_fault ? ExitCode::kFailed : ExitCode::kUsage, failure.message);
+}
+
+ExitCode see_it_through(const Arguments& arguments, Session& session, const JobRecord& job) {
+  const OutputFormat format = arguments.format();
+  FollowOptions options;
+  options.display.progress = arguments.has("follow");
+  options.display.epochs = arguments.has("follow") && format == OutputFormat::kTable;
+  options.timeout_seconds = arguments.seconds("timeout");
+  options.daemon_was_there = true;
+  const auto followed = follow(session, std::to_string(job.id), options);
+  if (!followed) return followed.error();
+  print_result(session, followed->job, format);
+  return exit_code_of(followed->job.state);
+}
+
+}  // namespace
+
+ExitCode run_submit(const Arguments& arguments, Session& session) {
+  if (arguments.has("timeout") && !arguments.has("wait") && !arguments.has("follow"))
+    return session.fail(ExitCode::kUsage, "submit: --timeout goes with --wait or --follow");
+  const auto file = read_job_file(arguments, session);
+  if (!file) return session.refuse(file.error().message);
+  Client& client = session.client();
+  // A silent daemon is noticed before the long wait for the plan.
+  if (const auto there = client.ask<VersionReply>(VersionRequest{}); !there)
+    return session.fail(there.error());
+  const auto reply = client.ask<SubmitReply>(SubmitRequest{to_yaml(file->spec), file->source}, kPlanningMs);
+  if (!reply) return refused(session, reply.error());
+  print_notes(file->spec, session.console());
+  const JobRecord& job = reply->job;
+  const bool stays = arguments.has("wait") || arguments.has("follow");
+  if (arguments.format() == OutputFormat::kTable) {
+    session.console().err << fmt::format("submitted job {} ({})\n", job.id, job.name);
+    if (!stays) session.console().out << job.id << "\n";
+  } else if (!stays) {
+    print_value(session.console(), arguments.format(), job_value(job));
+  }
+  session.console().out.flush();
+  return stays ? see_it_through(arguments, session, job) : ExitCode::kOk;
+}
+
+}  // namespace seng

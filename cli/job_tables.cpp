@@ -1,0 +1,117 @@
+#include "cli/job_tables.h"
+
+#include <fmt/format.h>
+
+#include "cli/text_format.h"
+
+namespace seng {
+namespace {
+
+std::string progress_of(const JobRecord& job) {
+  return job.steps_total == 0 ? "-" : fmt::format("{}/{}", job.step, job.steps_total);
+}
+
+std::string actors_of(const JobRecord& job) {
+  const std::string limits = job.actors_min == job.actors_max
+                                 ? std::to_string(job.actors_max)
+                                 : fmt::format("{}-{}", job.actors_min, job.actors_max);
+  return fmt::format("{} of {}", job.actors, limits);
+}
+
+}  // namespace
+
+Table job_table(const std::vector<JobRecord>& jobs) {
+  Table table({{"ID", true},
+               {"NAME", false, true},
+               {"STATE"},
+               {"MODEL"},
+               {"OPTIMIZER"},
+               {"ACTORS"},
+               {"EPOCHS", true},
+               {"STEPS", true},
+               {"LOSS", true},
+               {"TEST ACC", true},
+               {"IMAGES/S", true},
+               {"SUBMITTED"}});
+  for (const JobRecord& job : jobs) {
+    table.add({std::to_string(job.id), job.name, std::string(job_state_name(job.state)), job.model,
+               job.optimizer, actors_of(job), format_count(job.epochs), progress_of(job),
+               job.step > 0 ? format_loss(job.train_loss) : "-", format_percent(job.test_accuracy),
+               format_rate(job.images_per_second), format_time(job.submitted_at)});
+  }
+  return table;
+}
+
+Table actor_table(const std::vector<ActorRecord>& actors) {
+  Table table({{"ACTOR", true},
+               {"STATE"},
+               {"NODE", false, true},
+               {"SLOT", true},
+               {"PID", true},
+               {"DEVICE"},
+               {"MICRO-BATCHES"},
+               {"STEP", true},
+               {"MEMORY", true},
+               {"SENT", true},
+               {"FRAGMENTS", true},
+               {"EXIT", false, true}});
+  for (const ActorRecord& a : actors) {
+    table.add({std::to_string(a.actor), a.state, a.node, std::to_string(a.slot), std::to_string(a.pid),
+               a.device, fmt::format("[{}, {})", a.first_micro, a.last_micro), std::to_string(a.step),
+               format_bytes(a.memory_bytes), format_bytes(a.bytes_sent), format_bytes(a.fragment_bytes_sent),
+               a.exit});
+  }
+  return table;
+}
+
+Table slot_table(const std::vector<NodeRecord>& nodes) {
+  Table table({{"NODE", false, true}, {"STATE"}, {"SLOT", true}, {"DEVICE"}, {"THREADS", true}, {"ACTOR"}});
+  for (const NodeRecord& node : nodes) {
+    for (const SlotRecord& slot : node.slots) {
+      table.add({node.name, node.state, std::to_string(slot.slot), slot.device, std::to_string(slot.threads),
+                 slot.job == 0 ? "free" : actor_name(slot.job, slot.actor)});
+    }
+  }
+  return table;
+}
+
+std::string event_line(const EventRecord& event, const Console& console) {
+  const std::string_view severity = severity_name(event.severity);
+  const std::string actor = event.actor == kNoActor ? "" : fmt::format("actor {}: ", event.actor);
+  return fmt::format("{}  {}  {:<20}  {}{}\n", format_time(event.at),
+                     colored(console, state_color(severity), fmt::format("{:<7}", severity)),
+                     one_line(event.kind), actor, one_line(event.text));
+}
+
+void print_job(const JobRecord& job, Console& console) {
+  const auto line = [&](const char* what, const std::string& value) {
+    if (!value.empty()) console.out << fmt::format("{:<16} {}\n", what, value);
+  };
+  const auto count_of = [](const std::string& now, const std::string& total) { return now + " of " + total; };
+  line("job", fmt::format("{} ({})", job.id, job.name));
+  const std::string_view state = job_state_name(job.state);
+  line("state", colored(console, state_color(state), state));
+  line("reason", one_line(job.reason));
+  line("model", job.model);
+  line("optimizer", job.optimizer);
+  line("actors", actors_of(job));
+  line("epochs", count_of(format_count(job.epochs), format_count(job.epochs_total)));
+  line("steps", count_of(std::to_string(job.step), std::to_string(job.steps_total)));
+  if (job.step > 0) {
+    line("train loss", format_loss(job.train_loss));
+    line("train accuracy", format_percent(job.train_accuracy));
+  }
+  if (job.test_accuracy >= 0) {
+    line("test loss", format_loss(job.test_loss));
+    line("test accuracy", format_percent(job.test_accuracy));
+  }
+  if (job.images_per_second > 0) line("images/s", format_rate(job.images_per_second));
+  line("weights SHA-256", job.weights_sha256);
+  line("state SHA-256", job.state_sha256);
+  line("checkpoint", job.checkpoint);
+  line("submitted", format_time(job.submitted_at));
+  if (job.started_at > 0) line("started", format_time(job.started_at));
+  if (job.ended_at > 0) line("ended", format_time(job.ended_at));
+}
+
+}  // namespace seng

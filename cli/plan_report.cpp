@@ -1,0 +1,76 @@
+#include "cli/plan_report.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/table.h"
+#include "cli/text_format.h"
+
+namespace seng {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// nullptr where the field is not there.
+const Json* field(const Json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() ? &*found : nullptr;
+}
+
+std::string bytes_text(const Json& value) {
+  return value.is_number_unsigned() ? format_bytes(value.get<std::uint64_t>()) : "-";
+}
+
+std::string plain_text(const Json* value) {
+  if (value == nullptr) return "-";
+  return value->is_string() ? value->get<std::string>()
+                            : value->dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void print_plan_summary(const Json& plan, Console& console) {
+  const auto line = [&](const char* what, const char* name) {
+    if (const Json* value = field(plan, name))
+      console.out << fmt::format("{:<18} {}\n", what, plain_text(value));
+  };
+  line("parameters", "parameters");
+  line("statistics", "statistics");
+  line("steps", "steps_total");
+  if (const Json* epochs = field(plan, "epochs_total"); epochs != nullptr && epochs->is_number())
+    console.out << fmt::format("{:<18} {}\n", "epochs", format_count(epochs->get<double>()));
+  line("training samples", "train_samples");
+  line("test samples", "test_samples");
+  const Json* memory = field(plan, "memory_per_actor_bytes");
+  if (memory == nullptr) return;
+  std::string parts;
+  if (const Json* of = field(plan, "memory"); of != nullptr && of->is_object()) {
+    for (const auto& [name, bytes] : of->items())
+      parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", one_line(name), bytes_text(bytes));
+  }
+  console.out << fmt::format("{:<18} {}{}\n", "memory per actor", bytes_text(*memory),
+                             parts.empty() ? "" : " (" + parts + ")");
+}
+
+void print_plan_blocks(const Json& plan, Console& console) {
+  const Json* blocks = field(plan, "blocks");
+  if (blocks == nullptr || !blocks->is_array()) return;
+  Table table({{"BLOCK", false, true},
+               {"KIND"},
+               {"M", true},
+               {"N", true},
+               {"POSITIONS", true},
+               {"PARAMETERS", true},
+               {"CURVATURE"},
+               {"BYTES", true}});
+  for (const Json& block : *blocks) {
+    const Json* bytes = field(block, "curvature_bytes");
+    table.add({plain_text(field(block, "name")), plain_text(field(block, "kind")),
+               plain_text(field(block, "m")), plain_text(field(block, "n")),
+               plain_text(field(block, "positions")), plain_text(field(block, "parameters")),
+               plain_text(field(block, "representation")), bytes == nullptr ? "-" : bytes_text(*bytes)});
+  }
+  table.print(console);
+}
+
+}  // namespace seng

@@ -1,0 +1,138 @@
+#include "cli/progress.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "cli/text_format.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kLongestBar = 32, kShortestBar = 6;
+
+double fraction_done(const JobRecord& job) {
+  if (job.steps_total == 0) return 0;
+  return std::min(1.0, static_cast<double>(job.step) / static_cast<double>(job.steps_total));
+}
+
+std::string bar(double fraction, std::size_t cells) {
+  const auto full = static_cast<std::size_t>(std::floor(fraction * static_cast<double>(cells) + 1e-9));
+  return "[" + std::string(full, '#') + std::string(cells - full, '.') + "]";
+}
+
+// What follows the bar. `rank`: the highest goes first where the line is too narrow.
+struct Part {
+  std::string text;
+  int rank;
+};
+
+std::vector<Part> parts_of(const JobRecord& job) {
+  std::vector<Part> parts = {
+      {fmt::format("epoch {}/{}", format_count(job.epochs), format_count(job.epochs_total)), 1},
+      {fmt::format("step {}/{}", job.step, job.steps_total), 2}};
+  if (job.step > 0) {
+    parts.push_back({"loss " + format_loss(job.train_loss), 0});
+    parts.push_back({"accuracy " + format_percent(job.train_accuracy), 4});
+  }
+  if (job.test_accuracy >= 0) parts.push_back({"test " + format_percent(job.test_accuracy), 5});
+  if (job.images_per_second > 0) parts.push_back({format_rate(job.images_per_second) + " images/s", 3});
+  if (const double left = seconds_left(job); left >= 0) parts.push_back({format_duration(left) + " left", 1});
+  return parts;
+}
+
+std::string joined(const std::string& head, const std::vector<Part>& parts) {
+  std::string out = head;
+  for (const Part& part : parts) out += (out.empty() ? "" : "  ") + part.text;
+  return out;
+}
+
+}  // namespace
+
+double seconds_left(const JobRecord& job) {
+  if (job.images_per_second <= 0 || job.step == 0 || job.steps_total < job.step) return -1;
+  const double batch = static_cast<double>(job.samples_seen) / static_cast<double>(job.step);
+  return static_cast<double>(job.steps_total - job.step) * batch / job.images_per_second;
+}
+
+std::string progress_line(const JobRecord& job, std::size_t columns) {
+  if (job.state != JobState::kRunning) {
+    const std::string reason = job.reason.empty() ? "" : ": " + one_line(job.reason);
+    const std::string text = fmt::format("{}  {}{}", one_line(job.name), job_state_name(job.state), reason);
+    return columns == 0 ? text : cut_to(text, columns);
+  }
+  const double fraction = fraction_done(job);
+  const std::string percent = fmt::format("{:.0f} %", std::floor(100 * fraction));
+  std::vector<Part> parts = parts_of(job);
+  std::string head = one_line(job.name) + "  " + percent;
+  if (columns == 0) return joined(head, parts);
+  // Name, then parts by rank, until the rest fits without a bar; then as much of a bar as there is room for.
+  if (display_width(joined(head, parts)) > columns) head = percent;
+  while (!parts.empty() && display_width(joined(head, parts)) > columns) {
+    const auto last = std::max_element(parts.begin(), parts.end(),
+                                       [](const Part& a, const Part& b) { return a.rank < b.rank; });
+    parts.erase(last);
+  }
+  const std::size_t used = display_width(joined(head, parts)) + 3;  // a blank and the brackets
+  if (used + kShortestBar <= columns) head += " " + bar(fraction, std::min(kLongestBar, columns - used));
+  return cut_to(joined(head, parts), columns);
+}
+
+std::string epoch_header() {
+  return fmt::format("{:>7} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9} {:>9}\n", "epoch", "step", "train loss",
+                     "train acc", "test loss", "test acc", "seconds", "images/s");
+}
+
+std::string epoch_row(const EpochMetrics& epoch) {
+  const bool tested = epoch.test_accuracy >= 0;
+  return fmt::format("{:>7} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9.1f} {:>9}\n", format_count(epoch.epoch),
+                     epoch.step, format_loss(epoch.train_loss), format_percent(epoch.train_accuracy),
+                     tested ? format_loss(epoch.test_loss) : "-", format_percent(epoch.test_accuracy),
+                     epoch.seconds, format_rate(epoch.images_per_second));
+}
+
+void ProgressDisplay::update(const JobRecord& job, const std::vector<EpochMetrics>& epochs) {
+  if (options_.epochs && epochs.size() > epochs_shown_) {
+    erase();
+    if (epochs_shown_ == 0) console_.out << colored(console_, Color::kBold, epoch_header());
+    for (; epochs_shown_ < epochs.size(); ++epochs_shown_) console_.out << epoch_row(epochs[epochs_shown_]);
+    console_.out.flush();
+  }
+  if (!options_.progress || is_terminal(job.state)) return;
+  const double now = clock_.now();
+  const bool changed = !any_ || job.state != last_state_ || job.reason != last_reason_;
+  const double interval = console_.err_is_terminal ? options_.redraw_seconds : options_.line_seconds;
+  const bool due = now - last_draw_ >= interval && (console_.err_is_terminal || job.step != last_step_);
+  const bool erased = console_.err_is_terminal && any_ && !drawn_;
+  if (!changed && !due && !erased) return;
+  any_ = true;
+  last_draw_ = now;
+  last_state_ = job.state;
+  last_reason_ = job.reason;
+  last_step_ = job.step;
+  draw(job);
+}
+
+void ProgressDisplay::draw(const JobRecord& job) {
+  if (!console_.err_is_terminal) {
+    console_.err << progress_line(job, 0) << "\n";
+    return;
+  }
+  // The last column stays free: some terminals wrap when it is written.
+  const auto columns = static_cast<std::size_t>(std::max(2, console_.width()) - 1);
+  console_.err << "\r" << progress_line(job, columns) << "\033[K" << std::flush;
+  drawn_ = true;
+}
+
+void ProgressDisplay::say(const std::string& text) {
+  erase();
+  console_.err << text << "\n";
+}
+
+void ProgressDisplay::erase() {
+  if (drawn_) console_.err << "\r\033[K" << std::flush;
+  drawn_ = false;
+}
+
+}  // namespace seng

@@ -1,0 +1,119 @@
+#include "cli/sengctl.h"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "protocol/base/text.h"
+
+extern char** environ;
+
+namespace seng {
+namespace {
+
+struct CommandLine {
+  std::string command;
+  std::vector<std::string> rest;  // everything but the command
+};
+
+// The first word that is neither an option nor the value of a global one is the command.
+CommandLine split(const std::vector<std::string>& words) {
+  CommandLine line;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (!line.command.empty() || word.empty() || word[0] == '-') {
+      line.rest.push_back(word);
+      const bool has_value = word == "--address" || word == "--state-dir";
+      if (line.command.empty() && has_value && i + 1 < words.size()) line.rest.push_back(words[++i]);
+    } else {
+      line.command = word;
+    }
+  }
+  return line;
+}
+
+ExitCode usage_error(Session& session, const std::string& message, std::string_view command = {}) {
+  session.fail(ExitCode::kUsage, message);
+  session.console().err << fmt::format("`sengctl help{}{}` says how to use it\n", command.empty() ? "" : " ",
+                                       command);
+  return ExitCode::kUsage;
+}
+
+ExitCode run_without_command(const CommandLine& line, Session& session) {
+  for (const std::string& word : line.rest) {
+    if (word == "--help" || word == "-h") {
+      session.console().out << overview_text();
+      return ExitCode::kOk;
+    }
+    if (word == "--version") return run_version({}, session);
+  }
+  OptionTable globals;
+  add_global_options(globals);
+  const auto arguments = Arguments::read(globals, line.rest);
+  return usage_error(session, arguments ? "no command given" : arguments.error().message);
+}
+
+ExitCode run_command(const CommandLine& line, Session& session) {
+  if (line.command.empty()) return run_without_command(line, session);
+  const Command* command = find_command(line.command);
+  if (command == nullptr) {
+    std::vector<std::string_view> names;
+    for (const Command& known : commands()) names.push_back(known.name);
+    return usage_error(session,
+                       fmt::format("unknown command \"{}\"{}", line.command,
+                                   did_you_mean(line.command, std::span<const std::string_view>(names))));
+  }
+  const auto arguments = Arguments::read(options_of(*command), line.rest);
+  if (!arguments)
+    return usage_error(session, fmt::format("{}: {}", command->name, arguments.error().message),
+                       command->name);
+  if (arguments->has("help")) {
+    session.console().out << help_text(*command);
+    return ExitCode::kOk;
+  }
+  const std::size_t operands = arguments->operands().size();
+  if (operands < command->least_operands)
+    return usage_error(session, fmt::format("{}: {} is missing", command->name, command->operands),
+                       command->name);
+  if (operands > command->most_operands)
+    return usage_error(session,
+                       fmt::format("{}: unexpected argument \"{}\"", command->name,
+                                   arguments->operand(command->most_operands)),
+                       command->name);
+  session.set_options(arguments->text("address"), arguments->text("state-dir"));
+  return command->run(*arguments, session);
+}
+
+}  // namespace
+
+ExitCode run_sengctl(const std::vector<std::string>& words, Console& console,
+                     const Surroundings& surroundings) {
+  Session session(console, surroundings);
+  ExitCode code = ExitCode::kFailed;
+  try {
+    code = run_command(split(words), session);
+  } catch (const std::exception& error) {
+    code = session.fail(ExitCode::kFailed, error.what());
+  }
+  console.out.flush();
+  console.err.flush();
+  return code;
+}
+
+Surroundings current_surroundings() {
+  Surroundings out;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view text = *variable;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string_view::npos)
+      out.environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  std::error_code ignored;  // a directory that was removed: only relative paths need it
+  out.working_directory = std::filesystem::current_path(ignored);
+  out.binary_directory = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  return out;
+}
+
+}  // namespace seng
