@@ -14,7 +14,8 @@ constexpr double kWarmupStart = 0.1;  // of the initial value
 
 // How much of the schedule has passed, in [0, 1]; it begins where the warm-up ends, and stays at its end.
 double progress(const ScheduleSpec& schedule, double epoch, double epochs_total) {
-  const double end = schedule.end_epochs > 0 ? schedule.end_epochs : epochs_total;
+  const bool own_end = schedule.end_epochs > 0 && (schedule.kind == "exp" || schedule.kind == "poly");
+  const double end = own_end ? schedule.end_epochs : epochs_total;
   const double length = end - schedule.warmup_epochs;
   if (!(length > 0)) return 1;
   return std::clamp((epoch - schedule.warmup_epochs) / length, 0.0, 1.0);

@@ -55,6 +55,7 @@ std::vector<ScheduleCase> schedule_cases() {
 
   ScheduleSpec cosine = spec("cosine", 2.0);
   cases.push_back({"cosine", cosine, 6, {{0, 2}, {2, 1.5}, {3, 1}, {4, 0.5}, {6, 0}, {7, 0}}});
+  cosine.end_epochs = 3;  // of exp and poly only
   cosine.final = 1.0;
   cosine.warmup_epochs = 2;
   cases.push_back({"cosine_warm_up", cosine, 6, {{0, 0.2}, {1, 1.1}, {2, 2}, {4, 1.5}, {6, 1}, {8, 1}}});
