@@ -23,8 +23,8 @@ double progress(const ScheduleSpec& schedule, double epoch, double epochs_total)
 
 }  // namespace
 
-// With p the progress, from 0 at the end of the warm-up (w epochs) to 1 at E (`end_epochs`, else the job's
-// epochs):
+// With p the progress, from 0 at the end of the warm-up (w epochs) to 1 at E (exp and poly: `end_epochs`
+// where it is given; else the job's epochs):
 //   constant  initial
 //   exp       initial * (1 - p)^exponent
 //   poly      final + (initial - final) * (1 - p)^exponent
