@@ -88,11 +88,11 @@ TEST_P(WinogradGradient, NearReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, WinogradGradient,
-                         testing::Values(ConvCase{16, 8, 8, {16, 3, 3, 1, 1, false}, 4},
-                                         ConvCase{32, 14, 14, {64, 3, 3, 1, 1, false}, 4},
-                                         ConvCase{64, 8, 8, {64, 3, 3, 1, 1, true}, 3},
-                                         ConvCase{64, 4, 4, {32, 3, 3, 1, 1, true}, 8},
-                                         ConvCase{16, 9, 7, {48, 3, 3, 1, 0, true}, 3}),
+                         testing::Values(ConvCase{32, 16, 16, {32, 3, 3, 1, 1, false}, 8},
+                                         ConvCase{32, 14, 14, {64, 3, 3, 1, 1, false}, 16},
+                                         ConvCase{64, 8, 8, {64, 3, 3, 1, 1, true}, 12},
+                                         ConvCase{64, 4, 4, {128, 3, 3, 1, 1, true}, 48},
+                                         ConvCase{48, 15, 13, {80, 3, 3, 1, 0, true}, 12}),
                          name_of);
 
 TEST(LinearGradient, EqualsReference) {
