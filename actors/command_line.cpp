@@ -41,6 +41,10 @@ std::string usage() {
 Result<ActorCommandLine> parse_command_line(int argc, const char* const* argv) {
   ActorCommandLine line;
   std::string verb;
+  // Boost reads "-1" into an unsigned number without complaint.
+  for (int i = 1; i < argc; ++i)
+    if (argv[i][0] == '-' && argv[i][1] >= '0' && argv[i][1] <= '9')
+      return fail(ErrorCode::kInvalidArgument, std::string(argv[i]) + ": expected a number that is not negative");
   try {
     po::options_description all = options_of(line);
     all.add_options()("verb", po::value(&verb));

@@ -78,6 +78,9 @@ Result<std::size_t> replica_bytes(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
   const int wanted = options.micro_batch;
   const double physical = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  // Weights, their gradient, and the weights in the kernels' own layout, before any activation.
+  const double least = 3.0 * sizeof(float) * static_cast<double>(workload.network.parameter_count());
+  if (least > physical / 4) return static_cast<std::size_t>(std::min(least, 9e18));
   try {
     options.micro_batch = 1;
     const double one = static_cast<double>(Replica(workload.network, options).bytes());

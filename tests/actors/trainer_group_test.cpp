@@ -2,6 +2,7 @@
 // how many they are.
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <filesystem>
 #include <thread>
 
@@ -37,7 +38,8 @@ std::string hash_of(const std::vector<float>& values) {
 }
 
 // One member's life: what Driver does, without the daemon.
-MemberResult train(const std::string& text, std::vector<Member> members, ActorId self, int lane_count) {
+MemberResult train(const std::string& text, std::vector<Member> members, ActorId self, int lane_count,
+                   std::barrier<>& resume) {
   MemberResult result;
   const auto spec = parse_job_spec(text, "test");
   if (!spec) return result.problem = spec.error().message, result;
@@ -66,6 +68,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   group.placement = place_blocks(workload->network.blocks(), members);
   if (auto joined = (*exchange)->join(group); !joined) return result.problem = joined.error().message, result;
   trainer.set_group(group);
+  resume.arrive_and_wait();  // nobody may begin before all have joined: the daemon's Ready and Resume
   while (state.step < workload->steps_total) {
     const auto step = trainer.step(false);
     if (!step) return result.problem = trainer.interruption(), result;
@@ -87,9 +90,10 @@ std::vector<MemberResult> train_group(const std::string& text, int actors, int l
     members.push_back({static_cast<ActorId>(i), "node", "ipc://" + directory.path() + "/" + std::to_string(i),
                        micro * i / actors, micro * (i + 1) / actors});
   std::vector<MemberResult> results(actors);
+  std::barrier<> resume(actors);
   std::vector<std::thread> threads;
   for (int i = 0; i < actors; ++i)
-    threads.emplace_back([&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes); });
+    threads.emplace_back([&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes, resume); });
   for (std::thread& thread : threads) thread.join();
   return results;
 }

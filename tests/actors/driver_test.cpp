@@ -1,0 +1,238 @@
+// An actor's whole life against a daemon played by the test: real sockets, the real driver.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "actors/driver.h"
+#include "protocol/channel/poller.h"
+#include "protocol/channel/zmq_channel.h"
+#include "protocol/messages/control.h"
+#include "tests/support/process.h"
+
+namespace seng {
+namespace {
+
+constexpr const char* kJob =
+    "name: life\nmodel: {name: mlp, hidden: \"8\"}\n"
+    "data: {name: synthetic, train: 64, test: 10, channels: 1, height: 5, width: 5, classes: 3}\n"
+    "batch: {global: 16, micro: 4}\nsteps: 6\nledger: true\n"
+    "optimizer: {name: seng, lr: 0.05, damping: 0.3, curvature: {every: 2, samples: 8}}\n"
+    "checkpoint: {every_steps: 4, keep: 2}\n";
+
+// The daemon's side of one actor's conversation.
+class PlayedDaemon {
+ public:
+  PlayedDaemon() {
+    auto server = bind_server(context_, "ipc://" + directory_.path() + "/d");
+    if (!server) throw std::runtime_error(server.error().message);
+    server_ = std::move(*server);
+    poller_.watch(*server_, 1);
+  }
+  const std::string& endpoint() const { return server_->endpoint(); }
+  const std::string& directory() const { return directory_.path(); }
+
+  // The next message of the kind; others are kept in `seen`. Empty after 30 s of silence.
+  template <class Body>
+  std::optional<Body> expect() {
+    while (true) {
+      while (auto incoming = server_->try_receive()) {
+        peer_ = incoming->from;
+        seen.push_back(incoming->message.envelope);
+        if (incoming->message.envelope.kind != static_cast<std::uint16_t>(Body::kKind)) {
+          keep(incoming->message);
+          continue;
+        }
+        auto body = parse_body<Body>(incoming->message);
+        return body ? std::optional<Body>(std::move(*body)) : std::nullopt;
+      }
+      const auto ready = poller_.wait(30000);
+      if (!ready || ready->empty()) return std::nullopt;
+    }
+  }
+  template <class Body>
+  void send(const Body& body, GroupEpoch epoch) {
+    Envelope envelope;
+    envelope.job = 7;
+    envelope.epoch = epoch;
+    ASSERT_TRUE(server_->send(peer_, make_message(envelope, body)));
+  }
+  void keep(const Message& message) {
+    if (auto progress = parse_body<Progress>(message))
+      steps.insert(steps.end(), progress->steps.begin(), progress->steps.end());
+    if (auto report = parse_body<CheckpointReport>(message)) checkpoints.push_back(*report);
+    if (auto report = parse_body<EpochReport>(message)) epochs.push_back(report->metrics);
+    if (auto failed = parse_body<ActorFailed>(message)) failures.push_back(failed->message);
+  }
+
+  std::vector<Envelope> seen;
+  std::vector<StepMetrics> steps;
+  std::vector<EpochMetrics> epochs;
+  std::vector<CheckpointReport> checkpoints;
+  std::vector<std::string> failures;
+
+ private:
+  testing::TempDir directory_;
+  ChannelContext context_;
+  std::unique_ptr<ServerChannel> server_;
+  Poller poller_;
+  PeerId peer_;
+};
+
+// The actor, on its own thread.
+class RunningActor {
+ public:
+  explicit RunningActor(PlayedDaemon& daemon) : peer_("ipc://" + daemon.directory() + "/p") {
+    SessionOptions options;
+    options.daemon_endpoint = daemon.endpoint();
+    options.job = 7;
+    options.hello.token = "secret";
+    options.hello.peer_endpoint = peer_;
+    thread_ = std::thread([this, options] {
+      Session session(options);
+      status_ = session.start();
+      if (!status_) return;
+      Driver driver({.job = 7, .actor = 0, .slot_lanes = 2, .peer_endpoint = peer_}, session);
+      status_ = driver.run();
+    });
+  }
+  Status finish() {
+    thread_.join();
+    return status_;
+  }
+
+ private:
+  std::string peer_;
+  Status status_;
+  std::thread thread_;
+};
+
+void start_group(PlayedDaemon& daemon, GroupEpoch epoch) {
+  daemon.send(Reconfigure{{Member{0, "n", "ipc://" + daemon.directory() + "/p", 0, 4}}}, epoch);
+  const auto parked = daemon.expect<Parked>();
+  ASSERT_TRUE(parked);
+  EXPECT_EQ(parked->applied_step, 0u);
+  daemon.send(Assign{0, {}}, epoch);
+  ASSERT_TRUE(daemon.expect<Ready>());
+  daemon.send(Resume{}, epoch);
+}
+
+Welcome welcome_of(const PlayedDaemon& daemon, const std::string& job = kJob) {
+  std::filesystem::create_directory(daemon.directory() + "/job");
+  Welcome welcome;
+  welcome.spec_yaml = job;
+  welcome.job_dir = daemon.directory() + "/job";
+  welcome.job_token = "peers";
+  welcome.lease_ms = 200;
+  return welcome;
+}
+
+TEST(DriverSession, TrainsReportsCheckpointsAndFinishes) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  const auto hello = daemon.expect<ActorHello>();
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->token, "secret");
+  daemon.send(welcome_of(daemon), {});
+  start_group(daemon, {3, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(actor.finish());
+  EXPECT_EQ(finished->step, 6u);
+  EXPECT_FALSE(finished->stopped);
+  EXPECT_EQ(finished->state_sha256.size(), 64u);
+  ASSERT_EQ(daemon.steps.size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(daemon.steps[i].step, i + 1);
+    EXPECT_EQ(daemon.steps[i].refreshed, i % 2 == 0);
+    EXPECT_GT(daemon.steps[i].loss, 0);
+  }
+  ASSERT_EQ(daemon.checkpoints.size(), 2u);
+  EXPECT_EQ(daemon.checkpoints[0].step, 4u);
+  EXPECT_EQ(daemon.checkpoints[1].state_sha256, finished->state_sha256);
+  EXPECT_TRUE(std::filesystem::exists(daemon.checkpoints[1].path + "/manifest.json"));
+  ASSERT_FALSE(daemon.epochs.empty());
+  EXPECT_GE(daemon.epochs.back().test_accuracy, 0);
+  // Reports carry the membership that they belong to.
+  EXPECT_EQ(daemon.seen.back().epoch, (GroupEpoch{3, 1}));
+}
+
+TEST(DriverSession, StopEndsAfterAWholeStepWithACheckpoint) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  std::string job = kJob;
+  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  daemon.send(welcome_of(daemon, job), {});
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  daemon.send(StopTraining{"test"}, {1, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(actor.finish());
+  EXPECT_TRUE(finished->stopped);
+  EXPECT_LT(finished->step, 1000000u);
+  ASSERT_FALSE(daemon.checkpoints.empty());
+  EXPECT_EQ(daemon.checkpoints.back().step, finished->step);
+}
+
+// A membership that replaces another before the first has trained: the older one's messages have no effect.
+TEST(DriverSession, ANewerMembershipReplacesTheOlder) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon), {});
+  const Reconfigure members{{Member{0, "n", "ipc://" + daemon.directory() + "/p", 0, 4}}};
+  daemon.send(members, {1, 1});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(members, {1, 2});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(Assign{0, {}}, {1, 1});  // stale
+  daemon.send(Resume{}, {1, 1});       // stale
+  daemon.send(Assign{0, {}}, {1, 2});
+  ASSERT_TRUE(daemon.expect<Ready>());
+  EXPECT_EQ(daemon.seen.back().epoch, (GroupEpoch{1, 2}));
+  daemon.send(Resume{}, {1, 2});
+  EXPECT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
+TEST(DriverSession, SaysWhyItCannotTrain) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  std::string job = kJob;
+  job.replace(job.find("synthetic"), 9, "synthetik");
+  daemon.send(welcome_of(daemon, job), {});
+  const Status status = actor.finish();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("synthetic"), std::string::npos) << status.error().message;
+}
+
+// A checkpoint that cannot be written is reported, and training goes on; the last one's failure fails the job.
+TEST(DriverSession, ReportsACheckpointThatCannotBeWritten) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  const Welcome welcome = welcome_of(daemon);
+  const int blocker = ::creat((welcome.job_dir + "/checkpoints").c_str(), 0600);  // a file where a folder must be
+  ASSERT_GE(blocker, 0);
+  ::close(blocker);
+  daemon.send(welcome, {});
+  start_group(daemon, {1, 1});
+  const auto first = daemon.expect<CheckpointReport>();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->step, 4u);
+  EXPECT_NE(first->error, "");
+  const auto second = daemon.expect<CheckpointReport>();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->step, 6u);
+  const Status status = actor.finish();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("last checkpoint"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace seng

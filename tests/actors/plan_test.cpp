@@ -1,0 +1,90 @@
+#include "actors/plan.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "actors/workload.h"
+
+namespace seng {
+namespace {
+
+std::string job(const std::string& change_from = "", const std::string& change_to = "") {
+  std::string text =
+      "name: p\nmodel: {name: lenet}\n"
+      "data: {name: synthetic, train: 1000, test: 10, channels: 1, height: 28, width: 28, classes: 10}\n"
+      "batch: {global: 64, micro: 8}\nepochs: 2\n"
+      "optimizer: {name: seng, lr: 0.05, curvature: {every: 3, samples: 16}}\n";
+  if (const auto at = text.find(change_from); !change_from.empty() && at != std::string::npos)
+    text.replace(at, change_from.size(), change_to);
+  return text;
+}
+
+TEST(Plan, CountsWhatTheJobNeeds) {
+  const PlanOutcome outcome = plan_job(job(), 2);
+  ASSERT_TRUE(outcome.ok) << outcome.json;
+  const auto plan = nlohmann::json::parse(outcome.json);
+  EXPECT_EQ(plan["parameters"], 421738);
+  EXPECT_EQ(plan["steps_total"], 32);  // 2 * 1000 / 64 = 31.25, rounded up
+  EXPECT_EQ(plan["blocks"].size(), 6u);
+  std::size_t parameters = 0;
+  for (const auto& block : plan["blocks"]) parameters += block["parameters"].get<std::size_t>();
+  EXPECT_EQ(parameters, 421738u);
+  // 16 samples of the second convolution's 64 x 288 weights.
+  EXPECT_EQ(plan["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 4);
+  const auto& memory = plan["memory"];
+  EXPECT_EQ(plan["memory_per_actor_bytes"].get<std::size_t>(),
+            memory["replicas"].get<std::size_t>() + memory["state"].get<std::size_t>() +
+                memory["curvature"].get<std::size_t>() + memory["data"].get<std::size_t>());
+}
+
+TEST(Plan, MoreLanesNeedMoreMemory) {
+  const auto one = nlohmann::json::parse(plan_job(job(), 1).json);
+  const auto four = nlohmann::json::parse(plan_job(job(), 4).json);
+  EXPECT_EQ(four["memory"]["replicas"].get<std::size_t>(), 4 * one["memory"]["replicas"].get<std::size_t>());
+}
+
+TEST(Plan, RefusesWithTheReason) {
+  struct Case {
+    const char *from, *to, *said;
+  };
+  for (const Case& c : std::vector<Case>{{"lenet", "lennet", "lenet"},
+                                         {"synthetic", "synthetik", "synthetic"},
+                                         {"train: 1000", "trainn: 1000", "train"},
+                                         {"train: 1000", "train: 50", "batch.global"},
+                                         {"samples: 16", "samples: 15", "samples"},
+                                         {"height: 28", "height: -28", "height"}}) {
+    const PlanOutcome outcome = plan_job(job(c.from, c.to), 1);
+    EXPECT_FALSE(outcome.ok) << c.to;
+    const auto plan = nlohmann::json::parse(outcome.json);
+    EXPECT_FALSE(plan["ok"].get<bool>());
+    EXPECT_NE(plan["errors"].dump().find(c.said), std::string::npos) << outcome.json;
+  }
+}
+
+// A network far above any memory is counted, not built.
+TEST(Plan, EstimatesWhatDoesNotFit) {
+  const PlanOutcome outcome = plan_job(job("lenet", "mlp, hidden: \"100000000\""), 1);
+  ASSERT_TRUE(outcome.ok) << outcome.json;
+  EXPECT_GT(nlohmann::json::parse(outcome.json)["memory_per_actor_bytes"].get<double>(), 784.0 * 1e8 * 4);
+}
+
+TEST(Workload, KnowsItsCadence) {
+  auto spec = parse_job_spec(job(), "test");
+  ASSERT_TRUE(spec) << spec.error().message;
+  const auto workload = load_workload(*spec);
+  ASSERT_TRUE(workload) << workload.error().message;
+  EXPECT_TRUE(workload->refreshes(1));
+  EXPECT_FALSE(workload->refreshes(2));
+  EXPECT_TRUE(workload->refreshes(4));
+  EXPECT_FALSE(workload->ends_epoch(15));  // 960 samples
+  EXPECT_TRUE(workload->ends_epoch(16));   // 1024
+  EXPECT_TRUE(workload->ends_epoch(32));
+  EXPECT_TRUE(workload->evaluates(16));
+  EXPECT_FALSE(workload->evaluates(17));
+  EXPECT_TRUE(workload->checkpoints(32));
+  EXPECT_FALSE(workload->checkpoints(31));
+}
+
+}  // namespace
+}  // namespace seng
