@@ -1,0 +1,134 @@
+#include "tests/daemon/fake_world.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace seng::testing {
+
+std::string spec_text(const std::string& name, int min, int max, int global, int micro) {
+  return fmt::format(
+      "name: {}\nmodel: lenet\ndata: fashion-mnist\nbatch: {{global: {}, micro: {}}}\nsteps: 8\n"
+      "optimizer: sgd\nactors: {{min: {}, max: {}}}\n",
+      name, global, micro, min, max);
+}
+
+std::string plan_text(std::uint64_t memory_per_actor, std::uint64_t steps) {
+  return fmt::format(
+      R"({{"ok":true,"parameters":10,"statistics":2,"steps_total":{},"epochs_total":1.0,"train_samples":512,)"
+      R"("test_samples":100,"memory_per_actor_bytes":{},"blocks":[]}})",
+      steps, memory_per_actor);
+}
+
+World::World(std::uint32_t slots) {
+  options.state_dir = dir.path();
+  options.actor_binary = "/nowhere/seng-actor";
+  options.actor_endpoint = "ipc:///nowhere/actors.sock";
+  options.peer_dir = dir.path();
+  options.node = "node";
+  options.slots = slots;
+  options.memory_bytes = 1ull << 30;
+  restart();
+}
+
+void World::restart() {
+  head_.reset();
+  store.reset();
+  auto opened = open_sqlite_store(dir.path() + "/seng.db");
+  ASSERT_TRUE(opened) << opened.error().message;
+  store = std::make_unique<FaultyStore>(*std::move(opened));
+  ports_ = std::make_unique<HeadPorts>(HeadPorts{*store, processes, link, clock});
+  head_ = std::make_unique<Head>(options, *ports_);
+  const Status recovered = head_->recover();
+  ASSERT_TRUE(recovered) << recovered.error().message;
+  settle();
+}
+
+void World::settle() {
+  head_->before_sleep();
+}
+
+void World::advance(double seconds) {
+  const double end = clock.now() + seconds;
+  for (int turns = 0; turns < 100000; ++turns) {
+    const auto due = head_->deadline();
+    if (!due || *due > end) break;
+    clock.advance(std::max(0.0, *due - clock.now()));
+    head_->on_time();
+    settle();
+    ASSERT_LT(turns, 99999) << "a deadline that never passes: the daemon would spin";
+  }
+  clock.advance(end - clock.now());
+  head_->on_time();
+  settle();
+}
+
+JobId World::submit(const std::string& spec, const std::string& plan) {
+  JobId id = 0;
+  error = {};
+  head_->submit({spec, "job.yaml"}, [&](const Result<JobRecord>& job) {
+    if (job) {
+      id = job->id;
+    } else {
+      error = job.error();
+    }
+  });
+  const bool refused = plan.find("\"ok\":true") == std::string::npos;
+  if (const pid_t pid = processes.find("plan")) processes.end(pid, {false, refused ? 2 : 0}, plan);
+  settle();
+  return id;
+}
+
+std::string World::token_of(JobId job, ActorId actor) {
+  const auto process = processes.running.find(pid_of(job, actor));
+  if (process == processes.running.end()) return "";
+  for (const auto& [name, value] : process->second.spec.environment) {
+    if (name == "SENG_ACTOR_TOKEN") return value;
+  }
+  return "";
+}
+
+pid_t World::pid_of(JobId job, ActorId actor) {
+  for (const ActorRecord& a : head().actors(job).value_or(std::vector<ActorRecord>{})) {
+    if (a.actor == actor) return static_cast<pid_t>(a.pid);
+  }
+  return 0;
+}
+
+Result<Welcome> World::hello(JobId job, ActorId actor) {
+  ActorHello hello;
+  hello.token = token_of(job, actor);
+  hello.node = "node";
+  hello.peer_endpoint = fmt::format("ipc:///nowhere/a{}.{}", job, actor);
+  hello.device = "cpu";
+  hello.version = seng_version();
+  auto welcome = head_->hello(job, actor, hello);
+  if (welcome) head_->welcomed(job);
+  settle();
+  return welcome;
+}
+
+void World::train(JobId job) {
+  const auto actors = head().actors(job);
+  ASSERT_TRUE(actors);
+  for (const ActorRecord& a : *actors) ASSERT_TRUE(hello(job, a.actor));
+  for (const ActorRecord& a : *actors) say(job, a.actor, Parked{0});
+  for (const ActorRecord& a : *actors) say(job, a.actor, Ready{});
+  ASSERT_EQ(record(job).state, JobState::kRunning);
+  link.sent.clear();
+}
+
+void World::end(JobId job, ActorId actor, ExitStatus status) {
+  processes.end(pid_of(job, actor), status);
+  settle();
+}
+
+std::string World::event_kinds(JobId job) {
+  std::string out;
+  const auto events = store->events(job, 0, 1000);
+  for (const EventRecord& event : events.value_or(std::vector<EventRecord>{})) {
+    out += (out.empty() ? "" : " ") + event.kind;
+  }
+  return out;
+}
+
+}  // namespace seng::testing

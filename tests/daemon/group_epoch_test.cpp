@@ -1,0 +1,276 @@
+#include "daemon/group_epoch.h"
+
+#include <algorithm>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace seng {
+namespace {
+
+namespace e = epoch_event;
+using Phase = GroupEpochs::Phase;
+
+std::vector<Member> members(std::initializer_list<ActorId> actors) {
+  std::vector<Member> out;
+  for (const ActorId actor : actors) out.push_back({actor, "node", "ipc://a" + std::to_string(actor), 0, 0});
+  return out;
+}
+
+template <class Action>
+const Action* only(const EpochOutcome& outcome) {
+  if (outcome.actions.size() != 1) return nullptr;
+  return std::get_if<Action>(&outcome.actions[0]);
+}
+
+TEST(CutRanges, CutsAllInOrderNearlyEqually) {
+  for (std::uint32_t micro_batches : {1u, 2u, 7u, 8u, 100u}) {
+    for (std::uint32_t count = 1; count <= std::min(micro_batches, 9u); ++count) {
+      std::vector<Member> cut(count);
+      cut_ranges(micro_batches, cut);
+      std::uint32_t next = 0, least = micro_batches, most = 0;
+      for (const Member& m : cut) {
+        EXPECT_EQ(m.first_micro, next);
+        next = m.last_micro;
+        least = std::min(least, m.last_micro - m.first_micro);
+        most = std::max(most, m.last_micro - m.first_micro);
+      }
+      EXPECT_EQ(next, micro_batches);
+      EXPECT_GE(least, 1u);
+      EXPECT_LE(most - least, 1u);
+    }
+  }
+  std::vector<Member> two(2);
+  EXPECT_THROW(cut_ranges(1, two), InvariantError);
+}
+
+TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
+  GroupEpochs group(8, 5);
+  const auto begun = group.on(e::Begin{members({0, 1, 2})});
+  const auto* persist = only<epoch_action::Persist>(begun);
+  ASSERT_NE(persist, nullptr);
+  EXPECT_EQ(persist->epoch, (GroupEpoch{5, 1}));
+  EXPECT_EQ(persist->members[1].first_micro, 3u);
+  EXPECT_EQ(persist->members[2].last_micro, 8u);
+
+  const auto persisted = group.on(e::Persisted{{5, 1}});
+  const auto* announce = only<epoch_action::Announce>(persisted);
+  ASSERT_NE(announce, nullptr);
+  EXPECT_EQ(announce->message.members, persist->members);
+  EXPECT_EQ(group.awaited(), (std::vector<ActorId>{0, 1, 2}));
+
+  EXPECT_TRUE(group.on(e::Parked{0, {5, 1}, 0}).actions.empty());
+  EXPECT_TRUE(group.on(e::Parked{2, {5, 1}, 0}).actions.empty());
+  EXPECT_EQ(group.awaited(), (std::vector<ActorId>{1}));
+  const auto parked = group.on(e::Parked{1, {5, 1}, 0});
+  const auto* assign = only<epoch_action::AssignAll>(parked);
+  ASSERT_NE(assign, nullptr);
+  EXPECT_EQ(assign->message.base_step, 0u);
+  EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{0, 1, 2}));
+
+  group.on(e::Ready{1, {5, 1}});
+  group.on(e::Ready{0, {5, 1}});
+  const auto ready = group.on(e::Ready{2, {5, 1}});
+  ASSERT_NE(only<epoch_action::ResumeAll>(ready), nullptr);
+  EXPECT_EQ(group.phase(), Phase::kTraining);
+}
+
+TEST(GroupEpochs, BaseIsTheLargestAppliedStepAndItsHoldersAreNamed) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({3, 1, 4})});
+  group.on(e::Persisted{{1, 1}});
+  group.on(e::Parked{1, {1, 1}, 41});
+  group.on(e::Parked{4, {1, 1}, 42});
+  const auto outcome = group.on(e::Parked{3, {1, 1}, 42});
+  EXPECT_EQ(group.base_step(), 42u);
+  ASSERT_NE(only<epoch_action::AssignAll>(outcome), nullptr);
+  EXPECT_EQ(only<epoch_action::AssignAll>(outcome)->message.holders, (std::vector<ActorId>{3, 4}));
+}
+
+struct Refused {
+  const char* name;
+  EpochEvent event;
+  const char* why;
+};
+
+class RefusedWhileParking : public ::testing::TestWithParam<Refused> {};
+
+TEST_P(RefusedWhileParking, ChangesNothingAndSaysWhy) {
+  GroupEpochs group(8, 2);
+  group.on(e::Begin{members({0, 1})});
+  group.on(e::Persisted{{2, 1}});
+  group.on(e::Begin{members({0, 1})});
+  group.on(e::Persisted{{2, 2}});
+  group.on(e::Parked{0, {2, 2}, 7});
+  const auto outcome = group.on(GetParam().event);
+  EXPECT_TRUE(outcome.actions.empty());
+  EXPECT_NE(outcome.ignored.find(GetParam().why), std::string::npos) << outcome.ignored;
+  EXPECT_EQ(group.phase(), Phase::kParking);
+  EXPECT_EQ(group.awaited(), (std::vector<ActorId>{1}));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, RefusedWhileParking,
+    ::testing::Values(Refused{"StaleCounter", e::Parked{1, {2, 1}, 9}, "stale"},
+                      Refused{"StaleIncarnation", e::Parked{1, {1, 9}, 9}, "stale"},
+                      Refused{"NeverAnnounced", e::Parked{1, {2, 3}, 9}, "never announced"},
+                      Refused{"NewerIncarnation", e::Parked{1, {3, 1}, 9}, "never announced"},
+                      Refused{"Stranger", e::Parked{7, {2, 2}, 9}, "no member"},
+                      Refused{"Twice", e::Parked{0, {2, 2}, 9}, "already"},
+                      Refused{"ReadyTooEarly", e::Ready{0, {2, 2}}, "Ready while parking"},
+                      Refused{"StaleReady", e::Ready{0, {2, 1}}, "stale"},
+                      Refused{"PersistedOld", e::Persisted{{2, 1}}, "nothing waits"},
+                      Refused{"PersistedTwice", e::Persisted{{2, 2}}, "nothing waits"},
+                      Refused{"StrangerLost", e::Lost{9}, "no member"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(GroupEpochs, LostBreaksItInEveryPhaseUntilTheNextBegin) {
+  for (int progress = 0; progress < 4; ++progress) {
+    GroupEpochs group(8, 1);
+    group.on(e::Begin{members({0, 1})});
+    if (progress > 0) group.on(e::Persisted{{1, 1}});
+    if (progress > 1) {
+      group.on(e::Parked{0, {1, 1}, 0});
+      group.on(e::Parked{1, {1, 1}, 0});
+    }
+    if (progress > 2) {
+      group.on(e::Ready{0, {1, 1}});
+      group.on(e::Ready{1, {1, 1}});
+    }
+    EXPECT_TRUE(group.on(e::Lost{1}).ignored.empty());
+    EXPECT_EQ(group.phase(), Phase::kBroken);
+    EXPECT_FALSE(group.on(e::Lost{1}).ignored.empty());
+    EXPECT_TRUE(group.on(e::Persisted{{1, 1}}).actions.empty());
+    EXPECT_TRUE(group.on(e::Parked{0, {1, 1}, 3}).actions.empty());
+    const auto begun = group.on(e::Begin{members({0})});
+    ASSERT_NE(only<epoch_action::Persist>(begun), nullptr);
+    EXPECT_EQ(group.epoch(), (GroupEpoch{1, 2}));
+    EXPECT_EQ(group.member(0)->last_micro, 8u);
+  }
+}
+
+// Explores random orders of deliveries, losses, duplicates and changes of membership. Actors are modelled:
+// they answer what they are sent, at any later time, once or twice; messages of old epochs stay on their way.
+class Explorer {
+ public:
+  explicit Explorer(unsigned seed) : random_(seed), group_(16, 3) {}
+
+  void run(int events) {
+    for (ActorId a = 0; a < 4; ++a) applied_[a] = random_() % 3;
+    begin();
+    for (int i = 0; i < events && !::testing::Test::HasFatalFailure(); ++i) one_event();
+    // With no more changes and nothing lost, it must come to training.
+    if (group_.phase() == Phase::kBroken) begin();
+    for (int i = 0; i < 1000 && group_.phase() != Phase::kTraining; ++i) {
+      if (!stored_ && group_.phase() == Phase::kPersisting) take(group_.on(e::Persisted{group_.epoch()}));
+      if (pending_.empty()) break;
+      deliver(random_() % pending_.size(), true);
+    }
+    ASSERT_EQ(group_.phase(), Phase::kTraining) << phase_name(group_.phase());
+  }
+
+ private:
+  struct Pending {
+    bool is_ready = false;
+    ActorId actor = 0;
+    GroupEpoch epoch;
+    std::uint64_t applied = 0;
+  };
+
+  void begin() {
+    std::vector<Member> chosen;
+    for (ActorId a = 0; a < 4; ++a) {
+      if (random_() % 4 != 0 || chosen.empty()) chosen.push_back({a, "n", "e", 0, 0});
+    }
+    std::shuffle(chosen.begin(), chosen.end(), random_);
+    const GroupEpoch before = group_.epoch();
+    stored_ = false;
+    take(group_.on(e::Begin{chosen}));
+    ASSERT_GT(group_.epoch(), before);
+  }
+
+  void one_event() {
+    switch (random_() % 8) {
+      case 0:
+        return begin();
+      case 1:
+        return take(group_.on(e::Lost{static_cast<ActorId>(random_() % 5)}));
+      case 2:
+      case 3:
+        if (random_() % 4 == 0)
+          return take(group_.on(e::Persisted{{3, random_() % (group_.epoch().counter + 2)}}));
+        return take(group_.on(e::Persisted{group_.epoch()}));
+      default:
+        if (!pending_.empty()) deliver(random_() % pending_.size(), random_() % 4 != 0);
+    }
+  }
+
+  void deliver(std::size_t index, bool once) {
+    const Pending p = pending_[index];
+    if (once) pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(index));
+    const Phase before = group_.phase();
+    const auto outcome = p.is_ready ? group_.on(e::Ready{p.actor, p.epoch})
+                                    : group_.on(e::Parked{p.actor, p.epoch, p.applied});
+    if (p.epoch != group_.epoch()) {
+      ASSERT_TRUE(outcome.actions.empty()) << "a stale message had an effect";
+      ASSERT_EQ(group_.phase(), before);
+    }
+    if (!p.is_ready && outcome.ignored.empty()) parked_[p.actor] = p.applied;
+    if (p.is_ready && outcome.ignored.empty()) ready_.insert(p.actor);
+    take(outcome);
+  }
+
+  void take(const EpochOutcome& outcome) {
+    for (const EpochAction& action : outcome.actions) {
+      if (const auto* persist = std::get_if<epoch_action::Persist>(&action)) {
+        ASSERT_TRUE(persisted_.insert(persist->epoch).second) << "an epoch's number was used twice";
+        parked_.clear();
+        ready_.clear();
+      } else if (const auto* announce = std::get_if<epoch_action::Announce>(&action)) {
+        ASSERT_TRUE(persisted_.contains(group_.epoch())) << "announced before it was stored";
+        stored_ = true;
+        std::uint32_t next = 0;
+        for (const Member& m : announce->message.members) {
+          ASSERT_EQ(m.first_micro, next);
+          next = m.last_micro;
+          pending_.push_back({false, m.actor, group_.epoch(), applied_[m.actor]});
+        }
+        ASSERT_EQ(next, 16u);
+      } else if (const auto* assign = std::get_if<epoch_action::AssignAll>(&action)) {
+        ASSERT_EQ(parked_.size(), group_.members().size()) << "assigned before all had parked";
+        for (const auto& [actor, step] : parked_) {
+          ASSERT_LE(step, assign->message.base_step) << "a committed step would be lost";
+          const auto& holders = assign->message.holders;
+          ASSERT_EQ(std::find(holders.begin(), holders.end(), actor) != holders.end(),
+                    step == assign->message.base_step);
+        }
+        for (const Member& m : group_.members()) pending_.push_back({true, m.actor, group_.epoch(), 0});
+      } else {
+        ASSERT_EQ(ready_.size(), group_.members().size()) << "resumed before all were ready";
+        const auto base = std::get<epoch_action::ResumeAll>(action).base_step;
+        for (const Member& m : group_.members()) applied_[m.actor] = base + random_() % 3;
+      }
+    }
+  }
+
+  std::mt19937 random_;
+  GroupEpochs group_;
+  bool stored_ = false;
+  std::map<ActorId, std::uint64_t> applied_, parked_;
+  std::set<ActorId> ready_;
+  std::set<GroupEpoch> persisted_;
+  std::vector<Pending> pending_;
+};
+
+TEST(GroupEpochs, KeepsItsInvariantsInRandomOrders) {
+  std::random_device device;
+  for (int round = 0; round < 3000; ++round) {
+    const unsigned seed = device();
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Explorer(seed).run(80);
+    if (HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace seng
