@@ -125,6 +125,24 @@ TEST(SyntheticTest, NoiseZeroGivesTheTemplates) {
   }
 }
 
+// Over 252,000 values: a correlation's standard deviation is 0.002.
+TEST(SyntheticTest, TheNoiseOfAnyTwoPixelsIsUncorrelated) {
+  SyntheticOptions silent = small();
+  silent.noise = 0;
+  const auto noisy = open_synthetic(small()), plain = open_synthetic(silent);
+  ASSERT_TRUE(noisy && plain);
+  Batch noise = read(*noisy->train, 0, 2000);
+  const Batch templates = read(*plain->train, 0, 2000);
+  ASSERT_EQ(noise.labels, templates.labels);
+  for (std::size_t i = 0; i < noise.images.size(); ++i) noise.images[i] -= templates.images[i];
+  for (std::size_t lag = 0; lag <= 130; ++lag) {
+    double sum = 0;
+    for (std::size_t i = lag; i < noise.images.size(); ++i)
+      sum += double{noise.images[i]} * noise.images[i - lag];
+    EXPECT_NEAR(sum / double(noise.images.size() - lag), lag == 0 ? 1.0 : 0.0, 0.012) << "lag " << lag;
+  }
+}
+
 TEST(SyntheticTest, OnePixelImagesAreFine) {
   SyntheticOptions options;
   options.channels = options.height = options.width = 1;
