@@ -1,4 +1,5 @@
 #include "actors/engine/cpu/cpu_backend.h"
+#include "actors/engine/cpu/pool_windows.h"
 
 namespace seng::cpu {
 namespace {
@@ -52,6 +53,7 @@ class OnednnPool final : public Pool {
 }  // namespace
 
 std::unique_ptr<Pool> CpuBackend::plan_pool(const PoolPlan& plan) {
+  if (auto pool = plan_disjoint_max_pool(plan)) return pool;
   return checked("pooling", [&] { return std::make_unique<OnednnPool>(*this, plan); });
 }
 

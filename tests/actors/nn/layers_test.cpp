@@ -163,7 +163,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PoolGradient,
                          testing::Values(PoolCase{16, 8, 8, 2, 2, 0}, PoolCase{5, 9, 7, 2, 2, 0},
                                          PoolCase{32, 7, 7, 3, 2, 1}, PoolCase{3, 6, 6, 3, 1, 1},
                                          PoolCase{16, 5, 5, 5, 1, 0}, PoolCase{20, 11, 6, 4, 3, 2},
-                                         PoolCase{64, 4, 4, 2, 2, 0}));
+                                         PoolCase{64, 4, 4, 2, 2, 0}, PoolCase{16, 9, 7, 2, 2, 0},
+                                         PoolCase{20, 10, 11, 3, 3, 0}));
 
 TEST(GlobalAveragePoolGradient, EqualsReference) {
   for (const int channels : {16, 6}) {
