@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <string>
 
 #include "tests/protocol/body_table.h"
 
@@ -29,7 +30,16 @@ template <class Messages>
 void fuzz_conversation(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return;
   const auto& table = body_table<Messages>();
-  fuzz_body(table[data[0] % table.size()], std::as_bytes(std::span(data + 1, size - 1)));
+  const BodyInfo& body = table[(data[0] & 0x7f) % table.size()];
+  if ((data[0] & 0x80) == 0 || size < 2) {
+    fuzz_body(body, std::as_bytes(std::span(data + 1, size - 1)));
+    return;
+  }
+  std::string bytes = body.random(data[1]);
+  for (std::size_t i = 2; i + 2 < size; i += 3) {
+    bytes[(data[i] << 8 | data[i + 1]) % bytes.size()] = static_cast<char>(data[i + 2]);
+  }
+  fuzz_body(body, std::as_bytes(std::span(bytes)));
 }
 
 }  // namespace seng
