@@ -123,6 +123,7 @@ class JobRun {
   std::vector<std::uint32_t> granted_slots_;
   std::optional<double> stop_deadline_;
   std::optional<double> epoch_retry_;  // when the epoch, which could not be stored, is tried again
+  bool epoch_waits_ = false;           // said so
   std::deque<std::function<void()>> todo_;
   bool draining_ = false;
 };

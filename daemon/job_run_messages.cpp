@@ -1,6 +1,7 @@
 // JobRun: memberships, and what actors say.
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -79,7 +80,9 @@ void JobRun::store_epoch() {
   const Status stored =
       ports_.store.put_epoch(record_.id, {group_.epoch(), ports_.clock.wall(), group_.members()});
   if (stored) return tell_group(epoch_event::Persisted{group_.epoch()});
-  event(Severity::kError, "StoreFailed", "the membership waits: " + stored.error().message);
+  if (!std::exchange(epoch_waits_, true)) {
+    event(Severity::kError, "StoreFailed", "the membership waits: " + stored.error().message);
+  }
   epoch_retry_ = ports_.clock.now() + options_.timeouts.store_retry_s();
 }
 

@@ -20,8 +20,9 @@ struct ProcessSpec {
   std::vector<std::pair<std::string, std::string>> environment;  // added to the daemon's own
   // Standard output and error: appended to this file (made with mode 0600), or, where it is empty, captured.
   std::string log_path;
-  std::string input;                 // given to standard input, which is else /dev/null
-  std::size_t max_output = 1 << 20;  // bytes kept of each captured stream; the rest is read and dropped
+  std::string input;  // given to standard input, which is else /dev/null
+  std::size_t max_output =
+      1 << 20;  // of each captured stream; a longer one is closed, which ends most writers
 };
 
 struct ProcessEnd {

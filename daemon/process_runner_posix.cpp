@@ -229,7 +229,9 @@ void PosixProcessRunner::on_output(Child& child, int stream) {
     if (got <= 0) return drop_stream(child, stream);
     const std::size_t room = child.max_output - std::min(child.max_output, kept.size());
     kept.append(buffer, std::min(room, static_cast<std::size_t>(got)));
-    if (static_cast<std::size_t>(got) > room) child.end.truncated = true;
+    if (static_cast<std::size_t>(got) <= room) continue;
+    child.end.truncated = true;
+    return drop_stream(child, stream);
   }
 }
 

@@ -23,7 +23,8 @@ namespace {
 
 // finish: trains 3 steps and finishes. crash: actor 1 (or the only one) exits with code 3. killed: likewise,
 // by SIGKILL. says-why: sends ActorFailed. runs: until it is asked to stop. deaf: does not stop, also not on
-// SIGTERM. lingers: finishes but does not exit. bad-plan, crashing-plan, endless-plan: what `plan` does.
+// SIGTERM. lingers: finishes but does not exit. bad-plan, crashing-plan, endless-plan, sleeping-plan: what
+// `plan` does.
 std::string name_of(const std::string& spec) {
   const std::size_t at = spec.find("name: ");
   return at == std::string::npos ? "" : spec.substr(at + 6, spec.find('\n', at) - at - 6);
@@ -41,6 +42,7 @@ int plan() {
     return 1;
   }
   while (name == "endless-plan") std::puts("tell me more");
+  while (name == "sleeping-plan") pause();
   std::puts(
       R"({"ok":true,"steps_total":3,"epochs_total":1.0,"train_samples":192,"test_samples":1,"memory_per_actor_bytes":1000})");
   return 0;
