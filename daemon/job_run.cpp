@@ -35,9 +35,9 @@ JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liv
 void JobRun::drain() {
   if (draining_) return;
   draining_ = true;
-  while (!todo_.empty()) {
-    const auto next = std::move(todo_.front());
-    todo_.pop_front();
+  while (!pending_.empty()) {
+    const auto next = std::move(pending_.front());
+    pending_.pop_front();
     next();
   }
   draining_ = false;
@@ -49,7 +49,7 @@ void JobRun::tell(ActorId actor, const ActorEventIn& event) {
   Actor& a = found->second;
   const ActorState before = a.life.state();
   for (auto& action : a.life.on(event, ports_.clock.now())) {
-    todo_.push_back([this, actor, action = std::move(action)] {
+    pending_.push_back([this, actor, action = std::move(action)] {
       std::visit([&](const auto& it) { act(actor, it); }, action);
     });
   }
@@ -61,7 +61,7 @@ void JobRun::tell(ActorId actor, const ActorEventIn& event) {
 
 void JobRun::tell_job(const JobEventIn& event) {
   for (auto& action : job_.on(event)) {
-    todo_.push_back(
+    pending_.push_back(
         [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
   }
 }
@@ -73,7 +73,7 @@ void JobRun::tell_group(const EpochEvent& event) {
     return;
   }
   for (auto& action : outcome.actions) {
-    todo_.push_back(
+    pending_.push_back(
         [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
   }
 }
@@ -277,7 +277,7 @@ std::optional<double> JobRun::deadline() const {
 }
 
 bool JobRun::over() const {
-  return is_terminal(job_.state()) && slots().empty() && todo_.empty();
+  return is_terminal(job_.state()) && slots().empty() && pending_.empty();
 }
 
 std::vector<SlotUse> JobRun::slots() const {

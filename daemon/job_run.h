@@ -124,7 +124,7 @@ class JobRun {
   std::optional<double> stop_deadline_;
   std::optional<double> epoch_retry_;  // when the epoch, which could not be stored, is tried again
   bool epoch_waits_ = false;           // said so
-  std::deque<std::function<void()>> todo_;
+  std::deque<std::function<void()>> pending_;
   bool draining_ = false;
 };
 

@@ -52,7 +52,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   if (first) {
     event(Severity::kInfo, "ActorConnected", hello.device, actor);
     // Behind the Welcome, which the caller sends.
-    todo_.push_back([this] { begin_first_epoch(); });
+    pending_.push_back([this] { begin_first_epoch(); });
   }
   Welcome welcome;
   welcome.spec_yaml = spec_yaml_;

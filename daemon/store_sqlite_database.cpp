@@ -1,5 +1,8 @@
 #include "daemon/store_sqlite_database.h"
 
+#include <cerrno>
+#include <cstring>
+
 #include <sqlite3.h>
 
 namespace seng {
@@ -29,7 +32,13 @@ Database::~Database() {
 
 void Database::check(int code) {
   if (code == SQLITE_OK || code == SQLITE_ROW || code == SQLITE_DONE) return;
-  throw SqliteError{kind_of(code), handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(code)};
+  SqliteError error{kind_of(code), handle_ != nullptr ? sqlite3_errmsg(handle_) : sqlite3_errstr(code)};
+  const int number = handle_ != nullptr ? sqlite3_system_errno(handle_) : 0;
+  if ((code & 0xff) == SQLITE_IOERR && number != 0) {
+    error.message += std::string(" (") + std::strerror(number) + ")";
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG) error.kind = SqliteError::Kind::kFull;
+  }
+  throw error;
 }
 
 void Database::open(const std::string& path) {
