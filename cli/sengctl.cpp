@@ -18,18 +18,22 @@ struct CommandLine {
   std::vector<std::string> rest;  // everything but the command
 };
 
-// The first word that is neither an option nor the value of a global one is the command.
+// The first word that is neither an option nor the value of a global one is the command. An unknown option
+// before it leaves the line without a command, for its value may look like one.
 CommandLine split(const std::vector<std::string>& words) {
   CommandLine line;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    if (!line.command.empty() || word.empty() || word[0] == '-') {
-      line.rest.push_back(word);
-      const bool has_value = word == "--address" || word == "--state-dir";
-      if (line.command.empty() && has_value && i + 1 < words.size()) line.rest.push_back(words[++i]);
-    } else {
+    if (line.command.empty() && !word.empty() && word[0] != '-') {
       line.command = word;
+      continue;
     }
+    line.rest.push_back(word);
+    if (!line.command.empty()) continue;
+    const std::string name = word.substr(0, word.find('='));
+    const bool global = name == "--address" || name == "--state-dir";
+    if (!global && name != "--help" && name != "-h" && name != "--version") return line;
+    if (global && name == word && i + 1 < words.size()) line.rest.push_back(words[++i]);
   }
   return line;
 }

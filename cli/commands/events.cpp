@@ -25,12 +25,13 @@ Answer<std::vector<EventRecord>> events_after(Session& session, const std::strin
     request.limit = kPage;
     auto reply = session.client().ask<EventsReply>(request);
     if (!reply) return tl::unexpected(std::move(reply).error());
+    const std::uint64_t before = after;
     for (EventRecord& event : reply->events) {
       if (event.id <= after) continue;
       after = event.id;
       all.push_back(std::move(event));
     }
-    if (reply->events.size() < kPage) return all;
+    if (after == before) return all;  // a page may be shorter than asked for and not the last
   }
 }
 

@@ -57,6 +57,7 @@ class LogReader {
       const auto reply = session_.client().ask<LogsReply>(request);
       if (!reply) {
         if (follows_ && reply.error().gone() && seen_) return std::nullopt;  // asked again in a moment
+        if (follows_ && reply.error().code == ErrorCode::kNotFound && may_begin()) return std::nullopt;
         return session_.fail(reply.error());
       }
       seen_ = true;
@@ -68,6 +69,14 @@ class LogReader {
       log.ended = reply->ended && log.offset >= reply->size;
       if (reply->data.empty() || log.offset >= reply->size || !session_.console().out) return std::nullopt;
     }
+  }
+
+  // A job that waits for slots has no actors yet.
+  bool may_begin() {
+    WatchRequest request;
+    request.job = job_;
+    const auto reply = session_.client().ask<WatchReply>(request);
+    return reply && !is_terminal(reply->job.state);
   }
 
   void print(ActorId actor, const std::string& data) {

@@ -68,11 +68,11 @@ class Relations {
       return refuse("batch.micro",
                     fmt::format("{} cuts the global batch into {} micro-batches; expected at most {}", micro,
                                 pieces, kMostMicroBatches));
-    if (right({"actors.max"}) && spec_.actors_max > pieces)
-      refuse("actors.max",
+    if (right({"actors.min"}) && spec_.actors_min > pieces)
+      refuse("actors.min",
              fmt::format("{} actors share {} micro-batches (batch.global / batch.micro) and each needs "
                          "one; expected at most {}",
-                         spec_.actors_max, pieces, pieces));
+                         spec_.actors_min, pieces, pieces));
     check_samples(pieces);
   }
 

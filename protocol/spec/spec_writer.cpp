@@ -115,6 +115,9 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
     unused("optimizer.lr.milestones", "the schedule is " + lr.kind);
   if (lr.gamma != usual.lr.gamma && lr.kind != "step")
     unused("optimizer.lr.gamma", "the schedule is " + lr.kind);
+  if (spec.batch_micro > 0 && spec.actors_max > spec.micro_batches())
+    notes.push_back(fmt::format("actors.max is {}, but only {} actors have work: one for each micro-batch",
+                                spec.actors_max, spec.micro_batches()));
   if (o.nesterov && o.momentum == 0) unused("optimizer.nesterov", "optimizer.momentum is 0");
   return notes;
 }

@@ -218,10 +218,10 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
        "as [1, 2.5]"},
       {"actors: {min: 3, max: 2}",
        "f.yaml:6:15: actors.min: 3 is more than actors.max, 2; expected at most that"},
-      {"actors: 9",
-       "f.yaml:6:9: actors.max: 9 actors share 8 micro-batches (batch.global / batch.micro) and each needs "
-       "one; expected "
-       "at most 8"},
+      {"actors: {min: 9}",
+       "f.yaml:6:15: actors.min: 9 actors share 8 micro-batches (batch.global / batch.micro) and each needs "
+       "one; "
+       "expected at most 8"},
       {"actors: {lanes: 0}",
        "f.yaml:6:17: actors.lanes: 0 is out of range; expected auto or a whole number from 1 to 1024"},
       {"checkpoint: {keep: 0}",
@@ -487,6 +487,7 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
               testing::ElementsAre(HasSubstr("optimizer.trust_region has no effect")));
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),
               testing::ElementsAre(HasSubstr("optimizer.lr.exponent")));
+  EXPECT_THAT(notes({"actors.max=9"}), testing::ElementsAre(HasSubstr("only 8 actors have work")));
   EXPECT_THAT(notes({"optimizer.lr.final=0.1"}), testing::ElementsAre(HasSubstr("optimizer.lr.final")));
 }
 

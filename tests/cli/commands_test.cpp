@@ -1,0 +1,349 @@
+// Every reading verb against a fake daemon, as table, JSON and YAML.
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "cli/command.h"
+#include "cli/record_values.h"
+#include "protocol/base/sha256.h"
+#include "tests/cli/fake_daemon.h"
+
+namespace seng::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using Json = nlohmann::ordered_json;
+
+Json json_of(const CtlRun& run) {
+  return Json::parse(run.out, nullptr, false);
+}
+
+// Knows one running job, 3, and one that has ended.
+class Commands : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    daemon_.on<ListRequest, ListReply>(
+        [this](const ListRequest&) -> Result<ListReply> { return ListReply{jobs_}; });
+    daemon_.on<NodesRequest, NodesReply>([](const NodesRequest&) -> Result<NodesReply> {
+      NodeRecord node;
+      node.name = "here";
+      node.state = "up";
+      node.cores = 2;
+      node.memory_bytes = std::uint64_t{8} << 30;
+      node.cpu_model = "Some CPU";
+      node.slots = {{0, "cpu", 1, 3, 1}, {1, "cpu", 1, 0, kNoActor}};
+      return NodesReply{{node}};
+    });
+    daemon_.on<VersionRequest, VersionReply>([](const VersionRequest&) -> Result<VersionReply> {
+      VersionReply reply;
+      reply.version = "9.9.9";
+      reply.protocol_major = 1;
+      reply.pid = 4242;
+      reply.started_at = 1769860800;
+      reply.state_dir = "/state";
+      reply.node = "here";
+      return reply;
+    });
+    daemon_.on<WatchRequest, WatchReply>([this](const WatchRequest& request) -> Result<WatchReply> {
+      if (request.job != "3" && request.job != "fashion-lenet")
+        return fail(ErrorCode::kNotFound, "there is no job \"" + request.job + "\"");
+      return WatchReply{jobs_[0], {}};
+    });
+    daemon_.on<DescribeRequest, DescribeReply>([this](const DescribeRequest&) -> Result<DescribeReply> {
+      DescribeReply reply;
+      reply.job = jobs_[0];
+      reply.spec_yaml = "name: fashion-lenet\nbatch:\n  global: 256\n";
+      reply.plan_json =
+          R"({"ok":true,"parameters":421834,"memory_per_actor_bytes":66479718,"memory":{"data":1024}})";
+      ActorRecord actor;
+      actor.actor = 1;
+      actor.state = "training";
+      actor.pid = 77;
+      actor.bytes_sent = 1000;
+      actor.log_path = "/state/jobs/3/logs/actor-1.log";
+      reply.actors = {actor};
+      reply.events = {event(5, "Started", "epoch 1.1 with 2 actors")};
+      return reply;
+    });
+  }
+  static EventRecord event(std::uint64_t id, const std::string& kind, const std::string& text) {
+    EventRecord event;
+    event.id = id;
+    event.at = 1769860801;
+    event.job = 3;
+    event.kind = kind;
+    event.text = text;
+    return event;
+  }
+
+  FakeDaemon daemon_;
+  std::vector<JobRecord> jobs_ = {running_job(), ended_job(JobState::kFailed)};
+};
+
+TEST_F(Commands, List) {
+  const CtlRun table = ctl(daemon_, {"list"});
+  EXPECT_EQ(table.code, ExitCode::kOk);
+  EXPECT_THAT(table.out, HasSubstr("ID  NAME"));
+  EXPECT_THAT(table.out,
+              HasSubstr(" 3  fashion-lenet  running  lenet  seng       2 of 1-2    2.35   550/1172"));
+  EXPECT_EQ(table.err, "");
+  const Json json = json_of(ctl(daemon_, {"list", "-o", "json"}));
+  ASSERT_EQ(json["jobs"].size(), 2u);
+  EXPECT_EQ(json["jobs"][0], job_value(jobs_[0]));
+  EXPECT_THAT(ctl(daemon_, {"list", "-o", "yaml"}).out,
+              HasSubstr("jobs:\n  - id: 3\n    name: fashion-lenet\n"));
+}
+
+TEST_F(Commands, AnEmptyListIsEmptyDataAndAHint) {
+  jobs_.clear();
+  const CtlRun table = ctl(daemon_, {"list"});
+  EXPECT_EQ(table.code, ExitCode::kOk);
+  EXPECT_EQ(table.out, "");
+  EXPECT_THAT(table.err, HasSubstr("no jobs"));
+  EXPECT_EQ(json_of(ctl(daemon_, {"list", "--format=json"})), (Json{{"jobs", Json::array()}}));
+}
+
+TEST_F(Commands, StatusOfAJob) {
+  const CtlRun table = ctl(daemon_, {"status", "fashion-lenet"});
+  EXPECT_THAT(table.out, HasSubstr("state            running\n"));
+  EXPECT_THAT(table.out, HasSubstr("steps            550 of 1172\n"));
+  EXPECT_EQ(json_of(ctl(daemon_, {"status", "3", "-o", "json"})), job_value(jobs_[0]));
+  const CtlRun none = ctl(daemon_, {"status", "9"});
+  EXPECT_EQ(none.code, ExitCode::kNoSuchJob);
+  EXPECT_EQ(none.out, "");
+  EXPECT_EQ(none.err, "sengctl: there is no job \"9\"\n");
+}
+
+TEST_F(Commands, StatusOfTheDaemon) {
+  const CtlRun table = ctl(daemon_, {"status"});
+  EXPECT_THAT(table.out, HasSubstr("1 of 2 slots busy"));
+  EXPECT_THAT(table.out, HasSubstr("jobs: 1 failed, 1 running"));
+  const Json json = json_of(ctl(daemon_, {"status", "-o", "json"}));
+  EXPECT_EQ(json["daemon"]["pid"], 4242);
+  EXPECT_EQ(json["slots"], (Json{{"total", 2}, {"busy", 1}}));
+  EXPECT_EQ(json["jobs"]["running"], 1);
+  EXPECT_EQ(json["jobs"]["queued"], 0);
+  EXPECT_EQ(json["open"].size(), 1u);
+}
+
+TEST_F(Commands, Describe) {
+  const CtlRun table = ctl(daemon_, {"describe", "3"});
+  for (const char* part : {"job              3 (fashion-lenet)", "parameters         421834",
+                           "memory per actor   63.4 MiB (data 1.0 KiB)", "training",
+                           "/state/jobs/3/logs/actor-1.log", "epoch 1.1 with 2 actors", "  global: 256"}) {
+    EXPECT_THAT(table.out, HasSubstr(part));
+  }
+  const Json json = json_of(ctl(daemon_, {"describe", "3", "-o", "json"}));
+  EXPECT_EQ(json["job"]["id"], 3);
+  EXPECT_EQ(json["spec"]["batch"]["global"], 256);
+  EXPECT_EQ(json["plan"]["parameters"], 421834);
+  EXPECT_EQ(json["actors"][0]["pid"], 77);
+  EXPECT_EQ(json["actors"][0]["bytes_sent"], 1000);
+  EXPECT_EQ(json["events"][0]["kind"], "Started");
+  EXPECT_TRUE(json["events"][0]["actor"].is_null());
+}
+
+TEST_F(Commands, VersionWithAndWithoutADaemon) {
+  const Json json = json_of(ctl(daemon_, {"version", "-o", "json"}));
+  EXPECT_EQ(json["daemon"]["pid"], 4242);
+  EXPECT_FALSE(json["client"]["version"].get<std::string>().empty());
+  EXPECT_THAT(ctl(daemon_, {"version"}).out, HasSubstr("sengd   9.9.9 (protocol 1.0) on here, pid 4242"));
+  daemon_.stop();
+  const CtlRun alone = ctl(daemon_, {"version", "-o", "json"});
+  EXPECT_EQ(alone.code, ExitCode::kOk);
+  EXPECT_TRUE(json_of(alone)["daemon"].is_null());
+}
+
+TEST_F(Commands, Nodes) {
+  EXPECT_THAT(ctl(daemon_, {"nodes"}).out, HasSubstr("here  up        0  cpu           1  3/1\n"));
+  const Json json = json_of(ctl(daemon_, {"nodes", "-o", "json"}));
+  EXPECT_EQ(json["nodes"][0]["slots"][0]["job"], 3);
+  EXPECT_TRUE(json["nodes"][0]["slots"][1]["job"].is_null());
+}
+
+TEST_F(Commands, Stop) {
+  daemon_.on<StopRequest, StopReply>(
+      [this](const StopRequest&) -> Result<StopReply> { return StopReply{jobs_[0]}; });
+  EXPECT_THAT(ctl(daemon_, {"stop", "3"}).out, HasSubstr("stops after its step in flight"));
+  jobs_[0].state = JobState::kStopped;
+  EXPECT_EQ(ctl(daemon_, {"stop", "3"}).out, "job 3 (fashion-lenet) has stopped\n");
+  EXPECT_EQ(json_of(ctl(daemon_, {"stop", "3", "-o", "json"}))["state"], "stopped");
+}
+
+TEST_F(Commands, EventsGoOnUntilThereAreNoMore) {
+  daemon_.on<EventsRequest, EventsReply>([](const EventsRequest& request) -> Result<EventsReply> {
+    EventsReply reply;  // two at a time, whatever was asked for
+    for (std::uint64_t id = request.after_id + 1; id <= std::min<std::uint64_t>(request.after_id + 2, 5);
+         ++id)
+      reply.events.push_back(event(id, "Kind" + std::to_string(id), "line\none"));
+    return reply;
+  });
+  const Json json = json_of(ctl(daemon_, {"events", "3", "-o", "json"}));
+  EXPECT_EQ(json["events"].size(), 5u);
+  const CtlRun table = ctl(daemon_, {"events", "3"});
+  EXPECT_EQ(std::count(table.out.begin(), table.out.end(), '\n'), 5);
+  EXPECT_THAT(table.out, HasSubstr("line one"));
+  jobs_[0].state = JobState::kSucceeded;
+  const CtlRun followed = ctl(daemon_, {"events", "3", "-f", "-o", "json"});
+  EXPECT_EQ(followed.code, ExitCode::kOk);
+  EXPECT_EQ(std::count(followed.out.begin(), followed.out.end(), '\n'), 5);
+}
+
+TEST_F(Commands, MetricsAreFetchedPageByPage) {
+  daemon_.on<MetricsRequest, MetricsReply>([](const MetricsRequest& request) -> Result<MetricsReply> {
+    MetricsReply reply;
+    for (std::uint64_t step = request.after_step + 1; step <= 25 && reply.steps.size() < 10; ++step) {
+      StepMetrics metrics;
+      metrics.step = step;
+      metrics.loss = 1.0 / static_cast<double>(step);
+      metrics.refreshed = step == 1;
+      reply.steps.push_back(metrics);
+    }
+    reply.more = !reply.steps.empty() && reply.steps.back().step < 25;
+    EpochMetrics epoch;
+    epoch.epoch = 1;
+    reply.epochs = {epoch};
+    return reply;
+  });
+  const Json all = json_of(ctl(daemon_, {"metrics", "3", "-o", "json"}));
+  ASSERT_EQ(all["steps"].size(), 25u);
+  EXPECT_EQ(all["steps"][24]["step"], 25);
+  EXPECT_EQ(all["steps"][0]["refreshed"], true);
+  EXPECT_TRUE(all["epochs"][0]["test_accuracy"].is_null());
+  EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "epoch", "-o", "json"})).contains("steps"));
+  EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "step", "-o", "json"})).contains("epochs"));
+  const CtlRun steps = ctl(daemon_, {"metrics", "3", "--series", "step"});
+  EXPECT_EQ(std::count(steps.out.begin(), steps.out.end(), '\n'), 26);
+  EXPECT_EQ(ctl(daemon_, {"metrics", "3", "--series", "stp"}).code, ExitCode::kUsage);
+}
+
+TEST_F(Commands, LogsOfOneAndOfAllActors) {
+  const std::map<ActorId, std::string> logs = {{0, std::string(700'000, 'a') + "\n"}, {1, "bb\n"}};
+  daemon_.on<LogsRequest, LogsReply>([=](const LogsRequest& request) -> Result<LogsReply> {
+    const auto log = logs.find(request.actor);
+    if (log == logs.end()) return fail(ErrorCode::kNotFound, "job 3 has no actor 7; it has 0 to 1");
+    LogsReply reply;
+    reply.data =
+        log->second.substr(std::min<std::size_t>(request.offset, log->second.size()), request.max_bytes);
+    reply.size = log->second.size();
+    reply.ended = true;
+    reply.actors = {0, 1};
+    return reply;
+  });
+  EXPECT_EQ(ctl(daemon_, {"logs", "3", "--actor", "0"}).out, logs.at(0));
+  EXPECT_EQ(ctl(daemon_, {"logs", "3", "--actor", "1"}).out, "bb\n");
+  const CtlRun all = ctl(daemon_, {"logs", "3", "-f"});
+  EXPECT_EQ(all.code, ExitCode::kOk);
+  EXPECT_EQ(all.out, "==> actor 0 <==\n" + logs.at(0) + "\n==> actor 1 <==\nbb\n");
+  const CtlRun none = ctl(daemon_, {"logs", "3", "--actor", "7"});
+  EXPECT_EQ(none.code, ExitCode::kNoSuchJob);
+  EXPECT_THAT(none.err, HasSubstr("it has 0 to 1"));
+}
+
+class Export : public Commands {
+ protected:
+  void SetUp() override {
+    Commands::SetUp();
+    checkpoint_ = dir_.path() + "/step-00000012";
+    mkdir(checkpoint_.c_str(), 0700);
+    content_ = std::string(3'000'000, 'w') + "end";
+    write("model.safetensors", content_);
+    write_manifest(to_hex(sha256(content_.data(), content_.size())), content_.size());
+    jobs_[0].checkpoint = checkpoint_;
+  }
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream(checkpoint_ + "/" + name) << text;
+  }
+  void write_manifest(const std::string& hash, std::uint64_t bytes) {
+    write("manifest.json", Json{{"format", 1},
+                                {"files",
+                                 {{{"name", "optimizer.safetensors"}, {"bytes", 1}, {"sha256", "00"}},
+                                  {{"name", "model.safetensors"}, {"bytes", bytes}, {"sha256", hash}}}}}
+                               .dump());
+  }
+  std::string read(const std::string& path) {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  std::size_t files() {
+    std::size_t n = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir_.path())) ++n;
+    return n;
+  }
+
+  TempDir dir_;
+  std::string checkpoint_, content_;
+  std::string target_ = dir_.path() + "/out.safetensors";
+};
+
+TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  EXPECT_EQ(read(target_), content_);
+  EXPECT_EQ(run.out, "");
+  EXPECT_THAT(run.err, HasSubstr(to_hex(sha256(content_.data(), content_.size()))));
+  const mode_t mask = umask(0);
+  umask(mask);
+  struct stat info;
+  ASSERT_EQ(stat(target_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0666u & ~mask);
+  EXPECT_EQ(files(), 2u);  // nothing left aside
+}
+
+TEST_F(Export, ReplacesOnlyWhenForced) {
+  std::ofstream(target_) << "precious";
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  EXPECT_EQ(run.code, ExitCode::kFailed);
+  EXPECT_THAT(run.err, HasSubstr("--force"));
+  EXPECT_EQ(read(target_), "precious");
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", target_, "--force"}).code, ExitCode::kOk);
+  EXPECT_EQ(read(target_), content_);
+}
+
+TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
+  std::string flipped = content_;
+  flipped[1'000'000] ^= 1;
+  const auto refused = [&](const char* said) {
+    const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+    EXPECT_EQ(run.code, ExitCode::kFailed);
+    EXPECT_THAT(run.err, HasSubstr(said));
+    EXPECT_EQ(files(), 1u) << said;
+  };
+  write("model.safetensors", flipped);
+  refused("the checkpoint is damaged, nothing was written");
+  write("model.safetensors", content_.substr(1));
+  refused("3000002 bytes");
+  unlink((checkpoint_ + "/model.safetensors").c_str());
+  refused("model.safetensors");
+  for (const char* manifest :
+       {"", "{", "[]", "{}", R"({"files":3})", R"({"files":[3,{"name":"model.safetensors"}]})",
+        R"({"files":[{"name":"model.safetensors","bytes":-1,"sha256":"x"}]})"}) {
+    write("manifest.json", manifest);
+    refused("manifest.json");
+  }
+}
+
+TEST_F(Export, SaysWhenThereIsNothingYet) {
+  jobs_[0].checkpoint.clear();
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  EXPECT_EQ(run.code, ExitCode::kFailed);
+  EXPECT_THAT(run.err, HasSubstr("no checkpoint yet: it is running at step 550"));
+  EXPECT_EQ(ctl(daemon_, {"export", "3"}).code, ExitCode::kUsage);
+  jobs_[0].checkpoint = checkpoint_;
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--output", dir_.path() + "/none/x"}).code, ExitCode::kFailed);
+}
+
+TEST_F(Commands, AnAnswerThatNeverComesIsExitCode3) {
+  daemon_.ignore(MessageKind::kListRequest);
+  const CtlRun run = ctl(daemon_, {"list"});
+  EXPECT_EQ(run.code, ExitCode::kNoDaemon);
+  EXPECT_THAT(run.err, HasSubstr("did not answer within 5 s"));
+}
+
+}  // namespace
+}  // namespace seng::testing

@@ -1,0 +1,211 @@
+// Command lines, help and completion: all by the one table of commands.
+#include <cstdlib>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "cli/command.h"
+#include "tests/cli/fake_daemon.h"
+
+namespace seng::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
+  const struct {
+    std::vector<std::string> words;
+    const char* said;
+  } cases[] = {
+      {{}, "no command given"},
+      {{"lsit"}, "unknown command \"lsit\"; did you mean \"list\"?"},
+      {{"submti", "x"}, "did you mean \"submit\"?"},
+      {{"zzzzzz"}, "unknown command \"zzzzzz\"\n"},
+      {{"--addres", "x", "list"}, "unknown option --addres; did you mean \"--address\"?"},
+      {{"list", "--fromat", "json"}, "unknown option --fromat; did you mean \"--format\"?"},
+      {{"list", "-x"}, "unknown option -x"},
+      {{"list", "-o", "xml"}, "unknown format \"xml\"; expected table, json or yaml"},
+      {{"list", "-o"}, "required argument"},
+      {{"list", "-o", "json", "-o", "yaml"}, "more than once"},
+      {{"list", "extra"}, "list: unexpected argument \"extra\""},
+      {{"submit"}, "submit: FILE is missing"},
+      {{"submit", "/nonexistent.yaml"}, "/nonexistent.yaml: No such file"},
+      {{"submit", "/tmp"}, "/tmp"},
+      {{"submit", "x", "--timeout", "3"}, "--timeout goes with --wait or --follow"},
+      {{"wait", "3", "--timeout", "-1"}, "--timeout: expected seconds"},
+      {{"wait", "3", "--timeout", "soon"}, "timeout"},
+      {{"wait", "3", "--step", "-1"}, "--step: \"-1\"; expected a whole number"},
+      {{"logs", "3", "--actor", "99999999999999999999999"}, "actor"},
+      {{"logs"}, "logs: JOB is missing"},
+      {{"export", "3"}, "--output FILE is missing"},
+      {{"completion", "bahs"}, "did you mean \"bash\"?"},
+      {{"completion", "zsh"}, "expected bash"},
+      {{"help", "lst"}, "did you mean \"list\"?"},
+      {{"list", "--address", "http://x"}, "http://x"},
+  };
+  for (const auto& c : cases) {
+    const CtlRun run = ctl(c.words, {.input = "", .environment = {{"HOME", "/nonexistent"}}});
+    EXPECT_EQ(run.code, ExitCode::kUsage) << (c.words.empty() ? "" : c.words[0]);
+    EXPECT_THAT(run.err, HasSubstr(c.said));
+    EXPECT_EQ(run.out, "");
+  }
+}
+
+TEST(Usage, HelpOfEveryCommandNamesItsOptions) {
+  const CtlRun overview = ctl({"help"});
+  EXPECT_EQ(overview.code, ExitCode::kOk);
+  EXPECT_EQ(overview.err, "");
+  EXPECT_EQ(ctl({"--help"}).out, overview.out);
+  EXPECT_EQ(ctl({"-h"}).out, overview.out);
+  for (const Command& command : commands()) {
+    const std::string name(command.name);
+    EXPECT_THAT(overview.out, HasSubstr("\n  " + name + " "));
+    const CtlRun help = ctl({"help", name});
+    EXPECT_EQ(help.code, ExitCode::kOk);
+    EXPECT_EQ(ctl({name, "--help"}).out, help.out) << "without its operands";
+    EXPECT_THAT(help.out, HasSubstr("usage: sengctl " + name));
+    for (const OptionName& option : option_names(options_of(command)))
+      EXPECT_THAT(help.out, HasSubstr(option.long_name));
+    std::istringstream lines(help.out);
+    for (std::string line; std::getline(lines, line);) EXPECT_FALSE(line.ends_with(' ')) << line;
+  }
+}
+
+TEST(Usage, ReadingVerbsTakeAFormat) {
+  for (const char* name : {"submit", "validate", "list", "status", "describe", "watch", "stop", "wait",
+                           "events", "metrics", "nodes", "version"}) {
+    const auto names = option_names(options_of(*find_command(name)));
+    EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const OptionName& o) {
+      return o.long_name == "--format" && o.short_name == "-o" && o.takes_value;
+    })) << name;
+  }
+}
+
+TEST(Usage, TheAddressIsTheNearestOneGiven) {
+  std::istringstream in;
+  std::ostringstream out, err;
+  Console console{in, out, err};
+  const auto endpoint = [&](std::map<std::string, std::string> environment, std::string address,
+                            std::string dir) {
+    const Surroundings surroundings{std::move(environment), "/", "/"};
+    Session session(console, surroundings);
+    session.set_options(std::move(address), std::move(dir));
+    return session.endpoint();
+  };
+  std::map<std::string, std::string> environment = {{"HOME", "/home/u"}};
+  EXPECT_EQ(endpoint(environment, "", ""), "ipc:///home/u/.local/state/seng/sengd.sock");
+  environment["XDG_STATE_HOME"] = "/xdg";
+  EXPECT_EQ(endpoint(environment, "", ""), "ipc:///xdg/seng/sengd.sock");
+  environment["SENG_STATE_DIR"] = "/said";
+  EXPECT_EQ(endpoint(environment, "", ""), "ipc:///said/sengd.sock");
+  environment["SENG_ADDRESS"] = "tcp://localhost:1";
+  EXPECT_EQ(endpoint(environment, "", ""), "tcp://localhost:1");
+  EXPECT_EQ(endpoint(environment, "", "/dir"), "ipc:///dir/sengd.sock");
+  EXPECT_EQ(endpoint(environment, "tcp://localhost:2", "/dir"), "tcp://localhost:2");
+}
+
+TEST(Usage, GlobalOptionsMayStandBeforeTheCommand) {
+  FakeDaemon daemon;
+  daemon.on<ListRequest, ListReply>([](const ListRequest&) -> Result<ListReply> { return ListReply{}; });
+  EXPECT_EQ(ctl({"--state-dir", daemon.dir(), "list"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl({"--state-dir=" + daemon.dir(), "list", "-o", "json"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl({"list", "-ojson", "--address", daemon.endpoint()}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl({"list"}, {.input = "", .environment = {{"SENG_ADDRESS", daemon.endpoint()}}}).code,
+            ExitCode::kOk);
+}
+
+// What bash would offer for the words, the last of them being typed.
+std::string completions(const std::string& words) {
+  const TempDir dir;
+  std::ofstream(dir.path() + "/script") << ctl({"completion", "bash"}).out;
+  const std::string script = "source " + dir.path() +
+                             "/script; _sengctl_jobs() { echo 3 fashion-lenet; }; COMP_WORDS=(" + words +
+                             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _sengctl; echo ${COMPREPLY[@]}";
+  const RunResult result = run({"bash", "-c", script});
+  EXPECT_EQ(result.err, "");
+  return result.out;
+}
+
+TEST(Completion, OffersCommandsOptionsAndValues) {
+  std::string all;
+  for (const Command& command : commands()) all += (all.empty() ? "" : " ") + std::string(command.name);
+  EXPECT_EQ(completions("sengctl ''"), all + "\n");
+  EXPECT_EQ(completions("sengctl wa"), "watch wait\n");
+  EXPECT_EQ(completions("sengctl --state-dir /x li"), "list\n");
+  EXPECT_EQ(completions("sengctl submit --fo"), "--follow --format\n");
+  EXPECT_EQ(completions("sengctl list -o ''"), "table json yaml\n");
+  EXPECT_EQ(completions("sengctl metrics 3 --series s"), "step\n");
+  EXPECT_EQ(completions("sengctl watch fash"), "fashion-lenet\n");
+  EXPECT_EQ(completions("sengctl wait 3 --timeout ''"), "\n");
+  EXPECT_EQ(completions("sengctl help exp"), "export\n");
+}
+
+// A seng-actor of the test's own.
+class Validate : public ::testing::Test {
+ protected:
+  void plan_with(const std::string& script) {
+    const std::string path = dir_.path() + "/seng-actor";
+    std::ofstream(path) << "#!/bin/sh\n" << script;
+    chmod(path.c_str(), 0700);
+  }
+  CtlRun validate(std::vector<std::string> words, const std::string& extra = "") {
+    words.insert(words.begin(), {"validate", "-"});
+    return ctl(
+        words,
+        {.input =
+             "model: lenet\ndata: mnist\nbatch: {global: 64, micro: 8}\nsteps: 5\noptimizer: seng\n" + extra,
+         .environment = {},
+         .working_directory = "/",
+         .binary_directory = dir_.path()});
+  }
+  TempDir dir_;
+};
+
+TEST_F(Validate, PrintsTheSpecificationAndThePlan) {
+  plan_with(R"([ "$1" = plan ] || exit 9
+grep -q '  micro: 4' || exit 8
+echo '{"ok":true,"parameters":421834,"steps_total":5,"memory_per_actor_bytes":1048576,"blocks":[{"name":"conv1","kind":"convolution","m":32,"n":9,"parameters":288,"representation":"explicit","curvature_bytes":294912}]}'
+)");
+  const CtlRun run = validate({"--set", "batch.micro=4"});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  for (const char* part : {"  micro: 4\n", "parameters         421834\n", "memory per actor   1.0 MiB\n",
+                           "conv1  convolution", "explicit", "288.0 KiB"}) {
+    EXPECT_THAT(run.out, HasSubstr(part));
+  }
+  const auto json = nlohmann::json::parse(validate({"--set", "batch.micro=4", "-o", "json"}).out);
+  EXPECT_EQ(json["ok"], true);
+  EXPECT_EQ(json["spec"]["batch"]["micro"], 4);
+  EXPECT_EQ(json["plan"]["parameters"], 421834);
+}
+
+TEST_F(Validate, RefusalsAreExitCode2) {
+  plan_with(
+      "cat >/dev/null; echo '{\"ok\":false,\"errors\":[\"model.name: unknown network \\\"lennet\\\"\"]}'; "
+      "exit 2\n");
+  const CtlRun plan = validate({});
+  EXPECT_EQ(plan.code, ExitCode::kUsage);
+  EXPECT_EQ(plan.err, "<stdin>: model.name: unknown network \"lennet\"\n");
+  EXPECT_EQ(plan.out, "");
+  const CtlRun json = validate({"-o", "json"}, "sed: 3\n");
+  EXPECT_EQ(json.code, ExitCode::kUsage);
+  EXPECT_EQ(nlohmann::json::parse(json.out)["errors"][0],
+            "<stdin>:6:1: sed: unknown key; did you mean \"seed\"?");
+}
+
+TEST_F(Validate, ABrokenPlannerIsToldFromABrokenJob) {
+  EXPECT_THAT(validate({}).err, HasSubstr("no seng-actor beside sengctl"));
+  for (const char* script :
+       {"exit 0\n", "echo words; exit 0\n", "echo '{}'\n", "echo some words >&2; exit 7\n", "kill -9 $$\n",
+        "echo '{\"ok\":1}' ; exit 1\n"}) {
+    plan_with(script);
+    const CtlRun run = validate({});
+    EXPECT_EQ(run.code, ExitCode::kFailed) << script << run.err;
+    EXPECT_THAT(run.err, HasSubstr("seng-actor plan")) << script;
+  }
+}
+
+}  // namespace
+}  // namespace seng::testing
