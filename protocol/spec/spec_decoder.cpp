@@ -150,6 +150,11 @@ class Decoder {
     const bool slip = std::any_of(keys.begin(), keys.end(),
                                   [&](const std::string& key) { return edit_distance(key, entry.key) <= 1; });
     if (group.options != nullptr && !slip) return read_option(group, entry, path);
+    if (nested && find_field(path) != nullptr) {
+      const std::string_view outer = parent_path(path);
+      return refuse(entry.where, path,
+                    fmt::format("unknown key; expected {} inside {}", last_key(path), outer));
+    }
     const std::string suggestion = did_you_mean(entry.key, std::span(keys));
     std::string expected;
     for (const std::string& key : keys) expected += (expected.empty() ? "; expected " : ", ") + key;
