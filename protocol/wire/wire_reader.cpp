@@ -79,11 +79,11 @@ bool WireReader::read_head(Head& head) {
     return read_length(first == 0xca ? Type::kFloat32 : Type::kFloat64, first == 0xca ? 4 : 8, head);
   if (first <= 0xcf) return read_length(Type::kUnsigned, std::size_t{1} << (first - 0xcc), head);
   if (first <= 0xd3) {
-    const unsigned bytes = 1U << (first - 0xd0);
-    if (!read_big_endian(bytes, head.number)) return false;
-    const std::uint64_t sign = std::uint64_t{1} << (8 * bytes - 1);
+    static constexpr std::uint64_t kSigns[] = {0x80, 0x8000, 0x80000000, 0x8000000000000000};
+    if (!read_big_endian(std::size_t{1} << (first - 0xd0), head.number)) return false;
+    const std::uint64_t sign = kSigns[first - 0xd0];
     head.type = (head.number & sign) != 0 ? Type::kSigned : Type::kUnsigned;
-    if (head.type == Type::kSigned && bytes < 8) head.number |= ~((sign << 1) - 1);
+    if (head.type == Type::kSigned) head.number |= ~(sign - 1);
     return true;
   }
   if (first <= 0xd8) return head = {Type::kExtension, std::uint64_t{1} << (first - 0xd4)}, true;
