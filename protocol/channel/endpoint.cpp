@@ -96,7 +96,7 @@ Status check_endpoint(std::string_view endpoint, bool has_keys) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("{} can be reached from the network, and without CURVE keys anyone there could command "
-                    "this process: use ipc:// or tcp://127.0.0.1:PORT, or give keys",
+                    "this process: use ipc:// or tcp://127.0.0.1:PORT",
                     endpoint));
   }
   return fail(ErrorCode::kInvalidArgument,
