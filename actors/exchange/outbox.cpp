@@ -9,7 +9,6 @@ void Outbox::join(std::shared_ptr<const GroupView> group) {
   std::lock_guard lock(mutex_);
   group_ = std::move(group);
   step_ = 0;
-  waiting_.clear();
   directions_ = {};
   traffic_ = {};
   // Sequences count per connection, and connections outlive a membership.

@@ -33,7 +33,8 @@ class Outbox {
   Outbox(std::size_t bundle_bytes, std::shared_ptr<FloatPool> pool)
       : bundle_bytes_(bundle_bytes), pool_(std::move(pool)) {}
 
-  // Drops what has not been taken.
+  // What has not been taken stays: of a step that this actor has completed, others may need it still to do
+  // the same. Its epoch is the old one, so it disturbs nobody.
   void join(std::shared_ptr<const GroupView> group);
   void begin_step(std::uint64_t step);
 

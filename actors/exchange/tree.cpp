@@ -1,7 +1,5 @@
 #include "actors/exchange/tree.h"
 
-#include <bit>
-
 #include <fmt/format.h>
 
 #include "protocol/base/error.h"
@@ -13,8 +11,7 @@ std::string to_string(const LeafRange& range) {
 }
 
 std::uint32_t split_point(const LeafRange& node) {
-  // The largest power of two <= size - 1 is the largest one below size.
-  return node.first + std::bit_floor(node.size() - 1);
+  return node.first + (node.size() + 1) / 2;
 }
 
 SumTree::SumTree(std::uint32_t leaves) : leaves_(leaves) {

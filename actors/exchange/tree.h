@@ -1,9 +1,12 @@
 // The fixed binary tree along which every sum over the V micro-batches of a global batch is formed.
 //
-// A node is a half-open range of leaves [first, last). One of a single leaf is a leaf; another splits at
-// first + the largest power of two below its size. The root is [0, V). The value of a node is the value of
-// its left child plus the value of its right child, so each floating-point addition of a step has one fixed
-// pair of operands, whoever holds which leaves and whatever arrives first.
+// A node is a half-open range of leaves [first, last). One of a single leaf is a leaf; another splits in the
+// middle, the left half being the larger where they differ. The root is [0, V). The value of a node is the
+// value of its left child plus the value of its right child, so each floating-point addition of a step has
+// one fixed pair of operands, whoever holds which leaves and whatever arrives first.
+//
+// In the middle, so that two actors, or any power of two of them that divides V, have ranges that are nodes:
+// they send one sum per block.
 #pragma once
 
 #include <compare>

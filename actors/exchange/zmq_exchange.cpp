@@ -198,7 +198,10 @@ void ZmqExchange::handle_wake(Poller& poller) {
     std::lock_guard lock(mutex_);
     request = std::move(connect_);
   }
-  if (request) request->done.set_value(connect(request->peers, poller));
+  // First what the members before are owed, while the connections to those that go are there.
+  send_waiting();
+  if (!request) return;
+  request->done.set_value(connect(request->peers, poller));
   send_waiting();
 }
 
@@ -212,7 +215,7 @@ Status ZmqExchange::connect(const std::vector<Member>& peers, Poller& poller) {
   });
   for (const Member& peer : peers) {
     if (links_.contains(peer.actor)) continue;
-    auto channel = connect_client(context_, peer.endpoint);
+    auto channel = connect_client(context_, peer.endpoint, {.linger_ms = options_.linger_ms});
     if (!channel) return fail(channel.error().with_context(fmt::format("actor {}", peer.actor)));
     Link& link = links_[peer.actor];
     link = {peer.endpoint, *std::move(channel), next_poll_token_++};

@@ -44,6 +44,9 @@ struct ZmqExchangeOptions {
   std::string token;
   // Messages taken from the sockets before what waits to be sent is seen to.
   int receive_burst = 64;
+  // How long closing waits for what peers have not taken yet: the directions of the last step, without which
+  // they cannot complete it. A peer that is alive takes them at once, if its machine is not overloaded.
+  int linger_ms = 5000;
 };
 
 class ZmqExchange final : public Exchange {

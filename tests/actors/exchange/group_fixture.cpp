@@ -119,8 +119,7 @@ Group make_group(const std::vector<Block>& blocks, const std::vector<Member>& me
 std::vector<float> tree_sum(const std::vector<std::vector<float>>& leaves, std::size_t first,
                             std::size_t last) {
   if (last - first == 1) return leaves[first];
-  std::size_t half = 1;
-  while (2 * half < last - first) half *= 2;
+  const std::size_t half = (last - first) / 2 + (last - first) % 2;
   std::vector<float> sum = tree_sum(leaves, first, first + half);
   const std::vector<float> right = tree_sum(leaves, first + half, last);
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = sum[i] + right[i];

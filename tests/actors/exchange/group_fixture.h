@@ -39,7 +39,7 @@ std::vector<Member> make_random_members(Random& random, std::uint32_t actors, st
 Group make_group(const std::vector<Block>& blocks, const std::vector<Member>& members, ActorId self,
                  GroupEpoch epoch = {1, 1});
 
-// The sum of leaves[first..last) by recursion over halves cut at the largest power of two below the size.
+// The sum of leaves[first..last) by recursion over halves, the larger one first.
 std::vector<float> tree_sum(const std::vector<std::vector<float>>& leaves, std::size_t first,
                             std::size_t last);
 

@@ -255,6 +255,20 @@ TEST_F(Refusals, OverlapOfPartialSums) {
   refused(PartialSums{{{2, 1, 2, 0, 4}}}, 4, "[1, 2) overlaps");
 }
 
+// Who has completed a step may join the next membership before its last directions have left.
+TEST_F(Refusals, JoinKeepsWhatOthersAreOwed) {
+  step_completes();
+  group_.epoch = {3, 5};
+  ASSERT_TRUE(exchange_.join(group_));
+  std::size_t directions = 0;
+  for (const Outgoing& outgoing : exchange_.take_outgoing()) {
+    if (outgoing.message.envelope.kind != static_cast<std::uint16_t>(MessageKind::kDirections)) continue;
+    EXPECT_EQ(outgoing.message.envelope.epoch, (GroupEpoch{3, 4}));
+    directions += parse_body<Directions>(outgoing.message)->parts.size();
+  }
+  EXPECT_EQ(directions, 4u);  // three runs of block 0, and the summary
+}
+
 TEST_F(Refusals, TheOldestOfTooManyPeerMessagesGo) {
   StepExchange small({.block_floats = {kFloats, kFloats}, .max_peer_messages = 3});
   ASSERT_TRUE(small.join(group_));

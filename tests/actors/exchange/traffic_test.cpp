@@ -62,8 +62,10 @@ double parameters(const std::vector<Block>& blocks) {
 
 TEST(Traffic, AnOrdinaryStepCostsAReduceScatterAndAnAllGather) {
   const auto blocks = testing::lenet_blocks();
-  for (const std::uint32_t actors : {1u, 2u, 4u, 8u}) {
-    const auto traffic = step_traffic(blocks, testing::make_members(actors, 8));
+  const std::vector<std::pair<std::uint32_t, std::uint32_t>> cases{{1, 8},  {2, 8},  {4, 8}, {8, 8},
+                                                                   {2, 40}, {4, 40}, {2, 7}};
+  for (const auto& [actors, micro_batches] : cases) {
+    const auto traffic = step_traffic(blocks, testing::make_members(actors, micro_batches));
     double sent = 0;
     for (const auto& [actor, bytes] : traffic) {
       EXPECT_EQ(bytes.fragment_bytes, 0u);
@@ -72,8 +74,7 @@ TEST(Traffic, AnOrdinaryStepCostsAReduceScatterAndAnAllGather) {
     const double average = sent / actors;
     const double first_order = 2.0 * (actors - 1) / actors * parameters(blocks) * sizeof(float);
     EXPECT_GE(average, first_order);
-    EXPECT_LE(average, 1.03 * first_order) << actors << " actors";
-    RecordProperty("bytes_over_formula_" + std::to_string(actors), std::to_string(average / first_order));
+    EXPECT_LE(average, 1.03 * first_order) << actors << " actors, " << micro_batches << " micro-batches";
   }
 }
 
@@ -81,7 +82,7 @@ TEST(Traffic, AnOrdinaryStepCostsAReduceScatterAndAnAllGather) {
 TEST(Traffic, WhereTheRangesAreNoSubtreesTheExtraIsAsDocumented) {
   const auto blocks = testing::lenet_blocks();
   for (const auto& [micro_batches, actors] :
-       std::vector<std::pair<std::uint32_t, std::uint32_t>>{{8, 3}, {8, 5}, {7, 2}, {12, 5}}) {
+       std::vector<std::pair<std::uint32_t, std::uint32_t>>{{8, 3}, {8, 5}, {7, 4}, {12, 5}}) {
     const auto members = testing::make_members(actors, micro_batches);
     const auto traffic = step_traffic(blocks, members);
     const Placement placement = testing::make_group(blocks, members, 0).placement;

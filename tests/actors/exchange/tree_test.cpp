@@ -13,10 +13,10 @@ namespace {
 void collect(LeafRange node, std::set<LeafRange>& nodes) {
   nodes.insert(node);
   if (node.size() == 1) return;
-  std::uint32_t half = 1;
-  while (2 * half < node.size()) half *= 2;
-  collect({node.first, node.first + half}, nodes);
-  collect({node.first + half, node.last}, nodes);
+  std::uint32_t left = 0, right = 0;
+  while (left + right < node.size()) ++(left == right ? left : right);
+  collect({node.first, node.first + left}, nodes);
+  collect({node.last - right, node.last}, nodes);
 }
 
 TEST(SumTree, HasTheNodesOfItsDefinition) {
@@ -91,12 +91,29 @@ TEST(SumTree, MaximalSubtreesCoverDisjointlyWithTheFewestNodes) {
 
 TEST(SumTree, KnownCuts) {
   EXPECT_EQ(split_point({0, 8}), 4u);
-  EXPECT_EQ(split_point({0, 5}), 4u);
+  EXPECT_EQ(split_point({0, 5}), 3u);
   EXPECT_EQ(split_point({4, 7}), 6u);
   EXPECT_EQ(split_point({3, 5}), 4u);
   EXPECT_EQ(maximal_subtrees({0, 3}, 8), (std::vector<LeafRange>{{0, 2}, {2, 3}}));
   EXPECT_EQ(maximal_subtrees({3, 6}, 8), (std::vector<LeafRange>{{3, 4}, {4, 6}}));
   EXPECT_EQ(maximal_subtrees({4, 4}, 8), (std::vector<LeafRange>{}));
+}
+
+// Ranges of equal size, or two of them that differ by one, are nodes; so they cost one sum per block.
+TEST(SumTree, PowersOfTwoOfActorsHaveNodesForRanges) {
+  for (std::uint32_t leaves = 1; leaves <= 200; ++leaves) {
+    const SumTree tree(leaves);
+    if (leaves > 1) {
+      EXPECT_TRUE(tree.find({0, (leaves + 1) / 2}));
+      EXPECT_TRUE(tree.find({(leaves + 1) / 2, leaves}));
+    }
+    for (std::uint32_t actors = 1; actors <= leaves; actors *= 2) {
+      if (leaves % actors != 0) continue;
+      const std::uint32_t size = leaves / actors;
+      for (std::uint32_t i = 0; i < actors; ++i)
+        EXPECT_TRUE(tree.find({i * size, (i + 1) * size})) << leaves << " " << i;
+    }
+  }
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ struct World {
     options.step.bundle_bytes = run_floats * 2;
     if (members.size() > 1) options.endpoint = members[self].endpoint;
     options.token = token;
+    options.linger_ms = linger_ms;
     auto exchange = ZmqExchange::open(std::move(options));
     EXPECT_TRUE(exchange) << exchange.error().message;
     return exchange ? *std::move(exchange) : nullptr;
@@ -59,6 +60,7 @@ struct World {
   StepNumbers numbers;
   std::vector<Member> members;
   std::size_t run_floats;
+  int linger_ms = 5000;
 };
 
 // What a driver does in a step, its lanes being threads. Returns the reason of an interruption, or "".
@@ -243,7 +245,9 @@ TEST(ZmqExchange, MessagesBesideTheStepsReachTheLeader) {
 // Of two members, only actor 0 is real; actor 1 is whatever the test makes of it.
 class HalfGroup : public ::testing::Test {
  protected:
-  HalfGroup() : world_(random_, 2, 2, 50, 64), exchange_(world_.open(0)) {
+  HalfGroup() : world_(random_, 2, 2, 50, 64) {
+    world_.linger_ms = 100;  // there may be nobody to wait for
+    exchange_ = world_.open(0);
     EXPECT_TRUE(exchange_->join(world_.group(0)));
   }
 
@@ -396,6 +400,7 @@ TEST_F(HalfGroup, APeerThatDisappearsLeavesADriverThatCanBeInterrupted) {
 TEST(ZmqExchangeOpen, SaysWhatIsWrong) {
   Random random;
   World world(random, 2, 2, 50, 64);
+  world.linger_ms = 0;
   ZmqExchangeOptions options;
   options.step.block_floats = block_floats(world.blocks);
   options.endpoint = "ipc:///nowhere/at/all/a0";
@@ -418,7 +423,8 @@ TEST(ZmqExchangeOpen, SaysWhatIsWrong) {
 // What lies idle uses no processor time: nobody polls.
 TEST(ZmqExchangeOpen, WaitsWithoutSpinning) {
   Random random;
-  const World world(random, 2, 2, 50, 64);
+  World world(random, 2, 2, 50, 64);
+  world.linger_ms = 0;
   const auto exchange = world.open(0);
   ASSERT_TRUE(exchange->join(world.group(0)));
   exchange->begin_step(1);
