@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <limits>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,6 +20,7 @@ static_assert(std::endian::native == std::endian::little, "tensors are written a
 namespace {
 
 constexpr std::size_t kLengthBytes = 8;
+constexpr std::uint64_t kMaxDimension = std::numeric_limits<std::int64_t>::max();
 constexpr const char* kMetadataKey = "__metadata__";
 
 struct TypeName {
@@ -97,7 +99,7 @@ Result<TensorType> read_type(const JsonFields& fields) {
   return fail(fields.wrong("dtype", "F32 or I64, found " + in_quotes(*name)));
 }
 
-// The shape, and its product in *count; the product's bytes do not pass `data_bytes`.
+// The shape, and its product in *count, which is not above `limit`.
 Result<std::vector<std::int64_t>> read_shape(const JsonFields& fields, std::uint64_t limit,
                                              std::size_t* count) {
   auto value = fields.field("shape");
@@ -107,17 +109,20 @@ Result<std::vector<std::int64_t>> read_shape(const JsonFields& fields, std::uint
   }
   std::vector<std::int64_t> shape;
   std::uint64_t product = 1;
-  bool empty = false;
+  bool empty = false, fits = true;
   for (const nlohmann::json& size : **value) {
     if (!size.is_number_unsigned()) return fail(fields.wrong("shape", "whole numbers from 0"));
     const auto dimension = size.get<std::uint64_t>();
-    empty = empty || dimension == 0;
-    if (dimension > limit || (dimension > 0 && product > limit / dimension)) {
-      return fail(
-          fields.wrong("shape", fmt::format("at most {} values, which is what the file holds", limit)));
+    if (dimension > kMaxDimension) {
+      return fail(fields.wrong("shape", fmt::format("sizes of at most {}", kMaxDimension)));
     }
-    product *= std::max<std::uint64_t>(dimension, 1);
+    empty = empty || dimension == 0;
+    fits = fits && (dimension == 0 || product <= limit / dimension);
+    if (fits) product *= std::max<std::uint64_t>(dimension, 1);
     shape.push_back(static_cast<std::int64_t>(dimension));
+  }
+  if (!fits && !empty) {
+    return fail(fields.wrong("shape", fmt::format("at most {} values, which is what the file holds", limit)));
   }
   *count = empty ? 0 : static_cast<std::size_t>(product);
   return shape;

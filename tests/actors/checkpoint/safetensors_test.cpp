@@ -111,6 +111,13 @@ TEST_F(SafetensorsTest, WhatIsWrittenIsRead) {
   }
 }
 
+TEST_F(SafetensorsTest, ATensorWithoutValuesKeepsItsShape) {
+  const auto file = open(by_hand(R"({"w":{"dtype":"F32","shape":[2,0,3],"data_offsets":[0,0]}})", ""));
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_THAT(file->find("w")->shape, ElementsAre(2, 0, 3));
+  EXPECT_EQ(file->find("w")->count, 0u);
+}
+
 TEST_F(SafetensorsTest, AFailedWriteLeavesNoFile) {
   const std::vector<float> values(100, 1.0f);
   const std::vector<TensorView> tensors = {{"w", TensorType::kF32, {100}, values.data()}};
@@ -180,10 +187,16 @@ TEST_F(SafetensorsTest, RefusesHeadersThatLie) {
   expect_bad_header(tensor(type + R"("shape":[1,1,1,1,1,1,1,1,4],)" + offsets),
                     "shape: expected a list of at most 8");
   expect_bad_header(tensor(type + R"("shape":[3],)" + offsets), "expected 12 bytes");
-  for (const char* huge : {"[5]", "[4294967296,4294967296]", "[9223372036854775807,2]",
-                           "[18446744073709551615]", "[2,9223372036854775810]", "[0,9223372036854775807]"}) {
+  for (const char* huge :
+       {"[5]", "[4294967296,4294967296]", "[9223372036854775807,2]", "[4294967296,4294967296,4]", "[2,3]"}) {
     expect_bad_header(tensor(type + "\"shape\":" + huge + "," + offsets), "shape: expected at most 4 values");
   }
+  for (const char* huge : {"[18446744073709551615]", "[2,9223372036854775808]", "[0,18446744073709551615]"}) {
+    expect_bad_header(tensor(type + "\"shape\":" + huge + "," + offsets),
+                      "sizes of at most 9223372036854775807");
+  }
+  expect_bad_header(tensor(type + R"("shape":[9223372036854775807,0,9223372036854775807],)" + offsets),
+                    "expected 0 bytes, which is what its shape needs, found 16");
   for (const char* range :
        {"[0,17]", "[16,0]", "[0,18446744073709551615]", "[18446744073709551600,18446744073709551615]"}) {
     expect_bad_header(tensor(type + shape + "\"data_offsets\":" + range),
