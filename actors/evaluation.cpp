@@ -78,10 +78,9 @@ std::optional<EvaluationResult> Evaluation::gather(const Group& group, std::uint
   };
   take(own);
   while (group.members.size() > 1 && std::find(have.begin(), have.end(), false) != have.end()) {
-    ExchangeEvent event = exchange_.next();
-    if (std::holds_alternative<Interrupted>(event)) return std::nullopt;
+    const auto event = exchange_.next_message(MessageKind::kEvaluationPart, step);
     const auto* message = std::get_if<PeerMessage>(&event);
-    if (!message || message->step != step) continue;
+    if (!message) return std::nullopt;
     if (const auto* part = std::get_if<EvaluationPart>(&message->body)) take(*part);
   }
   const double samples = static_cast<double>(workload_.data.test->size());

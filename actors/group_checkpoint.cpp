@@ -67,10 +67,9 @@ std::optional<CheckpointReport> GroupCheckpoint::finish(const TrainState& state,
   std::map<ActorId, CheckpointShard> shards;
   shards[group.self] = std::move(own);
   while (shards.size() < group.members.size()) {
-    ExchangeEvent event = exchange_.next();
-    if (std::holds_alternative<Interrupted>(event)) return std::nullopt;
+    auto event = exchange_.next_message(MessageKind::kCheckpointShard, state.step);
     auto* message = std::get_if<PeerMessage>(&event);
-    if (!message || message->step != state.step) continue;
+    if (!message) return std::nullopt;
     if (auto* shard = std::get_if<CheckpointShard>(&message->body)) shards[message->from] = std::move(*shard);
   }
 

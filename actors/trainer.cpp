@@ -92,7 +92,7 @@ std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
   ask_stop_ = ask_stop;
   for (OwnedBlock& block : owned_) block.summed = block.published = false;
 
-  parts_.exchange->begin_step(step);
+  parts_.exchange->begin_step(step, refresh);
   if (refresh) begin_refresh(step, damping_);
   compute(step, refresh);
 

@@ -131,7 +131,8 @@ TEST(Job, RefusedAtSubmitBeforeAnythingStarts) {
            {"optimizer.lr.initial=.nan", "optimizer.lr"},
            {"optimizer.momentun=0.5", "momentum"},
            {"steps=-1", "steps"},
-           {"model={name: mlp, hidden: 400000000}", "memory"},
+           {"model={name: mlp, hidden: 400000000}", "65536"},
+           {"model={name: mlp, hidden: \"65536,65536\"}", "memory"},
        }) {
     const RunResult result = cluster.ctl({"submit", "-", "--set", refusal.set}, {.input = to_text({})});
     EXPECT_EQ(result.exit_code, 2) << refusal.set << "\n" << result.out << result.err;
