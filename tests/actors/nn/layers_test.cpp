@@ -1,5 +1,7 @@
 // Every layer's gradient, of its inputs (through a convolution before it) and of its parameters, against the
 // reference in double precision.
+#include <sstream>
+
 #include <gtest/gtest.h>
 
 #include "tests/actors/nn/recorder.h"
@@ -45,10 +47,10 @@ struct ConvCase {
 
 std::string name_of(const testing::TestParamInfo<ConvCase>& info) {
   const auto& [c, h, w, s, n] = info.param;
-  const auto number = [](int value) { return std::to_string(value); };
-  return "c" + number(c) + "to" + number(s.channels) + "_" + number(h) + "x" + number(w) + "_k" +
-         number(s.kernel_h) + "x" + number(s.kernel_w) + "_s" + number(s.stride) + "_p" + number(s.padding) +
-         (s.bias ? "_bias" : "") + "_n" + number(n);
+  std::ostringstream name;
+  name << "c" << c << "to" << s.channels << "_" << h << "x" << w << "_k" << s.kernel_h << "x" << s.kernel_w
+       << "_s" << s.stride << "_p" << s.padding << (s.bias ? "_bias" : "") << "_n" << n;
+  return name.str();
 }
 
 class ConvGradient : public testing::TestWithParam<ConvCase> {};

@@ -19,16 +19,10 @@ class Conv final : public Operation {
              (x.w + 2 * s_.padding - s_.kernel_w) / s_.stride + 1);
     if (context.activations != nullptr) *context.activations = x;
     const double* bias = context.parameters + std::size_t(s_.channels) * x.c * s_.kernel_h * s_.kernel_w;
-    for (int i = 0; i < y.n; ++i)
-      for (int o = 0; o < y.c; ++o)
-        for (int r = 0; r < y.h; ++r)
-          for (int q = 0; q < y.w; ++q) {
-            double sum = s_.bias ? bias[o] : 0;
-            visit(x, o, r, q, [&](std::size_t k, int c, int h, int w) {
-              sum += context.parameters[k] * x.at(i, c, h, w);
-            });
-            y.at(i, o, r, q) = sum;
-          }
+    visit(x, y, [&](std::size_t from, std::size_t to, std::size_t weight) {
+      y.values[to] += context.parameters[weight] * x.values[from];
+    });
+    if (s_.bias) each_output(y, [&](std::size_t to, int o) { y.values[to] += bias[o]; });
     return y;
   }
 
@@ -37,31 +31,41 @@ class Conv final : public Operation {
     const Tensor& x = *inputs[0];
     Tensor dx(x.n, x.c, x.h, x.w);
     double* bias = context.gradient + std::size_t(s_.channels) * x.c * s_.kernel_h * s_.kernel_w;
-    for (int i = 0; i < y.n; ++i)
-      for (int o = 0; o < y.c; ++o)
-        for (int r = 0; r < y.h; ++r)
-          for (int q = 0; q < y.w; ++q) {
-            const double g = dy.at(i, o, r, q);
-            if (s_.bias) bias[o] += g;
-            visit(x, o, r, q, [&](std::size_t k, int c, int h, int w) {
-              context.gradient[k] += g * x.at(i, c, h, w);
-              dx.at(i, c, h, w) += g * context.parameters[k];
-            });
-          }
+    visit(x, y, [&](std::size_t from, std::size_t to, std::size_t weight) {
+      context.gradient[weight] += dy.values[to] * x.values[from];
+      dx.values[from] += dy.values[to] * context.parameters[weight];
+    });
+    if (s_.bias) each_output(y, [&](std::size_t to, int o) { bias[o] += dy.values[to]; });
     return {dx};
   }
 
  private:
-  // Calls f(index of the weight, channel, row, column) for all that output (o, r, q) sees of x.
+  // Calls f(place in x, place in y, weight) for every product of the convolution.
   template <class F>
-  void visit(const Tensor& x, int o, int r, int q, F&& f) const {
-    for (int c = 0; c < x.c; ++c)
-      for (int kh = 0; kh < s_.kernel_h; ++kh)
-        for (int kw = 0; kw < s_.kernel_w; ++kw) {
-          const int h = r * s_.stride - s_.padding + kh, w = q * s_.stride - s_.padding + kw;
-          if (h < 0 || h >= x.h || w < 0 || w >= x.w) continue;
-          f(((std::size_t(o) * x.c + c) * s_.kernel_h + kh) * s_.kernel_w + kw, c, h, w);
-        }
+  void visit(const Tensor& x, const Tensor& y, F&& f) const {
+    for (int i = 0; i < y.n; ++i)
+      for (int o = 0; o < y.c; ++o)
+        for (int c = 0; c < x.c; ++c)
+          for (int kh = 0; kh < s_.kernel_h; ++kh)
+            for (int kw = 0; kw < s_.kernel_w; ++kw) {
+              const std::size_t weight = ((std::size_t(o) * x.c + c) * s_.kernel_h + kh) * s_.kernel_w + kw;
+              for (int r = 0; r < y.h; ++r) {
+                const int h = r * s_.stride - s_.padding + kh;
+                if (h < 0 || h >= x.h) continue;
+                const std::size_t row = ((std::size_t(i) * x.c + c) * x.h + h) * x.w;
+                const std::size_t to = ((std::size_t(i) * y.c + o) * y.h + r) * y.w;
+                for (int q = 0; q < y.w; ++q) {
+                  const int w = q * s_.stride - s_.padding + kw;
+                  if (w >= 0 && w < x.w) f(row + w, to + q, weight);
+                }
+              }
+            }
+  }
+
+  template <class F>
+  static void each_output(const Tensor& y, F&& f) {
+    const std::size_t positions = std::size_t(y.h) * y.w;
+    for (std::size_t to = 0; to < y.values.size(); ++to) f(to, static_cast<int>(to / positions % y.c));
   }
 
   Conv2dShape s_;

@@ -175,7 +175,9 @@ TEST(Initialise, DependsOnSeedAndBlockAloneAndHasPyTorchsSpread) {
     const double fan_out = double(block.m) * block.conv.kernel_h * block.conv.kernel_w;
     const double expected = block.kind == BlockKind::kLinear ? 1.0 / (3 * block.n) : 2.0 / fan_out;
     EXPECT_NEAR(squares / expected, 1, 5 / std::sqrt(double(block.count))) << block.name;
-    if (block.kind == BlockKind::kLinear) EXPECT_LE(largest, 1 / std::sqrt(double(block.n)));
+    if (block.kind == BlockKind::kLinear) {
+      EXPECT_LE(largest, 1 / std::sqrt(double(block.n)));
+    }
   }
 }
 
