@@ -77,10 +77,12 @@ Table slot_table(const std::vector<NodeRecord>& nodes) {
 
 std::string event_line(const EventRecord& event, const Console& console) {
   const std::string_view severity = severity_name(event.severity);
-  const std::string actor = event.actor == kNoActor ? "" : fmt::format("actor {}: ", event.actor);
-  return fmt::format("{}  {}  {:<20}  {}{}\n", format_time(event.at),
-                     colored(console, state_color(severity), fmt::format("{:<7}", severity)),
-                     one_line(event.kind), actor, one_line(event.text));
+  std::string words = fmt::format("{:<20}  ", one_line(event.kind));
+  if (event.actor != kNoActor) words += fmt::format("actor {}: ", event.actor);
+  words += one_line(event.text);
+  words.erase(words.find_last_not_of(' ') + 1);
+  return fmt::format("{}  {}  {}\n", format_time(event.at),
+                     colored(console, state_color(severity), fmt::format("{:<7}", severity)), words);
 }
 
 void print_job(const JobRecord& job, Console& console) {

@@ -22,28 +22,33 @@ std::string bar(double fraction, std::size_t cells) {
   return "[" + std::string(full, '#') + std::string(cells - full, '.') + "]";
 }
 
-// What follows the bar. `rank`: the highest goes first where the line is too narrow.
+// `rank`: the highest goes first where the line is too narrow.
 struct Part {
   std::string text;
   int rank;
+  bool is_bar = false;
 };
 
 std::vector<Part> parts_of(const JobRecord& job) {
+  const double fraction = fraction_done(job);
   std::vector<Part> parts = {
-      {fmt::format("epoch {}/{}", format_count(job.epochs), format_count(job.epochs_total)), 1},
-      {fmt::format("step {}/{}", job.step, job.steps_total), 2}};
+      {one_line(job.name), 7},
+      {fmt::format("{:.0f} %", std::floor(100 * fraction)), 0},
+      {bar(fraction, kShortestBar), 5, true},
+      {fmt::format("epoch {}/{}", format_count(job.epochs), format_count(job.epochs_total)), 2},
+      {fmt::format("step {}/{}", job.step, job.steps_total), 6}};
   if (job.step > 0) {
-    parts.push_back({"loss " + format_loss(job.train_loss), 0});
-    parts.push_back({"accuracy " + format_percent(job.train_accuracy), 4});
+    parts.push_back({"loss " + format_loss(job.train_loss), 1});
+    parts.push_back({"acc " + format_percent(job.train_accuracy), 4});
   }
-  if (job.test_accuracy >= 0) parts.push_back({"test " + format_percent(job.test_accuracy), 5});
-  if (job.images_per_second > 0) parts.push_back({format_rate(job.images_per_second) + " images/s", 3});
-  if (const double left = seconds_left(job); left >= 0) parts.push_back({format_duration(left) + " left", 1});
+  if (job.test_accuracy >= 0) parts.push_back({"test " + format_percent(job.test_accuracy), 8});
+  if (job.images_per_second > 0) parts.push_back({format_rate(job.images_per_second) + " img/s", 3});
+  if (const double left = seconds_left(job); left >= 0) parts.push_back({format_duration(left) + " left", 2});
   return parts;
 }
 
-std::string joined(const std::string& head, const std::vector<Part>& parts) {
-  std::string out = head;
+std::string joined(const std::vector<Part>& parts) {
+  std::string out;
   for (const Part& part : parts) out += (out.empty() ? "" : "  ") + part.text;
   return out;
 }
@@ -62,25 +67,26 @@ std::string progress_line(const JobRecord& job, std::size_t columns) {
     const std::string text = fmt::format("{}  {}{}", one_line(job.name), job_state_name(job.state), reason);
     return columns == 0 ? text : cut_to(text, columns);
   }
-  const double fraction = fraction_done(job);
-  const std::string percent = fmt::format("{:.0f} %", std::floor(100 * fraction));
   std::vector<Part> parts = parts_of(job);
-  std::string head = one_line(job.name) + "  " + percent;
-  if (columns == 0) return joined(head, parts);
-  // Name, then parts by rank, until the rest fits without a bar; then as much of a bar as there is room for.
-  if (display_width(joined(head, parts)) > columns) head = percent;
-  while (!parts.empty() && display_width(joined(head, parts)) > columns) {
-    const auto last = std::max_element(parts.begin(), parts.end(),
-                                       [](const Part& a, const Part& b) { return a.rank < b.rank; });
-    parts.erase(last);
+  if (columns == 0) {
+    std::erase_if(parts, [](const Part& part) { return part.is_bar; });
+    return joined(parts);
   }
-  const std::size_t used = display_width(joined(head, parts)) + 3;  // a blank and the brackets
-  if (used + kShortestBar <= columns) head += " " + bar(fraction, std::min(kLongestBar, columns - used));
-  return cut_to(joined(head, parts), columns);
+  while (parts.size() > 1 && display_width(joined(parts)) > columns) {
+    parts.erase(std::max_element(parts.begin(), parts.end(),
+                                 [](const Part& a, const Part& b) { return a.rank < b.rank; }));
+  }
+  // The bar takes what is left.
+  const std::size_t used = std::min(columns, display_width(joined(parts)));
+  for (Part& part : parts) {
+    if (part.is_bar)
+      part.text = bar(fraction_done(job), std::min(kLongestBar, kShortestBar + columns - used));
+  }
+  return cut_to(joined(parts), columns);
 }
 
 std::string epoch_header() {
-  return fmt::format("{:>7} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9} {:>9}\n", "epoch", "step", "train loss",
+  return fmt::format("{:>7} {:>8} {:>11} {:>10} {:>10} {:>9} {:>9} {:>9}", "epoch", "step", "train loss",
                      "train acc", "test loss", "test acc", "seconds", "images/s");
 }
 
@@ -95,7 +101,7 @@ std::string epoch_row(const EpochMetrics& epoch) {
 void ProgressDisplay::update(const JobRecord& job, const std::vector<EpochMetrics>& epochs) {
   if (options_.epochs && epochs.size() > epochs_shown_) {
     erase();
-    if (epochs_shown_ == 0) console_.out << colored(console_, Color::kBold, epoch_header());
+    if (epochs_shown_ == 0) console_.out << colored(console_, Color::kBold, epoch_header()) << "\n";
     for (; epochs_shown_ < epochs.size(); ++epochs_shown_) console_.out << epoch_row(epochs[epochs_shown_]);
     console_.out.flush();
   }

@@ -18,7 +18,7 @@ std::string progress_line(const JobRecord& job, std::size_t columns);
 // Seconds to the end at the present speed; negative: not known.
 double seconds_left(const JobRecord& job);
 
-std::string epoch_header();
+std::string epoch_header();  // without a line's end
 std::string epoch_row(const EpochMetrics& epoch);
 
 struct ProgressOptions {

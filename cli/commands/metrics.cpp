@@ -78,7 +78,7 @@ ExitCode run_metrics(const Arguments& arguments, Session& session) {
     return ExitCode::kOk;
   }
   if (with_epochs) {
-    console.out << colored(console, Color::kBold, epoch_header());
+    console.out << colored(console, Color::kBold, epoch_header()) << "\n";
     for (const EpochMetrics& epoch : metrics->epochs) console.out << epoch_row(epoch);
   }
   if (with_steps) {

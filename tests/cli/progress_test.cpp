@@ -35,10 +35,10 @@ EpochMetrics epoch(double number, std::uint64_t step, double test_accuracy) {
 
 TEST(ProgressLine, ShowsEverythingWhereThereIsRoom) {
   EXPECT_EQ(progress_line(running_job(), 0),
-            "fashion-lenet  46 %  epoch 2.35/5  step 550/1172  loss 0.3412  accuracy 88.10 %  2410 images/s  "
+            "fashion-lenet  46 %  epoch 2.35/5  step 550/1172  loss 0.3412  acc 88.10 %  2410 img/s  "
             "1:06 left");
   const std::string wide = progress_line(running_job(), 160);
-  EXPECT_THAT(wide, HasSubstr("46 % [###############.................]  epoch"));
+  EXPECT_THAT(wide, HasSubstr("46 %  [###############.................]  epoch"));
 }
 
 TEST(ProgressLine, FitsEveryWidth) {
@@ -49,6 +49,8 @@ TEST(ProgressLine, FitsEveryWidth) {
     queued.reason = "waits for 2 slots; job 1 has them";
     EXPECT_LE(display_width(progress_line(queued, columns)), columns);
   }
+  EXPECT_EQ(progress_line(running_job(), 79),
+            "46 %  [###.....]  epoch 2.35/5  loss 0.3412  acc 88.10 %  2410 img/s  1:06 left");
   EXPECT_THAT(progress_line(running_job(), 60), HasSubstr("loss 0.3412"));
   EXPECT_THAT(progress_line(running_job(), 60), HasSubstr("1:06 left"));
 }
@@ -61,7 +63,7 @@ TEST(ProgressLine, BeforeTheFirstStepAndAtTheEnd) {
   EXPECT_LT(seconds_left(job), 0);
   job = testing::ended_job(JobState::kSucceeded);
   job.state = JobState::kRunning;
-  EXPECT_THAT(progress_line(job, 200), HasSubstr("100 % [################################]"));
+  EXPECT_THAT(progress_line(job, 200), HasSubstr("100 %  [################################]"));
   job.steps_total = 0;
   EXPECT_THAT(progress_line(job, 200), HasSubstr("0 %"));
   job.state = JobState::kQueued;
@@ -133,9 +135,10 @@ TEST_F(ProgressDisplayTest, PrintsEachEpochOnce) {
   display.update(running_job(), {epoch(1, 234, 0.86)});
   display.update(running_job(), {epoch(1, 234, 0.86)});
   display.update(running_job(), {epoch(1, 234, 0.86), epoch(2, 468, -1)});
-  EXPECT_EQ(out_.str(), epoch_header() + epoch_row(epoch(1, 234, 0.86)) + epoch_row(epoch(2, 468, -1)));
+  EXPECT_EQ(out_.str(),
+            epoch_header() + "\n" + epoch_row(epoch(1, 234, 0.86)) + epoch_row(epoch(2, 468, -1)));
   EXPECT_EQ(epoch_header(),
-            "  epoch     step  train loss  train acc  test loss  test acc   seconds  images/s\n");
+            "  epoch     step  train loss  train acc  test loss  test acc   seconds  images/s");
   EXPECT_EQ(epoch_row(epoch(1, 234, 0.86)),
             "      1      234      0.5000    82.00 %     0.4400   86.00 %      24.6      2440\n");
   EXPECT_EQ(epoch_row(epoch(2, 468, -1)),
