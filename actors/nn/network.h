@@ -78,7 +78,7 @@ struct ReplicaOptions {
   Device device = Device::kCpu;  // one that make_backend() offers; else the constructor throws
   int micro_batch = 32;
   double label_smoothing = 0;
-  bool direct_convolution = false;  // else the library may choose Winograd
+  bool direct_convolution = false;  // else the backend may choose Winograd
   bool training = true;             // false: only evaluate() and logits(); holds no gradients
   bool profile = false;             // keep layer_times(); costs two clock readings a layer and pass
 };
