@@ -1,7 +1,8 @@
 #include "actors/command_line.h"
 
-#include <boost/program_options.hpp>
 #include <sstream>
+
+#include <boost/program_options.hpp>
 
 namespace seng {
 
@@ -11,15 +12,15 @@ namespace po = boost::program_options;
 
 po::options_description options_of(ActorCommandLine& line) {
   po::options_description options("Options");
-  options.add_options()                                                                     //
-      ("help,h", "say this")                                                                //
-      ("version", "say the version")                                                        //
-      ("daemon", po::value(&line.daemon_endpoint), "run: the daemon's endpoint for actors")  //
-      ("job", po::value(&line.job), "run: the job's number")                                //
-      ("actor", po::value(&line.actor), "run: this actor's number within the job")          //
-      ("node", po::value(&line.node), "run: the name of this machine")                      //
+  options.add_options()                                                                       //
+      ("help,h", "say this")                                                                  //
+      ("version", "say the version")                                                          //
+      ("daemon", po::value(&line.daemon_endpoint), "run: the daemon's endpoint for actors")   //
+      ("job", po::value(&line.job), "run: the job's number")                                  //
+      ("actor", po::value(&line.actor), "run: this actor's number within the job")            //
+      ("node", po::value(&line.node), "run: the name of this machine")                        //
       ("peer-dir", po::value(&line.peer_dir), "run: where the socket for other actors goes")  //
-      ("lanes", po::value(&line.lanes), "threads of the slot, where the job does not say")  //
+      ("lanes", po::value(&line.lanes), "threads of the slot, where the job does not say")    //
       ("device", po::value(&line.device), "cpu, cuda or auto");
   return options;
 }
@@ -30,7 +31,8 @@ std::string usage() {
   ActorCommandLine line;
   std::ostringstream out;
   out << "seng-actor trains; sengd starts it. Use sengctl to submit jobs.\n\n"
-         "  seng-actor run --daemon ENDPOINT --job N --actor K --peer-dir DIR [--node NAME] [--lanes L] [--device D]\n"
+         "  seng-actor run --daemon ENDPOINT --job N --actor K --peer-dir DIR [--node NAME] [--lanes L] "
+         "[--device D]\n"
          "      with the token from sengd in SENG_ACTOR_TOKEN\n"
          "  seng-actor plan [--lanes L] <job.yaml\n"
          "      prints what the job needs as JSON; exit code 2 if it cannot run\n\n"
@@ -44,7 +46,8 @@ Result<ActorCommandLine> parse_command_line(int argc, const char* const* argv) {
   // Boost reads "-1" into an unsigned number without complaint.
   for (int i = 1; i < argc; ++i)
     if (argv[i][0] == '-' && argv[i][1] >= '0' && argv[i][1] <= '9')
-      return fail(ErrorCode::kInvalidArgument, std::string(argv[i]) + ": expected a number that is not negative");
+      return fail(ErrorCode::kInvalidArgument,
+                  std::string(argv[i]) + ": expected a number that is not negative");
   try {
     po::options_description all = options_of(line);
     all.add_options()("verb", po::value(&verb));
@@ -69,7 +72,8 @@ Result<ActorCommandLine> parse_command_line(int argc, const char* const* argv) {
     if (line.daemon_endpoint.empty() || line.peer_dir.empty() || line.job == 0)
       return fail(ErrorCode::kInvalidArgument, "run: --daemon, --job and --peer-dir are needed");
   } else {
-    return fail(ErrorCode::kInvalidArgument, verb.empty() ? "a verb is needed" : "unknown verb '" + verb + "'");
+    return fail(ErrorCode::kInvalidArgument,
+                verb.empty() ? "a verb is needed" : "unknown verb '" + verb + "'");
   }
   return line;
 }

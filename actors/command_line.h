@@ -1,5 +1,5 @@
-// seng-actor's command line. People do not start it by hand: sengd does (`run`), and sengctl and sengd ask it what
-// a job needs (`plan`).
+// seng-actor's command line. People do not start it by hand: sengd does (`run`), and sengctl and sengd ask it
+// what a job needs (`plan`).
 #pragma once
 
 #include <optional>

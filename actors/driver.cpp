@@ -15,14 +15,21 @@ PlacementOptions placement_options(const Workload& workload) {
   return {.curvature_samples = curvature.samples, .refresh_every = curvature.every};
 }
 
+Status refused(const ErrorReply& refusal) {
+  return fail(refusal.code, "the daemon does not want this actor: " + refusal.message);
+}
+
 }  // namespace
 
 Driver::Driver(DriverOptions options, Session& session) : options_(std::move(options)), session_(session) {}
-Driver::~Driver() { session_.on_urgent({}); }
+Driver::~Driver() {
+  session_.on_urgent({});
+}
 
 Status Driver::run() {
   while (!finished_) {
     const Command command = session_.wait();
+    if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
     if (const auto* welcome = std::get_if<Welcome>(&command.body)) SENG_TRY(prepare(*welcome));
     if (std::holds_alternative<Reconfigure>(command.body)) {
       if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
@@ -60,25 +67,27 @@ Status Driver::prepare(const Welcome& welcome) {
     if (!ledger) return fail(ledger.error());
     ledger_ = std::make_unique<Ledger>(std::move(*ledger));
   }
-  trainer_ = std::make_unique<Trainer>(Trainer::Parts{
-      .workload = workload_.get(),
-      .state = &state_,
-      .exchange = exchange_.get(),
-      .lanes = lanes_.get(),
-      .replicas = &replicas_,
-      .ledger = ledger_.get(),
-      .event =
-          [this](const std::string& kind, const std::string& text) {
-            session_.send(ActorEvent{Severity::kWarning, kind, text});
-          },
-      .progress = &session_.progress()});
+  trainer_ = std::make_unique<Trainer>(
+      Trainer::Parts{.workload = workload_.get(),
+                     .state = &state_,
+                     .exchange = exchange_.get(),
+                     .lanes = lanes_.get(),
+                     .replicas = &replicas_,
+                     .ledger = ledger_.get(),
+                     .event =
+                         [this](const std::string& kind, const std::string& text) {
+                           session_.send(ActorEvent{Severity::kWarning, kind, text});
+                         },
+                     .progress = &session_.progress()});
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_);
-  group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, welcome.job_dir + "/checkpoints");
+  group_checkpoint_ =
+      std::make_unique<GroupCheckpoint>(*workload_, *exchange_, welcome.job_dir + "/checkpoints");
   session_.on_urgent([this] { exchange_->interrupt("the membership changes"); });
   return {};
 }
 
-// Reconfigure -> Parked -> Assign -> Ready -> Resume, then trains. A newer Reconfigure at any point starts it again.
+// Reconfigure -> Parked -> Assign -> Ready -> Resume, then trains. A newer Reconfigure at any point starts it
+// again.
 Status Driver::enter_group(const Command& first) {
   Command command = first;
   while (true) {
@@ -92,7 +101,8 @@ Status Driver::enter_group(const Command& first) {
                      .placement = {},
                      .fragment_floats = {}};
       for (const FragmentShape& shape : workload_->fragments) group_.fragment_floats.push_back(shape.floats);
-      group_.placement = place_blocks(workload_->network.blocks(), group_.members, placement_options(*workload_));
+      group_.placement =
+          place_blocks(workload_->network.blocks(), group_.members, placement_options(*workload_));
       session_.set_epoch(group_.epoch);
       session_.send(Parked{state_.step});
     } else if (command.epoch == group_.epoch && std::holds_alternative<Assign>(command.body)) {
@@ -107,6 +117,7 @@ Status Driver::enter_group(const Command& first) {
       return train();
     }
     command = session_.wait();
+    if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
   }
 }
 
@@ -159,7 +170,7 @@ void Driver::report_epoch(const StepMetrics& metrics, const std::optional<Evalua
   running_ = {};
   if (!leads()) return;
   log_info("epoch {:.2f} step {}: train loss {:.4f}, test accuracy {:.4f}, {:.0f} images/s", epoch.epoch,
-                epoch.step, epoch.train_loss, epoch.test_accuracy, epoch.images_per_second);
+           epoch.step, epoch.train_loss, epoch.test_accuracy, epoch.images_per_second);
   session_.send(EpochReport{epoch});
 }
 

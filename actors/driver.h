@@ -1,5 +1,5 @@
-// The life of an actor within its job: takes the daemon's commands, joins memberships, trains, evaluates, writes
-// checkpoints, reports. Runs on the process's main thread.
+// The life of an actor within its job: takes the daemon's commands, joins memberships, trains, evaluates,
+// writes checkpoints, reports. Runs on the process's main thread.
 #pragma once
 
 #include <memory>

@@ -16,7 +16,8 @@ std::uint32_t rank_of(const Group& group) {
 
 }  // namespace
 
-Evaluation::Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes, std::vector<Replica>& replicas)
+Evaluation::Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes,
+                       std::vector<Replica>& replicas)
     : workload_(workload), exchange_(exchange), lanes_(lanes), replicas_(replicas) {
   const Dataset& test = *workload.data.test;
   const std::size_t batch = workload.spec.batch_micro;
@@ -39,7 +40,8 @@ std::optional<EvaluationResult> Evaluation::run(const TrainState& state, const G
 }
 
 EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first, std::uint32_t last) {
-  lanes_.run(replicas_.size(), [&](std::size_t i, int) { replicas_[i].load(state.parameters, state.statistics); });
+  lanes_.run(replicas_.size(),
+             [&](std::size_t i, int) { replicas_[i].load(state.parameters, state.statistics); });
   EvaluationPart part;
   part.first_batch = first;
   part.loss_sums.resize(last - first);
@@ -62,7 +64,8 @@ EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first
   return part;
 }
 
-std::optional<EvaluationResult> Evaluation::gather(const Group& group, std::uint64_t step, const EvaluationPart& own) {
+std::optional<EvaluationResult> Evaluation::gather(const Group& group, std::uint64_t step,
+                                                   const EvaluationPart& own) {
   std::vector<double> losses(batches_);
   std::vector<std::uint64_t> hits(batches_);
   std::vector<bool> have(batches_);
@@ -84,8 +87,9 @@ std::optional<EvaluationResult> Evaluation::gather(const Group& group, std::uint
     if (const auto* part = std::get_if<EvaluationPart>(&message->body)) take(*part);
   }
   const double samples = static_cast<double>(workload_.data.test->size());
-  return EvaluationResult{std::accumulate(losses.begin(), losses.end(), 0.0) / samples,
-                          static_cast<double>(std::accumulate(hits.begin(), hits.end(), std::uint64_t{0})) / samples};
+  return EvaluationResult{
+      std::accumulate(losses.begin(), losses.end(), 0.0) / samples,
+      static_cast<double>(std::accumulate(hits.begin(), hits.end(), std::uint64_t{0})) / samples};
 }
 
 }  // namespace seng

@@ -1,5 +1,6 @@
-// Evaluation on the test set, shared by the group: each member takes a run of evaluation batches, the leader adds
-// the results in batch order. The result does not depend on who evaluated what. Training state is not touched.
+// Evaluation on the test set, shared by the group: each member takes a run of evaluation batches, the leader
+// adds the results in batch order. The result does not depend on who evaluated what. Training state is not
+// touched.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ class Evaluation {
   // Borrowed; all must outlive it.
   Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes, std::vector<Replica>& replicas);
 
-  // Evaluates the state after `state.step`. Every member calls it at the same steps; only the leader gets a result,
-  // the others an empty one at once. Empty for the leader: interrupted.
+  // Evaluates the state after `state.step`. Every member calls it at the same steps; only the leader gets a
+  // result, the others an empty one at once. Empty for the leader: interrupted.
   std::optional<EvaluationResult> run(const TrainState& state, const Group& group);
 
  private:

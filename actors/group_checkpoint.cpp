@@ -41,7 +41,8 @@ std::optional<CheckpointReport> GroupCheckpoint::write(const TrainState& state, 
   return finish(state, group, directory, std::move(shard));
 }
 
-CheckpointShard GroupCheckpoint::own_shard(const TrainState& state, const Group& group, const std::string& staging) {
+CheckpointShard GroupCheckpoint::own_shard(const TrainState& state, const Group& group,
+                                           const std::string& staging) {
   CheckpointShard shard;
   std::vector<CurvatureValues> values;
   for (const auto& [block, curvature] : state.curvature) {

@@ -1,13 +1,13 @@
-#include <malloc.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <iterator>
+
+#include <malloc.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "actors/command_line.h"
 #include "actors/driver.h"
@@ -98,10 +98,16 @@ int main(int argc, char** argv) {
     return 2;
   }
   switch (line->verb) {
-    case ActorCommandLine::Verb::kHelp: std::cout << seng::usage(); return 0;
-    case ActorCommandLine::Verb::kVersion: std::cout << "seng-actor " << seng::seng_version() << "\n"; return 0;
-    case ActorCommandLine::Verb::kPlan: return seng::run_plan(*line);
-    case ActorCommandLine::Verb::kRun: return seng::run_actor(*line);
+    case ActorCommandLine::Verb::kHelp:
+      std::cout << seng::usage();
+      return 0;
+    case ActorCommandLine::Verb::kVersion:
+      std::cout << "seng-actor " << seng::seng_version() << "\n";
+      return 0;
+    case ActorCommandLine::Verb::kPlan:
+      return seng::run_plan(*line);
+    case ActorCommandLine::Verb::kRun:
+      return seng::run_actor(*line);
   }
   return 2;
 }

@@ -1,7 +1,8 @@
 #include "actors/plan.h"
 
-#include <nlohmann/json.hpp>
 #include <numeric>
+
+#include <nlohmann/json.hpp>
 
 #include "actors/workload.h"
 
@@ -13,18 +14,24 @@ using Json = nlohmann::ordered_json;
 
 const char* kind_name(BlockKind kind) {
   switch (kind) {
-    case BlockKind::kConvolution: return "convolution";
-    case BlockKind::kLinear: return "linear";
-    case BlockKind::kBatchNorm: return "batch_norm";
+    case BlockKind::kConvolution:
+      return "convolution";
+    case BlockKind::kLinear:
+      return "linear";
+    case BlockKind::kBatchNorm:
+      return "batch_norm";
   }
   return "";
 }
 
 const char* representation_name(Representation representation) {
   switch (representation) {
-    case Representation::kExplicit: return "explicit";
-    case Representation::kImplicit: return "implicit";
-    case Representation::kScale: return "scale";
+    case Representation::kExplicit:
+      return "explicit";
+    case Representation::kImplicit:
+      return "implicit";
+    case Representation::kScale:
+      return "scale";
   }
   return "";
 }
@@ -50,15 +57,16 @@ Json blocks_json(const Workload& workload) {
   const auto& all = workload.network.blocks();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Block& b = all[i];
-    blocks.push_back({{"name", b.name},
-                      {"kind", kind_name(b.kind)},
-                      {"m", b.m},
-                      {"n", b.n},
-                      {"positions", b.positions},
-                      {"parameters", b.count},
-                      {"representation",
-                       workload.second_order ? representation_name(workload.fragments[i].representation) : "none"},
-                      {"curvature_bytes", curvature_bytes(workload, i)}});
+    blocks.push_back(
+        {{"name", b.name},
+         {"kind", kind_name(b.kind)},
+         {"m", b.m},
+         {"n", b.n},
+         {"positions", b.positions},
+         {"parameters", b.count},
+         {"representation",
+          workload.second_order ? representation_name(workload.fragments[i].representation) : "none"},
+         {"curvature_bytes", curvature_bytes(workload, i)}});
   }
   return blocks;
 }
@@ -94,7 +102,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
             {"lanes", actor_lanes},
             {"memory_per_actor_bytes", total},
             {"memory",
-             {{"replicas", *replica * actor_lanes}, {"state", state}, {"curvature", curvature_peak}, {"data", data}}},
+             {{"replicas", *replica * actor_lanes},
+              {"state", state},
+              {"curvature", curvature_peak},
+              {"data", data}}},
             {"blocks", blocks_json(*workload)}};
   return {plan.dump(), true};
 }

@@ -1,5 +1,5 @@
-// What a job would need, said before anything starts: `seng-actor plan`. README.md of this folder lists the JSON's
-// fields.
+// What a job would need, said before anything starts: `seng-actor plan`. README.md of this folder lists the
+// JSON's fields.
 #pragma once
 
 #include <string>

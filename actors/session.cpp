@@ -1,8 +1,5 @@
 #include "actors/session.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -10,12 +7,14 @@
 #include <thread>
 #include <vector>
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include "actors/process.h"
 #include "protocol/base/log.h"
 #include "protocol/base/unique_fd.h"
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
-#include "protocol/messages/control.h"
 
 namespace seng {
 
@@ -28,7 +27,8 @@ constexpr std::size_t kMaxWaitingSteps = 20000;
 }  // namespace
 
 struct Session::State {
-  explicit State(SessionOptions given) : options(std::move(given)), wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  explicit State(SessionOptions given)
+      : options(std::move(given)), wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   void loop();
   void receive();
@@ -100,19 +100,23 @@ void Session::State::call_urgent() {
 
 void Session::State::take(const Message& message) {
   switch (static_cast<MessageKind>(message.envelope.kind)) {
-    case MessageKind::kWelcome: return enqueue_command<Welcome>(message);
+    case MessageKind::kWelcome:
+      return enqueue_command<Welcome>(message);
     case MessageKind::kReconfigure:
       enqueue_command<Reconfigure>(message);
       return call_urgent();
-    case MessageKind::kAssign: return enqueue_command<Assign>(message);
-    case MessageKind::kResume: return enqueue_command<Resume>(message);
+    case MessageKind::kAssign:
+      return enqueue_command<Assign>(message);
+    case MessageKind::kResume:
+      return enqueue_command<Resume>(message);
     case MessageKind::kStopTraining:
       stop_requested = true;
       return enqueue_command<StopTraining>(message);
     case MessageKind::kError:
-      if (auto body = parse_body<ErrorReply>(message)) log_error("the daemon refused: {}", body->message);
-      return;
-    default: log_warning("dropped a message of kind {}", message.envelope.kind);
+      enqueue_command<ErrorReply>(message);
+      return call_urgent();
+    default:
+      log_warning("dropped a message of kind {}", message.envelope.kind);
   }
 }
 
@@ -127,7 +131,8 @@ void Session::State::flush() {
     ready.swap(outbox);
   }
   for (Message& message : ready)
-    if (auto sent = channel->send(std::move(message)); !sent) log_warning("not sent: {}", sent.error().message);
+    if (auto sent = channel->send(std::move(message)); !sent)
+      log_warning("not sent: {}", sent.error().message);
 }
 
 Message Session::State::progress_message() {
@@ -219,10 +224,18 @@ std::optional<Command> Session::poll() {
   return command;
 }
 
-bool Session::stop_requested() const { return state_->stop_requested.load(); }
-std::atomic<std::uint64_t>& Session::progress() { return state_->progress; }
-void Session::set_applied_step(std::uint64_t step) { state_->applied_step = step; }
-void Session::set_lease(std::uint32_t lease_ms) { state_->lease_ms = lease_ms; }
+bool Session::stop_requested() const {
+  return state_->stop_requested.load();
+}
+std::atomic<std::uint64_t>& Session::progress() {
+  return state_->progress;
+}
+void Session::set_applied_step(std::uint64_t step) {
+  state_->applied_step = step;
+}
+void Session::set_lease(std::uint32_t lease_ms) {
+  state_->lease_ms = lease_ms;
+}
 
 void Session::set_epoch(GroupEpoch epoch) {
   const std::lock_guard lock(state_->mutex);
@@ -238,12 +251,24 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
   state_->steps.push_back(metrics);
 }
 
-void Session::send(const Parked& body) { state_->post(body); }
-void Session::send(const Ready& body) { state_->post(body); }
-void Session::send(const EpochReport& body) { state_->post(body); }
-void Session::send(const CheckpointReport& body) { state_->post(body); }
-void Session::send(const ActorFailed& body) { state_->post(body); }
-void Session::send(const ActorEvent& body) { state_->post(body); }
+void Session::send(const Parked& body) {
+  state_->post(body);
+}
+void Session::send(const Ready& body) {
+  state_->post(body);
+}
+void Session::send(const EpochReport& body) {
+  state_->post(body);
+}
+void Session::send(const CheckpointReport& body) {
+  state_->post(body);
+}
+void Session::send(const ActorFailed& body) {
+  state_->post(body);
+}
+void Session::send(const ActorEvent& body) {
+  state_->post(body);
+}
 
 // The last steps' metrics go before the last word: behind it the daemon expects nothing more.
 void Session::send(const Finished& body) {

@@ -1,6 +1,6 @@
-// The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a thread;
-// sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter that tells the
-// two apart.
+// The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a
+// thread; sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter
+// that tells the two apart.
 //
 // Threads: all methods may be called from any thread; wait() and poll() from one.
 #pragma once
@@ -14,14 +14,16 @@
 #include <variant>
 
 #include "protocol/base/error.h"
+#include "protocol/messages/control.h"
 #include "protocol/messages/lifecycle.h"
 
 namespace seng {
 
-// What the daemon asks, as the driver takes it. `epoch` is the membership that it belongs to.
+// What the daemon asks, as the driver takes it; ErrorReply: it will not have this actor. `epoch` is the
+// membership that it belongs to.
 struct Command {
   GroupEpoch epoch;
-  std::variant<Welcome, Reconfigure, Assign, Resume, StopTraining> body;
+  std::variant<Welcome, Reconfigure, Assign, Resume, StopTraining, ErrorReply> body;
 };
 
 struct SessionOptions {
@@ -39,8 +41,8 @@ class Session {
   // Connects and says hello. Error: the endpoint is unusable.
   Status start();
 
-  // Called on the session's thread when a command arrives that must not wait for the step in hand (Reconfigure).
-  // What it captures must outlive the session or be replaced before it goes.
+  // Called on the session's thread when a command arrives that must not wait for the step in hand
+  // (Reconfigure, ErrorReply). What it captures must outlive the session or be replaced before it goes.
   void on_urgent(std::function<void()> callback);
 
   Command wait();

@@ -1,5 +1,5 @@
-// What training changes: the state "step t" that every member of the group holds alike (weights, momentum, running
-// statistics), and the curvature of the blocks that this actor owns or backs up.
+// What training changes: the state "step t" that every member of the group holds alike (weights, momentum,
+// running statistics), and the curvature of the blocks that this actor owns or backs up.
 #pragma once
 
 #include <cstdint>

@@ -38,7 +38,8 @@ class Trainer::LaneSink : public BackwardSink {
     trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_,
                                            make_fragment(workload.network.blocks()[block], shape, factors));
   }
-  void on_gradient(std::size_t block, std::span<const float> gradient, std::span<const float> statistics) override {
+  void on_gradient(std::size_t block, std::span<const float> gradient,
+                   std::span<const float> statistics) override {
     trainer_.parts_.exchange->add_leaf(static_cast<std::uint32_t>(block), micro_, gradient, statistics);
   }
 
@@ -167,7 +168,8 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
   LaneSink sink(*this, micro);
   const LossSum loss = (*parts_.replicas)[lane].train(batch, factor_samples, sink);
 
-  const std::array<float, kSummaryFloats> summary = {static_cast<float>(loss.loss), static_cast<float>(loss.hits)};
+  const std::array<float, kSummaryFloats> summary = {static_cast<float>(loss.loss),
+                                                     static_cast<float>(loss.hits)};
   parts_.exchange->add_leaf(static_cast<std::uint32_t>(w.network.blocks().size()), micro, summary, {});
 }
 
@@ -194,7 +196,8 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   Curvature* curvature = w.second_order ? &parts_.state->curvature.at(index) : nullptr;
   if (refresh && curvature && !curvature->complete()) return;
 
-  const float batch = static_cast<float>(w.spec.batch_global), micros = static_cast<float>(w.spec.micro_batches());
+  const float batch = static_cast<float>(w.spec.batch_global),
+              micros = static_cast<float>(w.spec.micro_batches());
   std::span<float> gradient = owned.sum.first(block.count);
   for (float& value : gradient) value /= batch;
   double inner_product = 0;
@@ -218,19 +221,21 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
 void Trainer::publish_summary(std::span<float> sum) {
   const std::uint64_t step = parts_.state->step + 1;
   const bool last = ask_stop_ || step >= parts_.workload->steps_total;
-  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0, last ? std::uint32_t{kStopAfterStep} : 0u);
+  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0,
+                           last ? std::uint32_t{kStopAfterStep} : 0u);
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   const Workload& w = *parts_.workload;
   const OptimizerSpec& optimizer = w.spec.optimizer;
-  const std::span<const double> products = std::span(complete.inner_products).first(w.network.blocks().size());
-  metrics.trust_scale =
-      w.second_order ? trust_region_scale(optimizer.trust_region, lr_, products) : 1.0;
+  const std::span<const double> products =
+      std::span(complete.inner_products).first(w.network.blocks().size());
+  metrics.trust_scale = w.second_order ? trust_region_scale(optimizer.trust_region, lr_, products) : 1.0;
   if (metrics.refreshed)
     for (auto& [block, curvature] : parts_.state->curvature)
       if (!owned_[block].mine)
-        if (auto kept = curvature.accept_unformed(); !kept) parts_.event("CurvatureRefused", kept.error().message);
+        if (auto kept = curvature.accept_unformed(); !kept)
+          parts_.event("CurvatureRefused", kept.error().message);
 
   update_weights(complete, static_cast<float>(metrics.trust_scale));
   update_statistics(complete);

@@ -1,9 +1,10 @@
 // One actor's part of the training steps: computes its micro-batches, owns its blocks, commits.
 //
 // A step, from the inside (README.md has the picture):
-//   compute      lanes run the micro-batches; each block's gradient goes to the exchange as backward reaches it
-//   precondition the blocks that this actor owns, each as its sum (and on a refresh step its fragments) is complete
-//   commit       when the directions of all blocks are here (and the fragments of the blocks it backs up)
+//   compute      lanes run the micro-batches; each block's gradient goes to the exchange as backward reaches
+//   it precondition the blocks that this actor owns, each as its sum (and on a refresh step its fragments) is
+//   complete commit       when the directions of all blocks are here (and the fragments of the blocks it
+//   backs up)
 //
 // Used by one thread, the driver. Everything that it computes is a function of the job and the step alone.
 #pragma once
@@ -42,8 +43,8 @@ class Trainer {
   explicit Trainer(Parts parts);
   ~Trainer();
 
-  // Takes the membership: which micro-batches, which blocks. Makes room for the curvature of owned and backed-up
-  // blocks and drops that of others.
+  // Takes the membership: which micro-batches, which blocks. Makes room for the curvature of owned and
+  // backed-up blocks and drops that of others.
   void set_group(const Group& group);
 
   struct StepResult {
@@ -75,12 +76,12 @@ class Trainer {
   Parts parts_;
   Group group_;
   SampleStream stream_;
-  std::vector<OwnedBlock> owned_;     // per block; inactive for those of others
-  std::vector<std::uint32_t> order_;  // this step's sample indices, of this actor's micro-batches
-  std::vector<std::vector<float>> images_;        // per lane
+  std::vector<OwnedBlock> owned_;           // per block; inactive for those of others
+  std::vector<std::uint32_t> order_;        // this step's sample indices, of this actor's micro-batches
+  std::vector<std::vector<float>> images_;  // per lane
   std::vector<std::vector<std::int32_t>> labels_;  // per lane
-  std::uint32_t first_ = 0, last_ = 0;            // this actor's micro-batches
-  double lr_ = 0, damping_ = 0;                   // of the step in hand
+  std::uint32_t first_ = 0, last_ = 0;             // this actor's micro-batches
+  double lr_ = 0, damping_ = 0;                    // of the step in hand
   bool ask_stop_ = false;
   std::string interruption_;
 };

@@ -1,10 +1,10 @@
 #include "actors/workload.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <limits>
 #include <utility>
+
+#include <unistd.h>
 
 namespace seng {
 
@@ -45,8 +45,9 @@ Result<Workload> load_workload(const JobSpec& spec) {
   auto data = open_dataset(spec.data_name, spec.data_root, spec.data_options);
   if (!data) return fail(data.error().with_context("data"));
   const Dataset& train = *data->train;
-  auto network = Network::create(spec.model_name, spec.model_options,
-                                 ImageShape{train.channels(), train.height(), train.width()}, train.classes());
+  auto network =
+      Network::create(spec.model_name, spec.model_options,
+                      ImageShape{train.channels(), train.height(), train.width()}, train.classes());
   if (!network) return fail(network.error().with_context("model"));
 
   Workload workload{spec, std::move(*network), std::move(*data)};
@@ -58,7 +59,8 @@ Result<Workload> load_workload(const JobSpec& spec) {
   const double steps = spec.steps > 0 ? static_cast<double>(spec.steps)
                                       : std::ceil(spec.epochs * samples / spec.batch_global - 1e-9);
   if (!(steps >= 1) || steps > 1e12)
-    return fail(ErrorCode::kInvalidArgument, "epochs: gives " + std::to_string(steps) + " steps; expected 1 to 1e12");
+    return fail(ErrorCode::kInvalidArgument,
+                "epochs: gives " + std::to_string(steps) + " steps; expected 1 to 1e12");
   workload.steps_total = static_cast<std::uint64_t>(steps);
   workload.epochs_total = workload.epoch_after(workload.steps_total);
 
@@ -77,7 +79,8 @@ Result<Workload> load_workload(const JobSpec& spec) {
 Result<std::size_t> replica_bytes(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
   const int wanted = options.micro_batch;
-  const double physical = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const double physical =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   // Weights, their gradient, and the weights in the kernels' own layout, before any activation.
   const double least = 3.0 * sizeof(float) * static_cast<double>(workload.network.parameter_count());
   if (least > physical / 4) return static_cast<std::size_t>(std::min(least, 9e18));

@@ -1,5 +1,5 @@
-// What a job asks an actor to do, resolved: its network, its data and every number derived from them. The same on
-// every actor of the job.
+// What a job asks an actor to do, resolved: its network, its data and every number derived from them. The
+// same on every actor of the job.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,10 @@ struct Workload {
   Network network;
   DataSplits data;
   std::uint64_t steps_total = 0;
-  double epochs_total = 0;                    // steps_total * batch / training samples
-  bool second_order = false;                  // the optimizer keeps curvature
-  int factor_samples = 0;                     // per micro-batch on a refresh step: N / V
-  std::vector<FragmentShape> fragments;       // per block; empty for a first-order optimizer
+  double epochs_total = 0;               // steps_total * batch / training samples
+  bool second_order = false;             // the optimizer keeps curvature
+  int factor_samples = 0;                // per micro-batch on a refresh step: N / V
+  std::vector<FragmentShape> fragments;  // per block; empty for a first-order optimizer
 
   // Passes over the training data once `step` steps are committed.
   double epoch_after(std::uint64_t step) const {
@@ -38,8 +38,8 @@ struct Workload {
   bool ends_epoch(std::uint64_t step) const;
 };
 
-// Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that every
-// sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
+// Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that
+// every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
 Result<Workload> load_workload(const JobSpec& spec);
 
 // Bytes of one replica (one lane's planned network), without building one of that size when it would not fit.

@@ -35,7 +35,7 @@ MAY_INCLUDE = {
 # Vendor header (regular expression) -> the only files (regular expression) that may include it.
 VENDOR = {
     r"zmq(_addon)?\.hp?p?": r"protocol/channel/.*\.cpp|tests/.*",
-    r"msgpack\.hpp|msgpack/.*": r"protocol/wire/.*",
+    r"msgpack\.hpp|msgpack/.*": r"protocol/wire/.*|tests/protocol/.*",
     r"yaml-cpp/.*": r"protocol/spec/.*\.cpp|cli/.*\.cpp",
     r"sqlite3\.h": r"daemon/store_sqlite.*\.cpp|tests/daemon/.*",
     r"oneapi/.*|dnnl.*": r"actors/engine/cpu/.*",

@@ -1,8 +1,8 @@
 // The N x N system of the Sherman-Morrison-Woodbury formula: K = lambda I + R^T R / N, factored once a
 // refresh.
 //
-// In double: N is at most about 1,000 while R^T R took N^2 * m * n operations, so this costs next to nothing, and it
-// takes the factor's own error out of the direction's (README.md has the measurement).
+// In double: N is at most about 1,000 while R^T R took N^2 * m * n operations, so this costs next to nothing,
+// and it takes the factor's own error out of the direction's (README.md has the measurement).
 #pragma once
 
 #include <cstddef>

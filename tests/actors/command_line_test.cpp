@@ -11,7 +11,8 @@ Result<ActorCommandLine> parse(std::vector<const char*> words) {
 }
 
 TEST(ActorCommandLine, Accepts) {
-  const auto run = parse({"run", "--daemon", "ipc:///x", "--job", "3", "--actor", "2", "--peer-dir", "/p", "--lanes", "4"});
+  const auto run = parse(
+      {"run", "--daemon", "ipc:///x", "--job", "3", "--actor", "2", "--peer-dir", "/p", "--lanes", "4"});
   ASSERT_TRUE(run) << run.error().message;
   EXPECT_EQ(run->verb, ActorCommandLine::Verb::kRun);
   EXPECT_EQ(run->job, 3u);

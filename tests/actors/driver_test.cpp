@@ -1,12 +1,13 @@
 // An actor's whole life against a daemon played by the test: real sockets, the real driver.
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
+#include "actors/driver.h"
 
 #include <filesystem>
 #include <thread>
 
-#include "actors/driver.h"
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
 #include "protocol/messages/control.h"
@@ -211,13 +212,39 @@ TEST(DriverSession, SaysWhyItCannotTrain) {
   EXPECT_NE(status.error().message.find("synthetic"), std::string::npos) << status.error().message;
 }
 
-// A checkpoint that cannot be written is reported, and training goes on; the last one's failure fails the job.
+TEST(DriverSession, LeavesWhenTheDaemonRefusesIt) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(ErrorReply{ErrorCode::kNotFound, "job 7 is over"}, {});
+  const Status status = actor.finish();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("job 7 is over"), std::string::npos);
+}
+
+// Also in the middle of training: nobody would stop it otherwise.
+TEST(DriverSession, LeavesTrainingWhenTheDaemonRefusesIt) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  std::string job = kJob;
+  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  daemon.send(welcome_of(daemon, job), {});
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  daemon.send(ErrorReply{ErrorCode::kNotFound, "job 7 is over"}, {});
+  EXPECT_FALSE(actor.finish());
+}
+
+// A checkpoint that cannot be written is reported, and training goes on; the last one's failure fails the
+// job.
 TEST(DriverSession, ReportsACheckpointThatCannotBeWritten) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
   const Welcome welcome = welcome_of(daemon);
-  const int blocker = ::creat((welcome.job_dir + "/checkpoints").c_str(), 0600);  // a file where a folder must be
+  const int blocker =
+      ::creat((welcome.job_dir + "/checkpoints").c_str(), 0600);  // a file where a folder must be
   ASSERT_GE(blocker, 0);
   ::close(blocker);
   daemon.send(welcome, {});

@@ -1,7 +1,6 @@
 #include "actors/plan.h"
 
 #include <gtest/gtest.h>
-
 #include <nlohmann/json.hpp>
 
 #include "actors/workload.h"

@@ -1,10 +1,10 @@
-// Groups of actors as threads of one process, with real sockets between them: what they train must not depend on
-// how many they are.
-#include <gtest/gtest.h>
-
+// Groups of actors as threads of one process, with real sockets between them: what they train must not depend
+// on how many they are.
 #include <barrier>
 #include <filesystem>
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "actors/checkpoint/checkpoint.h"
 #include "actors/exchange/placement.h"
@@ -64,7 +64,8 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
                    .ledger = nullptr,
                    .event = [&](const std::string&, const std::string& what) { result.problem = what; },
                    .progress = &progress});
-  Group group{.job = 1, .epoch = {1, 1}, .self = self, .micro_batches = spec->micro_batches(), .members = members};
+  Group group{
+      .job = 1, .epoch = {1, 1}, .self = self, .micro_batches = spec->micro_batches(), .members = members};
   group.placement = place_blocks(workload->network.blocks(), members);
   if (auto joined = (*exchange)->join(group); !joined) return result.problem = joined.error().message, result;
   trainer.set_group(group);
@@ -74,8 +75,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
     if (!step) return result.problem = trainer.interruption(), result;
     result.losses.push_back(step->metrics.loss);
   }
-  result.weights =
-      to_hex(weights_digest(workload->network.blocks(), state.parameters, state.statistics));
+  result.weights = to_hex(weights_digest(workload->network.blocks(), state.parameters, state.statistics));
   result.momentum = hash_of(state.momentum);
   for (const auto& [block, curvature] : state.curvature)
     if (group.placement.owner[block] == self) result.curvature[block] = to_hex(curvature.digest());
@@ -93,7 +93,8 @@ std::vector<MemberResult> train_group(const std::string& text, int actors, int l
   std::barrier<> resume(actors);
   std::vector<std::thread> threads;
   for (int i = 0; i < actors; ++i)
-    threads.emplace_back([&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes, resume); });
+    threads.emplace_back(
+        [&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes, resume); });
   for (std::thread& thread : threads) thread.join();
   return results;
 }
@@ -106,7 +107,8 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
   ASSERT_EQ(alone[0].problem, "");
   ASSERT_EQ(alone[0].losses.size(), 6u);
   for (const double loss : alone[0].losses) ASSERT_TRUE(std::isfinite(loss));
-  for (const auto& [actors, lanes] : std::vector<std::pair<int, int>>{{1, 3}, {2, 1}, {3, 2}, {5, 1}, {7, 1}}) {
+  for (const auto& [actors, lanes] :
+       std::vector<std::pair<int, int>>{{1, 3}, {2, 1}, {3, 2}, {5, 1}, {7, 1}}) {
     std::map<std::uint32_t, std::string> curvature;
     for (const MemberResult& member : train_group(text, actors, lanes)) {
       ASSERT_EQ(member.problem, "") << actors << "x" << lanes;

@@ -1,13 +1,14 @@
 #include "tests/support/cluster.h"
 
-#include <signal.h>
-
 #include <sstream>
+
+#include <signal.h>
 
 namespace seng::testing {
 
 Cluster::Cluster(int slots, std::vector<std::string> daemon_arguments) {
-  std::vector<std::string> command = {binary("sengd"), "--state-dir", dir_.path(), "--slots", std::to_string(slots)};
+  std::vector<std::string> command = {binary("sengd"), "--state-dir", dir_.path(), "--slots",
+                                      std::to_string(slots)};
   command.insert(command.end(), daemon_arguments.begin(), daemon_arguments.end());
   const RunResult started = run(command);  // returns when the daemon serves
   if (started.exit_code != 0) {
@@ -20,7 +21,9 @@ Cluster::Cluster(int slots, std::vector<std::string> daemon_arguments) {
   if (pid_ <= 0) start_error_ = "sengctl version said: " + version.out + version.err;
 }
 
-Cluster::~Cluster() { stop(); }
+Cluster::~Cluster() {
+  stop();
+}
 
 std::vector<pid_t> Cluster::stop() {
   if (pid_ > 0) {
@@ -39,10 +42,13 @@ RunResult Cluster::ctl(std::vector<std::string> arguments, const RunOptions& opt
   return run(arguments, options);
 }
 
-nlohmann::json Cluster::train(const std::string& yaml, const std::vector<std::string>& sets, int timeout_seconds) {
+nlohmann::json Cluster::train(const std::string& yaml, const std::vector<std::string>& sets,
+                              int timeout_seconds) {
   std::vector<std::string> arguments = {"submit", "-", "--wait", "-o", "json"};
   for (const std::string& set : sets) arguments.insert(arguments.end(), {"--set", set});
-  last_ = ctl(arguments, {.input = yaml, .environment = {}, .timeout_seconds = timeout_seconds, .working_directory = {}});
+  last_ =
+      ctl(arguments,
+          {.input = yaml, .environment = {}, .timeout_seconds = timeout_seconds, .working_directory = {}});
   const auto parsed = nlohmann::json::parse(last_.out, nullptr, false);
   return parsed.is_discarded() ? nlohmann::json() : parsed;
 }

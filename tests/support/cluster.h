@@ -1,16 +1,19 @@
-// A sengd of one's own in a temporary state directory, with the real binaries: started, asked through sengctl,
-// stopped, and checked to have left nothing behind.
+// A sengd of one's own in a temporary state directory, with the real binaries: started, asked through
+// sengctl, stopped, and checked to have left nothing behind.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "tests/support/process.h"
 
 namespace seng::testing {
 
-inline std::string binary(const std::string& name) { return std::string(SENG_BIN_DIR) + "/" + name; }
+inline std::string binary(const std::string& name) {
+  return std::string(SENG_BIN_DIR) + "/" + name;
+}
 
 class Cluster {
  public:
@@ -18,8 +21,10 @@ class Cluster {
   ~Cluster();
 
   RunResult ctl(std::vector<std::string> arguments, const RunOptions& options = {}) const;
-  // Submits and waits; the object that `submit --wait -o json` prints, null (with `error()` set) if it printed none.
-  nlohmann::json train(const std::string& yaml, const std::vector<std::string>& sets = {}, int timeout_seconds = 300);
+  // Submits and waits; the object that `submit --wait -o json` prints, null (with `error()` set) if it
+  // printed none.
+  nlohmann::json train(const std::string& yaml, const std::vector<std::string>& sets = {},
+                       int timeout_seconds = 300);
   const RunResult& last() const { return last_; }
 
   // Stops the daemon; what is still running of it or its actors is returned (empty: clean) and killed.
@@ -40,7 +45,8 @@ class Cluster {
 // A job file with the most used settings; the tests change the rest with --set.
 struct JobText {
   std::string model = "{name: lenet}";
-  std::string data = "{name: synthetic, train: 512, test: 100, channels: 1, height: 28, width: 28, classes: 10}";
+  std::string data =
+      "{name: synthetic, train: 512, test: 100, channels: 1, height: 28, width: 28, classes: 10}";
   int global = 64, micro = 8;
   int steps = 3;
   std::string optimizer = "{name: sgd, lr: 0.05, momentum: 0.9}";

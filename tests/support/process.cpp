@@ -1,18 +1,18 @@
 #include "tests/support/process.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace seng::testing {
 
@@ -43,7 +43,8 @@ int remaining_ms(Clock::time_point deadline) {
 
 RunResult run(const std::vector<std::string>& command, const RunOptions& options) {
   int in[2], out[2], err[2];
-  if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) throw std::runtime_error("pipe2");
+  if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
+    throw std::runtime_error("pipe2");
   const pid_t pid = fork();
   if (pid == 0) {
     dup2(in[0], 0);
@@ -67,7 +68,8 @@ RunResult run(const std::vector<std::string>& command, const RunOptions& options
   bool open_out = true, open_err = true;
   const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   bool exited = false;
-  // A daemon that the program leaves behind may hold the pipes: its own exit ends the wait, after a last read.
+  // A daemon that the program leaves behind may hold the pipes: its own exit ends the wait, after a last
+  // read.
   while ((open_out || open_err) && !exited) {
     pollfd fds[4] = {{open_out ? out[0] : -1, POLLIN, 0},
                      {open_err ? err[0] : -1, POLLIN, 0},
@@ -90,11 +92,17 @@ RunResult run(const std::vector<std::string>& command, const RunOptions& options
     }
     if (fds[0].revents) {
       const ssize_t n = read(out[0], buffer, sizeof buffer);
-      if (n > 0) result.out.append(buffer, n); else open_out = false;
+      if (n > 0)
+        result.out.append(buffer, n);
+      else
+        open_out = false;
     }
     if (fds[1].revents) {
       const ssize_t n = read(err[0], buffer, sizeof buffer);
-      if (n > 0) result.err.append(buffer, n); else open_err = false;
+      if (n > 0)
+        result.err.append(buffer, n);
+      else
+        open_err = false;
     }
     if (in[1] >= 0 && fds[2].revents) {
       const ssize_t n = write(in[1], options.input.data() + written, options.input.size() - written);
@@ -135,8 +143,10 @@ std::vector<pid_t> processes_with(const std::string& text) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const pid_t pid = static_cast<pid_t>(std::stol(name));
     if (pid == getpid()) continue;
+    // A process that goes meanwhile makes the read fail; getline keeps that a value.
     std::ifstream file("/proc/" + name + "/cmdline");
-    std::string line((std::istreambuf_iterator<char>(file)), {});
+    std::string line;
+    std::getline(file, line, '\n');
     for (char& c : line)
       if (c == 0) c = ' ';
     if (line.find(text) != std::string::npos) found.push_back(pid);

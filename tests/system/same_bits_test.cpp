@@ -1,7 +1,7 @@
 // The state after k steps is the same for any number of actors and lanes.
-#include <gtest/gtest.h>
-
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "tests/support/cluster.h"
 
@@ -74,9 +74,11 @@ TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
-                         ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)}, Case{"LenetSeng", lenet(kSeng, 64, 8)},
+                         ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
+                                           Case{"LenetSeng", lenet(kSeng, 64, 8)},
                                            Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
-                                           Case{"Resnet18Sgd", resnet(kSgd)}, Case{"Resnet18Seng", resnet(kSeng)}),
+                                           Case{"Resnet18Sgd", resnet(kSgd)},
+                                           Case{"Resnet18Seng", resnet(kSeng)}),
                          [](const auto& info) { return info.param.name; });
 
 // What the hashes above would not notice if they were constant: another seed, another state.

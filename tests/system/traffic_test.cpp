@@ -8,8 +8,9 @@ namespace {
 
 class TrafficOfAStep : public ::testing::TestWithParam<int> {};
 
-// Every actor sends its sums of the blocks that others own, and the directions of its own to all: over the M actors
-// together 2 (M-1) P floats. One actor's share depends on which blocks it owns, so the mean is what is bounded.
+// Every actor sends its sums of the blocks that others own, and the directions of its own to all: over the M
+// actors together 2 (M-1) P floats. One actor's share depends on which blocks it owns, so the mean is what is
+// bounded.
 TEST_P(TrafficOfAStep, IsThatOfAFirstOrderStep) {
   const int actors = GetParam();
   Cluster cluster(actors);
