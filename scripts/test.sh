@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/packages.sh build
 scripts/build.sh "${SENG_PRESET:-release}"
-exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error "$@"
+exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error -j 2 "$@"
