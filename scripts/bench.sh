@@ -3,6 +3,7 @@
 #   scripts/bench.sh throughput [--rounds N] [--quick]   training speed beside PyTorch's (installs python3-torch)
 #   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
+#   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,12 +18,21 @@ case $what in
     scripts/packages.sh build
     scripts/build.sh release
     exec python3 scripts/bench/seng_cost.py "$@" ;;
+  parity)
+    scripts/packages.sh build bench
+    scripts/build.sh release logits_bench
+    directory=$(mktemp -d)
+    trap 'rm -rf "$directory"' EXIT
+    for network in lenet resnet18; do
+      build/release/bin/logits_bench "$directory" "$network"
+      /usr/bin/python3 scripts/bench/pytorch_logits.py "$directory" "$network"
+    done ;;
   kernels)
     scripts/packages.sh build
     scripts/build.sh release engine_bench optim_bench
     build/release/bin/engine_bench "$@"
     exec build/release/bin/optim_bench "$@" ;;
   *)
-    sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac

@@ -16,7 +16,6 @@ from cluster import ROOT, Cluster  # noqa: E402
 
 PAIRS = {
     "small": ["fashion_lenet_seng", "fashion_lenet_sgd"],
-    # The prototype that this pair is compared with used 20,000 images.
     "large": ["fashion_lenet_large_batch_seng", "fashion_lenet_large_batch_sgd"],
 }
 
@@ -26,6 +25,8 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pair", choices=sorted(PAIRS), action="append")
     parser.add_argument("--actors", type=int, default=2)
+    parser.add_argument("--set", dest="sets", action="append", default=[], help="a setting for every job, e.g. "
+                        "data.train_limit=20000")
     arguments = parser.parse_args()
     rows = []
     with Cluster(slots=2) as cluster:
@@ -33,7 +34,7 @@ def main():
             for job in PAIRS[pair]:
                 for seed in arguments.seeds:
                     result, metrics = cluster.train(ROOT / "scripts" / "jobs" / f"{job}.yaml", f"seed={seed}",
-                                                    f"actors.max={arguments.actors}")
+                                                    f"actors.max={arguments.actors}", *arguments.sets)
                     for i, epoch in enumerate(e for e in metrics["epochs"] if e["test_accuracy"] is not None):
                         rows.append([job, seed, i + 1, epoch["train_loss"], epoch["train_accuracy"],
                                      epoch["test_accuracy"], epoch["seconds"]])
