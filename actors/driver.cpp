@@ -82,7 +82,10 @@ Status Driver::prepare(const Welcome& welcome) {
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_);
   group_checkpoint_ =
       std::make_unique<GroupCheckpoint>(*workload_, *exchange_, welcome.job_dir + "/checkpoints");
-  session_.on_urgent([this] { exchange_->interrupt("the membership changes"); });
+  session_.on_urgent([this] {
+    asked_to_leave_ = true;
+    exchange_->interrupt("the daemon asks for another membership");
+  });
   return {};
 }
 
@@ -93,6 +96,7 @@ Status Driver::enter_group(const Command& first) {
   while (true) {
     const auto* reconfigure = std::get_if<Reconfigure>(&command.body);
     if (reconfigure) {
+      asked_to_leave_ = false;
       group_ = Group{.job = options_.job,
                      .epoch = command.epoch,
                      .self = options_.actor,
@@ -127,7 +131,7 @@ Status Driver::train() {
     if (!result) {
       if (ledger_) ledger_->abandon();
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());
-      return {};
+      return interrupted(trainer_->interruption());
     }
     if (ledger_) SENG_TRY(ledger_->commit());
     session_.set_applied_step(state_.step);
@@ -137,17 +141,25 @@ Status Driver::train() {
     running_.seconds += result->metrics.seconds;
     running_.steps += 1;
     SENG_TRY(after_step(result->metrics, result->stop));
+    if (asked_to_leave_) return {};
   }
   return {};
+}
+
+// Back to the daemon's commands, if one of them is the reason; else nobody would ever wake this actor again.
+Status Driver::interrupted(const std::string& reason) const {
+  if (asked_to_leave_) return {};
+  return fail(ErrorCode::kUnavailable, reason);
 }
 
 Status Driver::after_step(const StepMetrics& metrics, bool last) {
   const std::uint64_t step = state_.step;
   const bool stopped = last && step < workload_->steps_total;
   std::optional<EvaluationResult> evaluation;
-  if (workload_->evaluates(step) || last) {
+  // A job that is being stopped saves its state first and foremost: the daemon waits for that only so long.
+  if (workload_->evaluates(step)) {
     evaluation = evaluation_->run(state_, group_);
-    if (leads() && !evaluation) return {};
+    if (leads() && !evaluation) return interrupted("the evaluation was left");
   }
   if (evaluation || workload_->ends_epoch(step)) report_epoch(metrics, evaluation);
   if (workload_->checkpoints(step) || last) return checkpoint(last, stopped);
@@ -177,7 +189,7 @@ void Driver::report_epoch(const StepMetrics& metrics, const std::optional<Evalua
 Status Driver::checkpoint(bool last, bool stopped) {
   auto report = group_checkpoint_->write(state_, group_);
   if (leads()) {
-    if (!report) return {};
+    if (!report) return interrupted("the checkpoint was left");
     session_.send(*report);
     if (!report->error.empty()) log_warning("checkpoint of step {}: {}", report->step, report->error);
     if (last && !report->error.empty())

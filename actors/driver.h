@@ -2,6 +2,7 @@
 // writes checkpoints, reports. Runs on the process's main thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ class Driver {
   Status prepare(const Welcome& welcome);
   Status enter_group(const Command& reconfigure);
   Status train();  // until the job ends or the membership changes
+  Status interrupted(const std::string& reason) const;
   Status after_step(const StepMetrics& metrics, bool last);
   void report_epoch(const StepMetrics& metrics, const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last, bool stopped);
@@ -52,6 +54,8 @@ class Driver {
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
   Group group_;
   bool finished_ = false;
+  // Set on the session's thread when a command wants the step in hand left; other interruptions are failures.
+  std::atomic<bool> asked_to_leave_{false};
 
   // Sums over the steps since the last epoch report.
   struct Running {

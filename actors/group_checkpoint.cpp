@@ -94,12 +94,13 @@ std::optional<CheckpointReport> GroupCheckpoint::finish(const TrainState& state,
   report.state_sha256 = to_hex(state_digest(weights, state.momentum, curvature, state.step, position));
   if (!report.error.empty()) {
     // What the others wrote would fill the disk further; an error here changes nothing in the report.
-    if (!staging.empty()) (void)discard_staging(staging);
+    if (!staging.empty()) discard_staging(staging);
     return report;
   }
 
   auto model = write_model(staging, blocks, state.parameters, state.statistics, state.momentum, state.step);
   if (!model) {
+    discard_staging(staging);
     report.error = model.error().message;
     return report;
   }

@@ -52,6 +52,14 @@ std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
 }
 
+// The N x N systems in double, one a block with curvature, and one more while it is formed.
+std::size_t systems_bytes(const Workload& workload) {
+  std::size_t systems = 1;
+  for (const FragmentShape& shape : workload.fragments) systems += shape.floats > 0;
+  const std::size_t samples = workload.spec.optimizer.curvature.samples;
+  return workload.second_order ? systems * samples * samples * sizeof(double) : 0;
+}
+
 Json blocks_json(const Workload& workload) {
   Json blocks = Json::array();
   const auto& all = workload.network.blocks();
@@ -85,8 +93,8 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const Network& network = workload->network;
   std::size_t curvature = 0;
   for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
-  // A refresh holds the new curvature beside the one in force.
-  const std::size_t curvature_peak = 2 * curvature;
+  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken.
+  const std::size_t curvature_peak = 3 * curvature + systems_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes();

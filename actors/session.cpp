@@ -53,9 +53,11 @@ struct Session::State {
   std::atomic<std::uint64_t> progress{0}, applied_step{0};
   std::atomic<std::uint32_t> lease_ms{1000};
 
+  std::mutex urgent_mutex;
+  std::function<void()> urgent;  // guarded by urgent_mutex
+
   mutable std::mutex mutex;  // protects what follows
   std::condition_variable arrived;
-  std::function<void()> urgent;
   std::deque<Command> commands;
   std::deque<Message> outbox;
   std::vector<StepMetrics> steps;
@@ -89,13 +91,10 @@ void Session::State::enqueue_command(const Message& message) {
   arrived.notify_all();
 }
 
+// Held during the call: whoever replaces the callback waits for a call under way.
 void Session::State::call_urgent() {
-  std::function<void()> callback;
-  {
-    const std::lock_guard lock(mutex);
-    callback = urgent;
-  }
-  if (callback) callback();
+  const std::lock_guard lock(urgent_mutex);
+  if (urgent) urgent();
 }
 
 void Session::State::take(const Message& message) {
@@ -166,7 +165,13 @@ void Session::State::loop() {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_beat - Clock::now()).count();
     const auto ready = poller.wait(static_cast<int>(std::max<long>(left, 0)));
     if (!ready) {
-      log_error("the session ends: {}", ready.error().message);
+      {
+        const std::lock_guard lock(mutex);
+        commands.push_back(
+            {{}, ErrorReply{ErrorCode::kInternal, "the session broke: " + ready.error().message}});
+        arrived.notify_all();
+      }
+      call_urgent();
       return;
     }
     eventfd_t ignored;
@@ -204,7 +209,7 @@ Status Session::start() {
 }
 
 void Session::on_urgent(std::function<void()> callback) {
-  const std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(state_->urgent_mutex);
   state_->urgent = std::move(callback);
 }
 

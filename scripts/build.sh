@@ -17,4 +17,5 @@ if ! cmake --preset "$preset" "${extra[@]}" ${SENG_CMAKE_ARGS:-} >"$log" 2>&1; t
   echo "build.sh: cmake failed; scripts/packages.sh installs what is missing" >&2
   exit 1
 fi
+rm -f "$log"
 exec ninja -C "build/$preset" ${SENG_BUILD_JOBS:+-j "$SENG_BUILD_JOBS"} "$@"

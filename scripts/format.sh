@@ -2,8 +2,9 @@
 # Formats the C++ sources in place; --check only says which differ and fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t files < <(git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
-[ ${#files[@]} -gt 0 ] || exit 0
+list=$(git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
+[ -n "$list" ] || { echo "format.sh: no sources found" >&2; exit 1; }
+mapfile -t files <<<"$list"
 if [ "${1:-}" = --check ]; then
   clang-format --dry-run -Werror "${files[@]}"
 else

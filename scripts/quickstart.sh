@@ -21,24 +21,25 @@ flock -n 9 || { echo "quickstart.sh: another quickstart is running in this clone
 state=$PWD/build/quickstart/state
 # The name of a Unix socket is at most 107 bytes long.
 [ ${#state} -le 70 ] || state=${TMPDIR:-/tmp}/seng-quickstart-$(id -u)
-rm -rf "$state"  # of the run before
-pid=
-cleanup() {
-  trap - EXIT INT TERM
-  if [ -n "$pid" ] && kill -TERM "$pid" 2>/dev/null; then
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-  fi
+
+stop_daemon() {
+  local pid
+  pid=$("$bin/sengctl" --state-dir "$state" version -o json 2>/dev/null |
+    python3 -c 'import json,sys; print(json.load(sys.stdin)["daemon"]["pid"])' 2>/dev/null) || return 0
+  kill -TERM "$pid" 2>/dev/null || return 0
+  while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 }
-trap cleanup EXIT
-trap 'cleanup; exit 130' INT TERM
+stop_daemon        # left by a run that was killed
+rm -rf "$state"    # of the run before
+trap stop_daemon EXIT
+trap 'exit 130' INT TERM
 "$bin/sengd" --state-dir "$state" --slots 2 9>&-
-pid=$("$bin/sengctl" --state-dir "$state" version -o json | python3 -c 'import json,sys; print(json.load(sys.stdin)["daemon"]["pid"])')
 
 say "4/4 training: scripts/jobs/fashion_lenet_seng.yaml, 2 actors"
 code=0
 "$bin/sengctl" --state-dir "$state" submit scripts/jobs/fashion_lenet_seng.yaml --follow "$@" || code=$?
 if [ "$code" -eq 0 ]; then
-  "$bin/sengctl" --state-dir "$state" export fashion-lenet --output build/quickstart/fashion_lenet.safetensors --force
+  "$bin/sengctl" --state-dir "$state" export 1 --output build/quickstart/fashion_lenet.safetensors --force
   say "Done. The trained network: build/quickstart/fashion_lenet.safetensors (opens in PyTorch)."
 fi
 exit "$code"
