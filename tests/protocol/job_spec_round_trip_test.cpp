@@ -1,0 +1,111 @@
+// Every specification that the parser can give survives being written out.
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "protocol/spec/job_spec.h"
+
+namespace seng {
+namespace {
+
+// Any specification that the parser can give.
+class RandomSpecs {
+ public:
+  JobSpec next() {
+    JobSpec s;
+    const std::uint32_t pieces = whole(1, 64);
+    s.name = "n" + text("abcXYZ019._-", 20);
+    s.seed = std::uint64_t{random_()} << 32 | random_();
+    s.model_name = "m" + text("abc._-9", 8);
+    s.data_name = "d" + text("abc._-9", 8);
+    if (whole(0, 1)) s.data_root = "/" + text("abc /:#'\"{}[],&*!|>%@`\\~-ü", 30);
+    options(s.model_options);
+    options(s.data_options);
+    s.batch_micro = whole(1, 100);
+    s.batch_global = s.batch_micro * pieces;
+    if (whole(0, 1)) {
+      s.epochs = number(1e6);
+    } else {
+      s.steps = whole(1, 1'000'000'000);
+    }
+    s.label_smoothing = number(1);
+    optimizer(s, pieces);
+    s.actors_max = whole(1, pieces);
+    s.actors_min = whole(1, s.actors_max);
+    s.lanes = whole(0, 8);
+    s.checkpoint_every_steps = whole(0, 1000);
+    s.checkpoint_keep = whole(1, 1000);
+    s.evaluate_every_epochs = number(100);
+    s.engine_convolution = whole(0, 1) ? "auto" : "direct";
+    s.ledger = whole(0, 1) == 1;
+    return s;
+  }
+
+ private:
+  std::uint32_t whole(std::uint32_t low, std::uint32_t high) { return low + random_() % (high - low + 1); }
+  double number(double below) {  // of any magnitude, above 0
+    const double x =
+        std::ldexp(1 + std::generate_canonical<double, 53>(random_), -static_cast<int>(whole(1, 60)));
+    return x * below;
+  }
+  std::string text(const std::string& letters, std::uint32_t longest) {
+    std::string out;
+    for (std::uint32_t i = 0, n = whole(1, longest); i < n; ++i) {
+      const char c = letters[random_() % letters.size()];
+      out += static_cast<unsigned char>(c) < 0x80 ? std::string(1, c) : "ü";
+    }
+    return out;
+  }
+  void options(std::map<std::string, std::string>& options) {
+    const std::vector<std::string> values = {"1",   "-0.5", "true", "null", "~",  "",    " a ",
+                                             "- b", "--",   "...",  "a: b", "\"", "\\n", "#c"};
+    for (std::uint32_t i = 0, n = whole(0, 3); i < n; ++i)
+      options["option-" + text("xyz_9", 5)] = values[random_() % values.size()];
+  }
+  void optimizer(JobSpec& s, std::uint32_t pieces) {
+    OptimizerSpec& o = s.optimizer;
+    o.name = whole(0, 1) ? "seng" : "sgd";
+    const std::vector<std::string> kinds = {"constant", "exp", "poly", "cosine", "step"};
+    o.lr.kind = kinds[random_() % kinds.size()];
+    o.lr.initial = number(10);
+    o.lr.final = number(1);
+    o.lr.exponent = number(10);
+    o.lr.end_epochs = number(100);
+    o.lr.gamma = number(1);
+    o.lr.warmup_epochs = number(10);
+    for (std::uint32_t i = 0, n = whole(o.lr.kind == "step", 5); i < n; ++i)
+      o.lr.milestones.push_back((o.lr.milestones.empty() ? 0 : o.lr.milestones.back()) + 0.001 + number(10));
+    o.momentum = number(1);
+    o.nesterov = whole(0, 1) == 1;
+    o.weight_decay = number(1);
+    o.damping_initial = number(1e12);
+    o.damping_decay = number(1);
+    o.damping_every_epochs = number(100);
+    o.curvature.every = whole(1, 1000);
+    o.curvature.samples = pieces * whole(1, s.batch_micro);
+    o.curvature.batch_norm = whole(0, 1) ? "explicit" : "scale";
+    o.trust_region = number(1);
+  }
+
+  std::mt19937 random_{std::random_device{}()};
+};
+
+TEST(JobSpec, WrittenOutReadsBackTheSame) {
+  RandomSpecs specs;
+  for (int i = 0; i < 1000; ++i) {
+    const JobSpec spec = specs.next();
+    const std::string yaml = to_yaml(spec);
+    const auto again = parse_job_spec(yaml, "written");
+    ASSERT_TRUE(again) << again.error().message << "\n" << yaml;
+    EXPECT_EQ(*again, spec) << yaml;
+    EXPECT_EQ(to_yaml(*again), yaml);
+  }
+}
+
+}  // namespace
+}  // namespace seng
