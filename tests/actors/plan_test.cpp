@@ -65,7 +65,8 @@ TEST(Plan, RefusesWithTheReason) {
 TEST(Plan, EstimatesWhatDoesNotFit) {
   const PlanOutcome outcome = plan_job(job("lenet", "mlp, hidden: \"65536,65536\""), 1);
   ASSERT_TRUE(outcome.ok) << outcome.json;
-  EXPECT_GT(nlohmann::json::parse(outcome.json)["memory_per_actor_bytes"].get<double>(), 65536.0 * 65536.0 * 4);
+  EXPECT_GT(nlohmann::json::parse(outcome.json)["memory_per_actor_bytes"].get<double>(),
+            65536.0 * 65536.0 * 4);
 }
 
 TEST(Workload, KnowsItsCadence) {

@@ -1,5 +1,5 @@
-// Writes a network with random weights and statistics as a checkpoint's model file, random images, and the logits
-// that the engine gives for them: scripts/bench/pytorch_logits.py compares those with PyTorch's.
+// Writes a network with random weights and statistics as a checkpoint's model file, random images, and the
+// logits that the engine gives for them: scripts/bench/pytorch_logits.py compares those with PyTorch's.
 //   logits_bench DIRECTORY lenet|resnet18
 #include <cstdio>
 #include <fstream>
