@@ -115,7 +115,7 @@ void prune(Storage& storage, const std::string& directory, std::uint64_t committ
       path = aside;
     }
     if (removed) removed = storage.remove_tree(path);
-    if (!removed) log_warning("old checkpoint stays for now: {}", removed.error().message);
+    if (!removed) log_warning("old checkpoint stays until the next commit: {}", removed.error().message);
   }
 }
 
