@@ -14,12 +14,13 @@ namespace seng {
 using ControlMessages =
     std::tuple<ErrorReply, SubmitRequest, SubmitReply, ListRequest, ListReply, DescribeRequest, DescribeReply,
                StopRequest, StopReply, EventsRequest, EventsReply, MetricsRequest, MetricsReply, LogsRequest,
-               LogsReply, NodesRequest, NodesReply, WatchRequest, WatchReply, VersionRequest, VersionReply>;
-using LifecycleMessages =
-    std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume, Progress, EpochReport,
-               CheckpointReport, Finished, ActorFailed, StopTraining, ActorEvent>;
-using PeerMessages =
-    std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard>;
+               LogsReply, NodesRequest, NodesReply, WatchRequest, WatchReply, VersionRequest, VersionReply,
+               ScaleRequest, ScaleReply, DrainRequest, DrainReply>;
+using LifecycleMessages = std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume,
+                                     Progress, EpochReport, CheckpointReport, Finished, ActorFailed,
+                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted>;
+using PeerMessages = std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest,
+                                CheckpointShard, CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable>;
 using AllMessages = decltype(std::tuple_cat(std::declval<ControlMessages>(),
                                             std::declval<LifecycleMessages>(), std::declval<PeerMessages>()));
 

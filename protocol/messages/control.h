@@ -101,4 +101,45 @@ struct StopReply {
   }
 };
 
+// Sets how many actors the job shall have at most (and at least, where its minimum is above that). It grows
+// as slots get free and shrinks at once; survivors go on in their processes.
+struct ScaleRequest {
+  static constexpr MessageKind kKind = MessageKind::kScaleRequest;
+  std::string job;
+  std::uint32_t actors = 0;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+    v.field(2, "actors", actors);
+  }
+};
+struct ScaleReply {
+  static constexpr MessageKind kKind = MessageKind::kScaleReply;
+  JobRecord job;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+  }
+};
+
+// Takes an actor out of the group after a step and ends it; another one is started in its place.
+struct DrainRequest {
+  static constexpr MessageKind kKind = MessageKind::kDrainRequest;
+  std::string job;
+  ActorId actor = 0;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+    v.field(2, "actor", actor);
+  }
+};
+struct DrainReply {
+  static constexpr MessageKind kKind = MessageKind::kDrainReply;
+  JobRecord job;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+  }
+};
+
 }  // namespace seng

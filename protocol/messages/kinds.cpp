@@ -20,7 +20,7 @@ constexpr bool all_kinds_are_different(std::tuple<Body...>*) {
   return true;
 }
 static_assert(all_kinds_are_different(static_cast<AllMessages*>(nullptr)));
-static_assert(std::tuple_size_v<AllMessages> == 42,
+static_assert(std::tuple_size_v<AllMessages> == 53,
               "a new kind needs a struct, a place in all.h and in README.md");
 static_assert(static_cast<int>(MessageKind::kError) == kRefusalKind,
               "every version must be able to read a refusal");
@@ -71,6 +71,14 @@ std::string_view message_kind_name(std::uint16_t kind) {
       return "VersionRequest";
     case MessageKind::kVersionReply:
       return "VersionReply";
+    case MessageKind::kScaleRequest:
+      return "ScaleRequest";
+    case MessageKind::kScaleReply:
+      return "ScaleReply";
+    case MessageKind::kDrainRequest:
+      return "DrainRequest";
+    case MessageKind::kDrainReply:
+      return "DrainReply";
     case MessageKind::kActorHello:
       return "ActorHello";
     case MessageKind::kWelcome:
@@ -99,6 +107,12 @@ std::string_view message_kind_name(std::uint16_t kind) {
       return "StopTraining";
     case MessageKind::kActorEvent:
       return "ActorEvent";
+    case MessageKind::kPrepared:
+      return "Prepared";
+    case MessageKind::kRetire:
+      return "Retire";
+    case MessageKind::kHelloWanted:
+      return "HelloWanted";
     case MessageKind::kPeerHello:
       return "PeerHello";
     case MessageKind::kPartialSums:
@@ -113,6 +127,14 @@ std::string_view message_kind_name(std::uint16_t kind) {
       return "StateDigest";
     case MessageKind::kCheckpointShard:
       return "CheckpointShard";
+    case MessageKind::kCurvatureHeld:
+      return "CurvatureHeld";
+    case MessageKind::kBlobRequest:
+      return "BlobRequest";
+    case MessageKind::kBlobChunk:
+      return "BlobChunk";
+    case MessageKind::kBlobUnavailable:
+      return "BlobUnavailable";
   }
   return {};
 }

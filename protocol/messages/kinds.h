@@ -29,6 +29,10 @@ enum class MessageKind : std::uint16_t {
   kWatchReply = 117,
   kVersionRequest = 118,
   kVersionReply = 119,
+  kScaleRequest = 120,
+  kScaleReply = 121,
+  kDrainRequest = 122,
+  kDrainReply = 123,
 
   // sengd <-> seng-actor (lifecycle.h)
   kActorHello = 200,
@@ -45,6 +49,9 @@ enum class MessageKind : std::uint16_t {
   kActorFailed = 211,
   kStopTraining = 212,
   kActorEvent = 213,
+  kPrepared = 214,
+  kRetire = 215,
+  kHelloWanted = 216,
 
   // seng-actor <-> seng-actor (peer.h)
   kPeerHello = 300,
@@ -54,6 +61,10 @@ enum class MessageKind : std::uint16_t {
   kEvaluationPart = 304,
   kStateDigest = 305,
   kCheckpointShard = 306,
+  kCurvatureHeld = 307,
+  kBlobRequest = 310,
+  kBlobChunk = 311,
+  kBlobUnavailable = 312,
 };
 
 // "PartialSums"; empty for a number that is no kind.

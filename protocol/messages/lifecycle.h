@@ -2,14 +2,17 @@
 //
 //   actor: ActorHello                        (token proves that this daemon spawned it)
 //   daemon: Welcome                          (the job)
-//   daemon: Reconfigure(e) to all members    (persisted before it is sent)
-//   actor: Parked(applied step)
-//   daemon: Assign(base step)                when every member has parked
+//   actor: Prepared                          data and network are there, sockets are bound
+//   daemon: Reconfigure(e) to members and leavers   (persisted before it is sent)
+//   actor: Parked(applied step, curvature held)     at once, or, if planned, after the leader's word
+//   daemon: Assign(base step, who holds what)       when all have parked
 //   actor: Ready                             holds the state of the base step, peers connected
-//   daemon: Resume                           when every member is ready
-//   actor: Progress* EpochReport* CheckpointReport* ActorEvent*, then Finished or ActorFailed
+//   daemon: Resume to members, Retire to leavers    when every member is ready
+//   actor: Progress* EpochReport* CheckpointReport* ActorEvent*
+//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to the others
 //
-// The envelope's epoch is the membership meant; what carries an older one is dropped.
+// The envelope's epoch is the membership meant; what carries an older one is dropped. A daemon that was
+// started anew answers what it hears from actors with HelloWanted; they say ActorHello again and go on.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +25,15 @@
 
 namespace seng {
 
+// What an actor's driver does, in ActorHello and Progress. A number, not an enum of the wire: later versions
+// may add some.
+enum Activity : std::uint8_t {
+  kIdle = 0,       // in no membership, or parked in one
+  kComputing = 1,  // its own work: the progress counter moves, or it hangs
+  kWaiting = 2,    // for parts of others
+  kSaving = 3,     // evaluates or writes a checkpoint
+};
+
 struct ActorHello {
   static constexpr MessageKind kKind = MessageKind::kActorHello;
   std::string token;
@@ -32,6 +44,10 @@ struct ActorHello {
   std::string device;
   std::uint32_t lanes = 1;
   std::string version;
+  std::string state_endpoint;      // where other actors pull state from this one
+  GroupEpoch epoch;                // the membership it is in; 0.0: none
+  std::uint64_t applied_step = 0;  // of its state
+  std::uint8_t activity = kIdle;   // an Activity
   template <class V>
   void visit(V& v) {
     v.field(1, "token", token);
@@ -42,6 +58,11 @@ struct ActorHello {
     v.field(6, "device", device);
     v.field(7, "lanes", lanes);
     v.field(8, "version", version);
+    v.field(9, "state_endpoint", state_endpoint);
+    v.field(10, "epoch.incarnation", epoch.incarnation);
+    v.field(11, "epoch.counter", epoch.counter);
+    v.field(12, "applied_step", applied_step);
+    v.field(13, "activity", activity);
   }
 };
 
@@ -60,11 +81,20 @@ struct Welcome {
   }
 };
 
+// Behind Welcome: data and network are loaded, the sockets are bound. Before it an actor is no use to a
+// group.
+struct Prepared {
+  static constexpr MessageKind kKind = MessageKind::kPrepared;
+  template <class V>
+  void visit(V&) {}
+};
+
 struct Member {
   ActorId actor = kNoActor;
   std::string node;
   std::string endpoint;
   std::uint32_t first_micro = 0, last_micro = 0;  // half open; the ranges of all members cut [0, V) in order
+  std::string state_endpoint;                     // where its state is pulled from
 
   bool operator==(const Member&) const = default;
   template <class V>
@@ -74,6 +104,7 @@ struct Member {
     v.field(3, "endpoint", endpoint);
     v.field(4, "first_micro", first_micro);
     v.field(5, "last_micro", last_micro);
+    v.field(6, "state_endpoint", state_endpoint);
   }
 };
 
@@ -81,18 +112,57 @@ struct Member {
 struct Reconfigure {
   static constexpr MessageKind kKind = MessageKind::kReconfigure;
   std::vector<Member> members;
+  std::vector<Member> leavers;  // not members any more; they serve their state until Retire
+  // The group finishes a step first: the leader says in a step's summary that it is the last of this
+  // membership, and all park behind it. Else whoever gets this drops the step in flight and parks.
+  bool planned = false;
+  // Not empty: all drop the state they have, and the leader reads the first of these checkpoints that is
+  // whole; it parks with that step (0 where none is: the job's beginning), the others with 0.
+  std::vector<std::string> restore;
   template <class V>
   void visit(V& v) {
     v.field(1, "members", members);
+    v.field(2, "leavers", leavers);
+    v.field(3, "planned", planned);
+    v.field(4, "restore", restore);
+  }
+};
+
+// A block's curvature, whole, as formed at the refresh of `step`.
+struct HeldCurvature {
+  std::uint32_t block = 0;
+  std::uint64_t step = 0;
+  bool operator==(const HeldCurvature&) const = default;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "block", block);
+    v.field(2, "step", step);
   }
 };
 
 struct Parked {
   static constexpr MessageKind kKind = MessageKind::kParked;
   std::uint64_t applied_step = 0;
+  // What it owns or backs up; a block twice where the refresh of a step that it has not applied is whole.
+  std::vector<HeldCurvature> curvature;
   template <class V>
   void visit(V& v) {
     v.field(1, "applied_step", applied_step);
+    v.field(2, "curvature", curvature);
+  }
+};
+
+// Of all that parked and hold the block's curvature at a step not after the base step, those with the newest.
+struct CurvatureHolders {
+  std::uint32_t block = 0;
+  std::uint64_t step = 0;
+  std::vector<ActorId> holders;
+  bool operator==(const CurvatureHolders&) const = default;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "block", block);
+    v.field(2, "step", step);
+    v.field(3, "holders", holders);
   }
 };
 
@@ -100,10 +170,12 @@ struct Assign {
   static constexpr MessageKind kKind = MessageKind::kAssign;
   std::uint64_t base_step = 0;
   std::vector<ActorId> holders;  // who has the state of the base step
+  std::vector<CurvatureHolders> curvature;
   template <class V>
   void visit(V& v) {
     v.field(1, "base_step", base_step);
     v.field(2, "holders", holders);
+    v.field(3, "curvature", curvature);
   }
 };
 
@@ -117,6 +189,19 @@ struct Resume {
   template <class V>
   void visit(V&) {}
 };
+// To a leaver when the group goes on without it, and to the others when the leader has finished: say Finished
+// and exit.
+struct Retire {
+  static constexpr MessageKind kKind = MessageKind::kRetire;
+  template <class V>
+  void visit(V&) {}
+};
+// From a daemon that does not know the connection (it was started anew): say ActorHello again.
+struct HelloWanted {
+  static constexpr MessageKind kKind = MessageKind::kHelloWanted;
+  template <class V>
+  void visit(V&) {}
+};
 
 // From every actor at least twice per lease; `steps` only from the leader.
 struct Progress {
@@ -127,6 +212,10 @@ struct Progress {
   std::uint64_t memory_bytes = 0;
   std::vector<StepMetrics> steps;                         // since the report before
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;  // as in ActorRecord
+  std::uint8_t activity = kIdle;                          // an Activity
+  std::vector<ActorId> awaits;      // kWaiting: whose parts of the step are missing, this actor's left out
+  std::uint64_t micro_batches = 0;  // computed since it started
+  double compute_seconds = 0;       // that they took, all lanes together
   template <class V>
   void visit(V& v) {
     v.field(1, "applied_step", applied_step);
@@ -135,6 +224,10 @@ struct Progress {
     v.field(4, "steps", steps);
     v.field(5, "bytes_sent", bytes_sent);
     v.field(6, "fragment_bytes_sent", fragment_bytes_sent);
+    v.field(7, "activity", activity);
+    v.field(8, "awaits", awaits);
+    v.field(9, "micro_batches", micro_batches);
+    v.field(10, "compute_seconds", compute_seconds);
   }
 };
 
@@ -170,12 +263,14 @@ struct Finished {
   std::uint64_t step = 0;
   bool stopped = false;                      // by StopTraining, before the last step
   std::string weights_sha256, state_sha256;  // leader only
+  bool retired = false;                      // by Retire: the job goes on, or another has finished it
   template <class V>
   void visit(V& v) {
     v.field(1, "step", step);
     v.field(2, "stopped", stopped);
     v.field(3, "weights_sha256", weights_sha256);
     v.field(4, "state_sha256", state_sha256);
+    v.field(5, "retired", retired);
   }
 };
 

@@ -49,12 +49,14 @@ struct DirectionPart {
   std::uint32_t block = 0;
   std::uint64_t offset = 0, count = 0;
   double inner_product = 0;  // g^T d of the whole block
+  bool refused = false;      // on a refresh step: the owner keeps the block's curvature of before
   template <class V>
   void visit(V& v) {
     v.field(1, "block", block);
     v.field(2, "offset", offset);
     v.field(3, "count", count);
     v.field(4, "inner_product", inner_product);
+    v.field(5, "refused", refused);
   }
 };
 struct Directions {
@@ -69,6 +71,7 @@ struct Directions {
 };
 enum StepFlag : std::uint32_t {
   kStopAfterStep = 1,  // this step is the job's last: checkpoint and finish
+  kParkAfterStep = 2,  // this step is the membership's last: park for the one that is announced
 };
 
 // One micro-batch's contribution to one block's curvature (a run of it).
@@ -135,6 +138,67 @@ struct CheckpointShard {
     v.field(3, "sha256", sha256);
     v.field(4, "error", error);
     v.field(5, "blocks", blocks);
+  }
+};
+
+// To a block's owner from its backup: all fragments of these blocks of the envelope's step are here. An owner
+// publishes the direction of a refresh step only then, so that a committed refresh survives the owner.
+struct CurvatureHeld {
+  static constexpr MessageKind kKind = MessageKind::kCurvatureHeld;
+  std::vector<std::uint32_t> blocks;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "blocks", blocks);
+  }
+};
+
+// ---- state, pulled from an actor's state endpoint; the envelope's epoch says of which membership ----
+// Bytes [offset, offset + count) of a blob. A holder that is not in that membership yet answers when it is.
+struct BlobRequest {
+  static constexpr MessageKind kKind = MessageKind::kBlobRequest;
+  std::string token;  // the job's
+  std::string name;
+  std::uint64_t version = 0;
+  std::uint64_t offset = 0, count = 0;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "token", token);
+    v.field(2, "name", name);
+    v.field(3, "version", version);
+    v.field(4, "offset", offset);
+    v.field(5, "count", count);
+  }
+};
+// One payload frame of `count` bytes.
+struct BlobChunk {
+  static constexpr MessageKind kKind = MessageKind::kBlobChunk;
+  std::string name;
+  std::uint64_t version = 0;
+  std::uint64_t offset = 0, count = 0, total = 0;       // bytes: this chunk, and of the whole blob
+  std::uint64_t chunk_hash = 0;                         // XXH3, 64 bits, of the payload
+  std::uint64_t blob_hash_high = 0, blob_hash_low = 0;  // XXH3, 128 bits, of the whole blob
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "name", name);
+    v.field(2, "version", version);
+    v.field(3, "offset", offset);
+    v.field(4, "count", count);
+    v.field(5, "total", total);
+    v.field(6, "chunk_hash", chunk_hash);
+    v.field(7, "blob_hash_high", blob_hash_high);
+    v.field(8, "blob_hash_low", blob_hash_low);
+  }
+};
+struct BlobUnavailable {
+  static constexpr MessageKind kKind = MessageKind::kBlobUnavailable;
+  std::string name;
+  std::uint64_t version = 0;
+  std::string reason;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "name", name);
+    v.field(2, "version", version);
+    v.field(3, "reason", reason);
   }
 };
 

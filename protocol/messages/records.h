@@ -56,6 +56,7 @@ struct JobRecord {
   std::string checkpoint;                    // directory of the newest checkpoint, empty if none
   std::string optimizer, model;              // for tables
   std::uint64_t revision = 0;                // grows with every change of this record
+  std::uint32_t restarts = 0;                // actors that were started in the place of lost ones
 
   template <class V>
   void visit(V& v) {
@@ -87,6 +88,7 @@ struct JobRecord {
     v.field(26, "optimizer", optimizer);
     v.field(27, "model", model);
     v.field(28, "revision", revision);
+    v.field(29, "restarts", restarts);
   }
 };
 

@@ -70,14 +70,15 @@ std::map<std::string, Message> examples() {
   job.optimizer = "seng";
   job.model = "mlp";
   job.revision = 1;
-  const Member first{0, "n1", "ipc:///s/run/a7.0", 0, 2}, second{1, "n1", "ipc:///s/run/a7.1", 2, 4};
+  const Member first{0, "n1", "ipc:///s/run/a7.0", 0, 2, "ipc:///s/run/s7.0"},
+      second{1, "n1", "ipc:///s/run/a7.1", 2, 4, "ipc:///s/run/s7.1"};
   return {
       {"SubmitRequest", make_message({.sequence = 1}, SubmitRequest{"name: tiny\n", "tiny.yaml"})},
       {"SubmitReply", make_message({.job = 7, .sequence = 1}, SubmitReply{job})},
       {"ErrorReply", make_message({.sequence = 1}, ErrorReply{ErrorCode::kNotFound, "no job tinny"})},
-      {"ActorHello",
-       make_message({.job = 7, .from = 0, .sequence = 1},
-                    ActorHello{"T", "n1", 4242, 99, first.endpoint, "cpu x1 lane", 1, "0.1.0"})},
+      {"ActorHello", make_message({.job = 7, .from = 0, .sequence = 1},
+                                  ActorHello{"T", "n1", 4242, 99, first.endpoint, "cpu x1 lane", 1, "0.1.0",
+                                             first.state_endpoint})},
       {"Reconfigure", make_message({.job = 7, .epoch = epoch, .sequence = 2}, Reconfigure{{first, second}})},
       {"Parked", make_message({.job = 7, .epoch = epoch, .from = 0, .sequence = 2}, Parked{0})},
       {"PartialSums", make_message({.job = 7, .epoch = epoch, .step = 1, .from = 0, .sequence = 2},
@@ -195,6 +196,8 @@ TEST(Readme, TablesAreTheFieldsOfTheCode) {
   }
   expect_record<Envelope>("Envelope");
   expect_record<Member>("Member");
+  expect_record<HeldCurvature>("HeldCurvature");
+  expect_record<CurvatureHolders>("CurvatureHolders");
   expect_record<SumPart>("SumPart");
   expect_record<DirectionPart>("DirectionPart");
   expect_record<BlockDigest>("BlockDigest");
