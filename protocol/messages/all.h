@@ -18,7 +18,7 @@ using ControlMessages =
                ScaleRequest, ScaleReply, DrainRequest, DrainReply>;
 using LifecycleMessages = std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume,
                                      Progress, EpochReport, CheckpointReport, Finished, ActorFailed,
-                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted>;
+                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted, StateLost>;
 using PeerMessages = std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest,
                                 CheckpointShard, CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable>;
 using AllMessages = decltype(std::tuple_cat(std::declval<ControlMessages>(),

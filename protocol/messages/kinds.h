@@ -52,6 +52,7 @@ enum class MessageKind : std::uint16_t {
   kPrepared = 214,
   kRetire = 215,
   kHelloWanted = 216,
+  kStateLost = 217,
 
   // seng-actor <-> seng-actor (peer.h)
   kPeerHello = 300,

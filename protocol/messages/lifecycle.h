@@ -203,6 +203,18 @@ struct HelloWanted {
   void visit(V&) {}
 };
 
+// In the place of Ready: no holder has a piece of the base step's state (a block's curvature whose owner and
+// backup are both gone). Only a checkpoint, or the job's beginning, can bring the same bits again: the head
+// answers with a Reconfigure that restores.
+struct StateLost {
+  static constexpr MessageKind kKind = MessageKind::kStateLost;
+  std::string what;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "what", what);
+  }
+};
+
 // From every actor at least twice per lease; `steps` only from the leader.
 struct Progress {
   static constexpr MessageKind kKind = MessageKind::kProgress;
