@@ -116,9 +116,10 @@ struct Reconfigure {
   // The group finishes a step first: the leader says in a step's summary that it is the last of this
   // membership, and all park behind it. Else whoever gets this drops the step in flight and parks.
   bool planned = false;
-  // Not empty: all drop the state they have, and the leader reads the first of these checkpoints that is
-  // whole; it parks with that step (0 where none is: the job's beginning), the others with 0.
-  std::vector<std::string> restore;
+  // All drop the state they have. The leader takes that of the newest whole checkpoint in the job's
+  // directory, else of the one that the job resumes, else the job's beginning, and parks with its step, the
+  // others with 0.
+  bool restore = false;
   template <class V>
   void visit(V& v) {
     v.field(1, "members", members);
