@@ -1,5 +1,7 @@
 #include "actors/workload.h"
 
+#include "actors/optim/update.h"
+
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -17,6 +19,10 @@ bool crosses(double every, double before, double after) {
 }
 
 }  // namespace
+
+double Workload::damping_at(std::uint64_t step) const {
+  return damping_value(spec.optimizer, epoch_after(step - 1));
+}
 
 bool Workload::evaluates(std::uint64_t step) const {
   if (step >= steps_total) return true;

@@ -32,6 +32,8 @@ struct Workload {
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
   }
+  // The damping of that step; a refresh takes it into its curvature.
+  double damping_at(std::uint64_t step) const;
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
   bool evaluates(std::uint64_t step) const;
   bool checkpoints(std::uint64_t step) const;
