@@ -15,9 +15,9 @@ asan() {
     ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' -E Resnet18Se
 }
 tsan() {
-  scripts/build.sh tsan actors_exchange_tests actors_engine_tests actors_tests
+  scripts/build.sh tsan actors_exchange_tests actors_state_tests actors_engine_tests actors_tests
   TSAN_OPTIONS=suppressions="$PWD/tests/support/tsan.supp":halt_on_error=1:second_deadlock_stack=1 \
-    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/exchange/|Lanes|Session' \
+    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/(exchange|state)/|Lanes|Session' \
     -E 'WaitsWithoutSpinning|WaitingLanesSleep'  # they count processor time, and the sanitizer's own thread uses some
 }
 tidy() {
