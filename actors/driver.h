@@ -57,14 +57,14 @@ class Driver {
   Status on_resume();
   void retire();
   Status train();  // until the job ends or the membership changes
-  Status after_step(const StepMetrics& metrics, bool last);
-  void report_epoch(const StepMetrics& metrics, const std::optional<EvaluationResult>& evaluation);
+  Status after_step(bool last);
+  void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
   void event(Severity severity, const std::string& kind, const std::string& text);
 
   bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
   bool is_member() const;
-  bool must_leave() const;        // for a membership that is announced, or for good
+  bool must_leave() const;         // for a membership that is announced, or for good
   bool change_is_planned() const;  // one that waits for this one's last step
   Status interrupted(const std::string& reason) const;
 
@@ -89,7 +89,6 @@ class Driver {
   bool finished_ = false;
 
   std::deque<StepMetrics> recent_;  // the last steps, for a leader that stands in for another
-  StepMetrics last_metrics_;        // of the step of the state; step 0: unknown
 
   mutable std::mutex announced_mutex_;
   GroupEpoch urgent_epoch_, planned_epoch_;  // the newest announced; guarded by announced_mutex_

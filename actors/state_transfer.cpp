@@ -181,8 +181,9 @@ Result<StateTransfer::Outcome> StateTransfer::pull_curvature(const Assign& assig
     for (const CurvatureHolders& entry : assign.curvature)
       if (entry.block == b && entry.step == step) places = holders.places(entry.holders);
     if (places.empty())
-      return Outcome{.lost = true,
-                     .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
+      return Outcome{
+          .lost = true,
+          .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
     if (!room.first.empty())
       wants.push_back({curvature_blob(b, kInputs), step, std::as_writable_bytes(room.first), places});
     if (!room.second.empty())
@@ -214,8 +215,7 @@ Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Ho
     if (interrupted_) return Outcome{.interrupted = true};
   }
   if (!stats) return fail(stats.error().with_context("state of the group"));
-  log_info("pulled {:.1f} MB of state in {:.3f} s", 1e-6 * static_cast<double>(stats->bytes),
-           stats->seconds);
+  log_info("pulled {:.1f} MB of state in {:.3f} s", 1e-6 * static_cast<double>(stats->bytes), stats->seconds);
   return Outcome{.bytes = stats->bytes};
 }
 

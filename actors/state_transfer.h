@@ -1,5 +1,5 @@
-// How a member comes to the state of the base step when the membership changes: it offers what it holds, pulls
-// what it lacks from those who have it, and takes it over when the group goes on.
+// How a member comes to the state of the base step when the membership changes: it offers what it holds,
+// pulls what it lacks from those who have it, and takes it over when the group goes on.
 //
 //   Assign --> pull() --> Ready ... Resume --> take_over()
 //      `--> offers what it holds ----------------^ withdrawn
@@ -7,7 +7,8 @@
 // Until take_over() nothing that is offered changes, since others may be reading it.
 //
 // Blobs: "parameters", "momentum", "statistics" and "meta" in the version of their step; "curvature/B/inputs"
-// and "curvature/B/gradients" of block B in the version of its refresh (Curvature::Version::first and second).
+// and "curvature/B/gradients" of block B in the version of its refresh (Curvature::Version::first and
+// second).
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,7 @@ class StateTransfer {
   void begin();
 
   struct Outcome {
-    bool lost = false;        // nobody holds a piece of the state: StateLost
+    bool lost = false;  // nobody holds a piece of the state: StateLost
     bool interrupted = false;
     std::string what;         // which piece
     std::uint64_t bytes = 0;  // pulled
@@ -74,8 +75,8 @@ class StateTransfer {
   const Workload& workload_;
   TrainState& state_;
   std::unique_ptr<BlobServer> server_;
-  std::vector<std::byte> meta_;            // as it is offered
-  std::vector<std::uint32_t> incoming_;    // blocks whose curvature was pulled
+  std::vector<std::byte> meta_;          // as it is offered
+  std::vector<std::uint32_t> incoming_;  // blocks whose curvature was pulled
 
   std::mutex mutex_;
   bool interrupted_ = false;    // guarded by mutex_

@@ -1,12 +1,12 @@
 #include "actors/workload.h"
 
-#include "actors/optim/update.h"
-
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include <unistd.h>
+
+#include "actors/optim/update.h"
 
 namespace seng {
 

@@ -19,9 +19,9 @@ asan() {
     -E "Resnet18Se|$counts_cpu"
 }
 tsan() {
-  scripts/build.sh tsan actors_exchange_tests actors_engine_tests actors_tests
+  scripts/build.sh tsan actors_exchange_tests actors_state_tests actors_engine_tests actors_tests
   TSAN_OPTIONS=suppressions="$PWD/tests/support/tsan.supp":halt_on_error=1:second_deadlock_stack=1 \
-    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/exchange/|Lanes|Session' \
+    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/(exchange|state)/|Lanes|Session' \
     -E "$counts_cpu"
 }
 tidy() {

@@ -198,7 +198,8 @@ bool Curvature::settle(std::uint64_t step) {
   }
   if (step != 0 && !kept) return false;
   s.current = std::move(kept);
-  s.previous = s.pending = nullptr;
+  s.previous = nullptr;
+  s.pending = nullptr;
   return true;
 }
 
@@ -215,7 +216,8 @@ Status Curvature::finish_version() {
   auto made = std::exchange(s.incoming, nullptr);
   SENG_TRY(s.check(*made));
   s.current = std::move(made);
-  s.previous = s.pending = nullptr;
+  s.previous = nullptr;
+  s.pending = nullptr;
   return {};
 }
 
