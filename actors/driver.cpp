@@ -129,11 +129,10 @@ Status Driver::train() {
   while (!finished_) {
     const auto result = trainer_->step(session_.stop_requested());
     if (!result) {
-      if (ledger_) ledger_->abandon();
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());
       return interrupted(trainer_->interruption());
     }
-    if (ledger_) SENG_TRY(ledger_->commit());
+    if (ledger_) SENG_TRY(ledger_->commit(group_.epoch, state_.step));
     session_.set_applied_step(state_.step);
     session_.add_step(result->metrics, leads());
     running_.loss += result->metrics.loss;
