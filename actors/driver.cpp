@@ -236,7 +236,7 @@ Status Driver::train() {
       return interrupted(trainer_->interruption());
     }
     const StepMetrics& metrics = result->metrics;
-    if (ledger_) SENG_TRY(ledger_->commit());
+    if (ledger_) note_ledger(ledger_->commit(group_.epoch, state_.step));
     session_.set_applied_step(state_.step);
     session_.add_step(metrics, leads());
     recent_.push_back(metrics);
@@ -245,6 +245,12 @@ Status Driver::train() {
     SENG_TRY(after_step(result->stop));
     if (result->stop || result->park || must_leave()) return {};
   }
+}
+
+// Training goes on without it: what could not be written waits for room.
+void Driver::note_ledger(const Status& written) {
+  if (!written && !ledger_failed_) event(Severity::kWarning, "LedgerFailed", written.error().message);
+  ledger_failed_ = !written;
 }
 
 // Back to the daemon's commands, if one of them is the reason; else nobody would ever wake this actor again.

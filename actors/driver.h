@@ -60,6 +60,7 @@ class Driver {
   Status after_step(bool last);
   void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
+  void note_ledger(const Status& written);
   void event(Severity severity, const std::string& kind, const std::string& text);
 
   bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
@@ -87,6 +88,7 @@ class Driver {
   bool planned_ = false;              // nothing was left for it
   bool assigned_ = false;             // Ready was sent in it
   bool finished_ = false;
+  bool ledger_failed_ = false;  // said so
 
   std::deque<StepMetrics> recent_;  // the last steps, for a leader that stands in for another
 

@@ -147,10 +147,12 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   const std::uint32_t micro = w.spec.batch_micro;
   const std::uint64_t begin = (step - 1) * w.spec.batch_global + std::uint64_t(first_) * micro;
   order_.resize(std::size_t(last_ - first_) * micro);
+  if (parts_.ledger) parts_.ledger->begin_step(group_.epoch, step);
   for (std::size_t i = 0; i < order_.size(); ++i) {
     order_[i] = stream_.sample_at(begin + i);
-    if (parts_.ledger) parts_.ledger->add(stream_.epoch_at(begin + i), order_[i], step);
+    if (parts_.ledger) parts_.ledger->add(stream_.epoch_at(begin + i), order_[i]);
   }
+  if (parts_.ledger) (void)parts_.ledger->publish();  // what could not be written waits; commit() says so
 
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);

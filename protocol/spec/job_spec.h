@@ -65,7 +65,14 @@ struct JobSpec {
   std::uint32_t checkpoint_keep = 2;
   double evaluate_every_epochs = 1;         // 0: only at the end
   std::string engine_convolution = "auto";  // auto | direct
-  bool ledger = false;                      // each actor writes (epoch, sample, step) of every sample it used
+  bool ledger = false;                      // each actor writes which samples it used
+  // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
+  std::uint32_t restart_max = 20;
+  double restart_window_s = 3600;
+  std::int32_t priority = 0;  // the higher gets its actors first
+  // What the weights of step 0, or the whole state, are taken from; at most one, empty: from the seed.
+  std::string initial_checkpoint;  // a checkpoint's directory: the job goes on from its step
+  std::string initial_weights;     // a safetensors file with PyTorch's names
 
   std::uint32_t micro_batches() const { return batch_global / batch_micro; }
   bool operator==(const JobSpec&) const = default;

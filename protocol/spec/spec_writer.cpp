@@ -51,6 +51,7 @@ struct FieldWriter {
     const std::uint64_t value = f.get(spec);
     return value == 0 && !f.zero_word.empty() ? std::string(f.zero_word) : std::to_string(value);
   }
+  std::string operator()(const IntegerField& f) const { return std::to_string(f.at(spec)); }
   std::string operator()(const FlagField& f) const { return f.at(spec) ? "true" : "false"; }
   std::string operator()(const ChoiceField& f) const { return f.at(spec); }
   std::string operator()(const TextField& f) const { return yaml_text(f.at(spec)); }
