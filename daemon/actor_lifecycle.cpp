@@ -18,6 +18,8 @@ std::string_view actor_state_name(ActorState state) {
       return "spawning";
     case ActorState::kConnected:
       return "connected";
+    case ActorState::kPrepared:
+      return "prepared";
     case ActorState::kReady:
       return "ready";
     case ActorState::kTraining:
@@ -80,6 +82,11 @@ void ActorLifecycle::on_timeout(double now, Actions& out) {
            out);
       terminate(now, out);
       return;
+    case ActorState::kConnected:
+      lose(Lost::Why::kSilent, fmt::format("did not load its data within {:g} s", timeouts_.prepare_s()),
+           out);
+      terminate(now, out);
+      return;
     case ActorState::kFinished:
     case ActorState::kStopping:
       // Killing is asked once; a process that even then does not go is stuck in the kernel and holds its
@@ -98,18 +105,53 @@ void ActorLifecycle::on_timeout(double now, Actions& out) {
   }
 }
 
+bool ActorLifecycle::prepared() const {
+  return state_ == ActorState::kPrepared || state_ == ActorState::kReady || state_ == ActorState::kTraining;
+}
+
+bool ActorLifecycle::serves() const {
+  return prepared() || state_ == ActorState::kSpawning || state_ == ActorState::kConnected;
+}
+
+void ActorLifecycle::on_failed(const std::string& message, double now, Actions& out) {
+  if (finished_) return;
+  lose(Lost::Why::kSaidSo, message, out);
+  if (state_ == ActorState::kParting) {
+    change_state(ActorState::kExited, std::nullopt);
+    out.push_back(Gone{});
+  } else if (state_ != ActorState::kStopping) {
+    // It is about to exit by itself, with its last line in the log.
+    change_state(ActorState::kStopping, now + timeouts_.terminate_s());
+  }
+}
+
+// The daemon wants it gone, in one of three ways.
+void ActorLifecycle::on_leave(const ActorEventIn& event, double now, Actions& out) {
+  const bool kill = std::holds_alternative<actor_event::Kill>(event);
+  const bool retired = std::holds_alternative<actor_event::Retired>(event);
+  if (state_ == ActorState::kParting || (!kill && !retired)) return terminate(now, out);
+  unwanted_ = true;
+  if (kill) {
+    change_state(ActorState::kStopping, std::nullopt);
+    out.push_back(Signal{SIGKILL});
+  } else if (serves()) {
+    change_state(ActorState::kStopping, now + timeouts_.linger_s());
+  }
+}
+
 std::vector<ActorAction> ActorLifecycle::on(const ActorEventIn& event, double now) {
   namespace e = actor_event;
   Actions out;
   if (state_ == ActorState::kExited) return out;
-  const bool member =
-      state_ == ActorState::kConnected || state_ == ActorState::kReady || state_ == ActorState::kTraining;
+  const bool member = prepared() || state_ == ActorState::kConnected;
   if (std::holds_alternative<e::Hello>(event)) {
-    if (state_ == ActorState::kSpawning) change_state(ActorState::kConnected, std::nullopt);
+    if (state_ == ActorState::kSpawning) change_state(ActorState::kConnected, now + timeouts_.prepare_s());
+  } else if (std::holds_alternative<e::Prepared>(event)) {
+    if (state_ == ActorState::kConnected) change_state(ActorState::kPrepared, std::nullopt);
   } else if (std::holds_alternative<e::Reconfigured>(event)) {
-    if (member) change_state(ActorState::kConnected, std::nullopt);
+    if (prepared()) change_state(ActorState::kPrepared, std::nullopt);
   } else if (std::holds_alternative<e::Ready>(event)) {
-    if (state_ == ActorState::kConnected) change_state(ActorState::kReady, std::nullopt);
+    if (state_ == ActorState::kPrepared) change_state(ActorState::kReady, std::nullopt);
   } else if (std::holds_alternative<e::Resumed>(event)) {
     if (state_ == ActorState::kReady) change_state(ActorState::kTraining, std::nullopt);
   } else if (std::holds_alternative<e::Finished>(event)) {
@@ -121,21 +163,13 @@ std::vector<ActorAction> ActorLifecycle::on(const ActorEventIn& event, double no
       out.push_back(Gone{});
     }
   } else if (const auto* failed = std::get_if<e::Failed>(&event)) {
-    if (finished_) return out;
-    lose(Lost::Why::kSaidSo, failed->message, out);
-    if (state_ == ActorState::kParting) {
-      change_state(ActorState::kExited, std::nullopt);
-      out.push_back(Gone{});
-    } else if (state_ != ActorState::kStopping) {
-      // It is about to exit by itself, with its last line in the log.
-      change_state(ActorState::kStopping, now + timeouts_.terminate_s());
-    }
+    on_failed(failed->message, now, out);
   } else if (const auto* exited = std::get_if<e::Exited>(&event)) {
     on_exit(exited->status, now, out);
-  } else if (std::holds_alternative<e::Terminate>(event)) {
-    terminate(now, out);
-  } else {
+  } else if (std::holds_alternative<e::Timeout>(event)) {
     on_timeout(now, out);
+  } else {
+    on_leave(event, now, out);
   }
   return out;
 }

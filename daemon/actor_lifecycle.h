@@ -1,28 +1,31 @@
 // The life of one actor process, from fork to exit. Pure: told what happened and when, it says what to do.
 //
-//                 1 Hello              2 Ready          3 Resumed             4 Finished
-//   spawning ----------> connected ----------> ready ----------> training ----------> finished
-//      |                  ^  |  ^                |                  |                     |
-//      |                  |  |  +----------------+---5 Reconfigured-+                     |
-//      |                  +--+                                                            |
-//      |  6 Failed, Terminate, or the deadline of the state passed: from every state      |
-//      +-------------------------------> stopping <--------------------------------------+
-//      |  7 Exited without a last word that could still be on its way                     |
-//      +-------------------------------> parting                                          |
-//      |  8 Exited                          | 9 the last word came, or the time for it    |
-//      +-------------------------------> exited <-----------------------------------------+
+//            1 Hello            2 Prepared          3 Ready          4 Resumed            5 Finished
+//   spawning ------> connected ---------> prepared ------> ready ----------> training ----------> finished
+//      |                 |                 ^  |  ^           |                  |                    |
+//      |                 |                 |  |  +-----------+---6 Reconfigured-+                    |
+//      |                 |                 +--+                                                      |
+//      |  7 Failed, Retired, Terminate, Kill, or the deadline of the state passed: from every state  |
+//      +-------------------------------> stopping <-------------------------------------------------+
+//      |  8 Exited without a last word that could still be on its way                                |
+//      +-------------------------------> parting                                                     |
+//      |  9 Exited                          | 10 the last word came, or the time for it              |
+//      +-------------------------------> exited <----------------------------------------------------+
 //
 // 1 The process proved by its token that it is ours. It has `start_s` for that.
-// 2 It holds the state of its membership's base step (every epoch again).
-// 3 The whole group may train.
-// 4 Its part of the job is done. It exits by itself within `linger_s`, else it is killed.
-// 5 The next membership was announced.
-// 6 It is asked to end by SIGTERM, and killed after `terminate_s`. A Failed tells why the job lost it.
-// 7 Its exit was seen first, but bytes that it wrote before may still lie in the socket: for `last_word_s`
+// 2 It has loaded data and network and can join a membership. It has `prepare_s` for that.
+// 3 It holds the state of its membership's base step (every epoch again).
+// 4 The whole group may train.
+// 5 Its part of the job is done. It exits by itself within `linger_s`, else it is killed.
+// 6 The next membership was announced.
+// 7 A Failed tells why the job lost it; it is about to exit. Retired: it was told by message that the group
+//   goes on without it, and has `linger_s`. Terminate: SIGTERM, and SIGKILL after `terminate_s`. Kill:
+//   SIGKILL at once, for one that hangs.
+// 8 Its exit was seen first, but bytes that it wrote before may still lie in the socket: for `last_word_s`
 // its
 //   Finished or Failed is waited for. Not after a signal, which leaves no last word.
-// 8 From finished, stopping, or by a signal.
-// 9 Without a Finished the actor counts as lost. Or the daemon wants it gone and needs no word.
+// 9 From finished, stopping, or by a signal.
+// 10 Without a Finished the actor counts as lost. Or the daemon wants it gone and needs no word.
 #pragma once
 
 #include <optional>
@@ -39,6 +42,7 @@ namespace seng {
 enum class ActorState {
   kSpawning,
   kConnected,
+  kPrepared,
   kReady,
   kTraining,
   kFinished,
@@ -50,6 +54,7 @@ std::string_view actor_state_name(ActorState state);  // "spawning"
 
 namespace actor_event {
 struct Hello {};
+struct Prepared {};
 struct Reconfigured {};
 struct Ready {};
 struct Resumed {};
@@ -60,13 +65,16 @@ struct Failed {
 struct Exited {
   ExitStatus status;
 };
+struct Retired {};    // it was told to finish: the group goes on without it
 struct Terminate {};  // the daemon wants it gone
+struct Kill {};       // likewise, and it would not listen
 struct Timeout {};    // the deadline has passed
 }  // namespace actor_event
 
-using ActorEventIn = std::variant<actor_event::Hello, actor_event::Reconfigured, actor_event::Ready,
-                                  actor_event::Resumed, actor_event::Finished, actor_event::Failed,
-                                  actor_event::Exited, actor_event::Terminate, actor_event::Timeout>;
+using ActorEventIn =
+    std::variant<actor_event::Hello, actor_event::Prepared, actor_event::Reconfigured, actor_event::Ready,
+                 actor_event::Resumed, actor_event::Finished, actor_event::Failed, actor_event::Exited,
+                 actor_event::Retired, actor_event::Terminate, actor_event::Kill, actor_event::Timeout>;
 
 namespace actor_action {
 struct Signal {
@@ -94,6 +102,10 @@ class ActorLifecycle {
   ActorState state() const { return state_; }
   bool alive() const { return state_ != ActorState::kExited && state_ != ActorState::kParting; }
   bool finished() const { return finished_; }
+  // It is of use to a group, now or once it is prepared.
+  bool serves() const;
+  // It can be named in a membership.
+  bool prepared() const;
   const std::optional<ExitStatus>& exit_status() const { return exit_; }
   // When a Timeout is due, if nothing else happens before.
   std::optional<double> deadline() const { return deadline_; }
@@ -105,6 +117,8 @@ class ActorLifecycle {
   void lose(actor_action::Lost::Why why, std::string message, Actions& out);
   void on_exit(const ExitStatus& status, double now, Actions& out);
   void on_timeout(double now, Actions& out);
+  void on_failed(const std::string& message, double now, Actions& out);
+  void on_leave(const ActorEventIn& event, double now, Actions& out);
 
   Timeouts timeouts_;
   ActorState state_ = ActorState::kSpawning;

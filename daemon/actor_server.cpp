@@ -29,10 +29,22 @@ void ActorServer::on_readable() {
     } else if (message.envelope.kind != static_cast<std::uint16_t>(MessageKind::kError)) {
       if (strangers_.size() >= kMaxStrangers) strangers_.clear();
       if (!strangers_.insert(incoming->from).second) continue;
+      if (head_->knows(claimed.first, claimed.second)) {
+        ask_hello(incoming->from, message);
+        continue;
+      }
       refuse(incoming->from, message,
              {ErrorCode::kUnavailable, "this actor is not known here: it has to say hello"});
     }
   }
+}
+
+// An actor of a daemon before this one, or one that has connected anew.
+void ActorServer::ask_hello(const PeerId& peer, const Message& message) {
+  log_info("{}: heard, and asked to say hello", actor_name(message.envelope.job, message.envelope.from));
+  Envelope envelope;
+  envelope.job = message.envelope.job;
+  (void)channel_.send(peer, make_message(envelope, HelloWanted{}));
 }
 
 void ActorServer::refuse(const PeerId& peer, const Message& message, const Error& error) {

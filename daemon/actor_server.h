@@ -26,6 +26,7 @@ class ActorServer final : public ActorLink {
  private:
   using Key = std::pair<JobId, ActorId>;
   void on_hello(const PeerId& peer, const Message& message);
+  void ask_hello(const PeerId& peer, const Message& message);
   void refuse(const PeerId& peer, const Message& message, const Error& error);
 
   ServerChannel& channel_;

@@ -69,6 +69,10 @@ void ControlServer::handle(const Request& request) {
       return take<DescribeRequest>(request);
     case MessageKind::kStopRequest:
       return take<StopRequest>(request);
+    case MessageKind::kScaleRequest:
+      return take<ScaleRequest>(request);
+    case MessageKind::kDrainRequest:
+      return take<DrainRequest>(request);
     case MessageKind::kEventsRequest:
       return take<EventsRequest>(request);
     case MessageKind::kMetricsRequest:
@@ -112,6 +116,18 @@ void ControlServer::on_body(const Request& request, const StopRequest& body) {
   auto stopped = head_.stop(body.job);
   if (!stopped) return refuse(request, stopped.error());
   reply(request.peer, request.message.envelope.sequence, StopReply{*stopped});
+}
+
+void ControlServer::on_body(const Request& request, const ScaleRequest& body) {
+  auto scaled = head_.scale(body.job, body.actors);
+  if (!scaled) return refuse(request, scaled.error());
+  reply(request.peer, request.message.envelope.sequence, ScaleReply{*scaled});
+}
+
+void ControlServer::on_body(const Request& request, const DrainRequest& body) {
+  auto draining = head_.drain(body.job, body.actor);
+  if (!draining) return refuse(request, draining.error());
+  reply(request.peer, request.message.envelope.sequence, DrainReply{*draining});
 }
 
 void ControlServer::on_body(const Request& request, const EventsRequest& body) {

@@ -50,6 +50,8 @@ class ControlServer {
   void on_body(const Request& request, const ListRequest& body);
   void on_body(const Request& request, const DescribeRequest& body);
   void on_body(const Request& request, const StopRequest& body);
+  void on_body(const Request& request, const ScaleRequest& body);
+  void on_body(const Request& request, const DrainRequest& body);
   void on_body(const Request& request, const EventsRequest& body);
   void on_body(const Request& request, const MetricsRequest& body);
   void on_body(const Request& request, const LogsRequest& body);

@@ -118,6 +118,7 @@ std::string Daemon::config() const {
   line("slots", std::to_string(head.slots));
   line("threads_per_slot", std::to_string(head.threads_per_slot));
   line("foreground", options_.foreground ? "true" : "false");
+  line("keep_actors", options_.keep_actors ? "true" : "false");
   for (const NamedTimeout& timeout : list_timeouts(head.timeouts)) {
     line(timeout.name + "_seconds", fmt::format("{:g}  # {}", timeout.seconds, timeout.meaning));
   }
@@ -209,7 +210,7 @@ void Daemon::begin_stop(const std::string& signal) {
   p.stop_deadline = now + head_options_.timeouts.stop_daemon_s();
   p.last_deadline =
       p.stop_deadline + 2 * head_options_.timeouts.terminate_s() + head_options_.timeouts.linger_s();
-  p.head->begin_shutdown("the daemon was stopped");
+  p.head->begin_shutdown("the daemon was stopped", options_.keep_actors);
 }
 
 void Daemon::before_sleep() {

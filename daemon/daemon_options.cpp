@@ -30,6 +30,9 @@ po::options_description visible(Raw& raw) {
   add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
       "silence after which an actor is suspect, default 1; all other time limits derive from it");
   add("foreground", "stay in the foreground and log to stderr as well");
+  add("keep-actors",
+      "when stopped, leave actors training; the next sengd takes them over. Default: jobs checkpoint and "
+      "wait for the next sengd");
   add("log-level", po::value(&raw.level)->value_name("LEVEL"), "debug, info, warning or error; default info");
   add("print-config", "print what these options amount to, and end");
   add("help,h", "print this, and end");
@@ -60,7 +63,7 @@ Status check(const Raw& raw) {
 std::string unknown_option(const std::string& name) {
   return "unknown option " + name +
          did_you_mean(name, {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--foreground",
-                             "--log-level", "--print-config", "--help", "--version"});
+                             "--keep-actors", "--log-level", "--print-config", "--help", "--version"});
 }
 
 }  // namespace
@@ -103,6 +106,7 @@ Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv) {
   out.threads_per_slot = static_cast<std::uint32_t>(raw.threads);
   out.timeouts.lease_s = raw.lease_s;
   out.log_level = *log_level_of(raw.level);
+  out.keep_actors = values.count("keep-actors") != 0;
   out.foreground = values.count("foreground") != 0;
   if (values.count("print-config") != 0) out.verb = DaemonOptions::Verb::kPrintConfig;
   if (values.count("version") != 0) out.verb = DaemonOptions::Verb::kVersion;

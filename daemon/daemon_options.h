@@ -16,6 +16,7 @@ struct DaemonOptions {
   std::uint32_t slots = 0;             // actors at a time; 0: as many as fit the cores
   std::uint32_t threads_per_slot = 1;  // an actor's lanes: fewer, wider actors move less data between them
   bool foreground = false;             // stay, and log to stderr as well
+  bool keep_actors = false;            // stopped, leave them training for the next daemon
   LogLevel log_level = LogLevel::kInfo;
   Timeouts timeouts;
   std::string actor_binary;  // empty: seng-actor beside sengd

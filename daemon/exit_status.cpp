@@ -13,10 +13,12 @@ std::string signal_text(int number) {
 }  // namespace
 
 std::string to_string(const ExitStatus& status) {
+  if (status.unknown) return "ended, how is not known";
   return status.signalled ? signal_text(status.number) : "exit " + std::to_string(status.number);
 }
 
 std::string in_words(const ExitStatus& status) {
+  if (status.unknown) return "ended, nobody knows how (an earlier daemon had started it)";
   return status.signalled ? "was killed by " + signal_text(status.number)
                           : "exited with code " + std::to_string(status.number);
 }

@@ -7,7 +7,8 @@ namespace seng {
 
 struct ExitStatus {
   bool signalled = false;
-  int number = 0;  // the exit code, or the signal
+  int number = 0;        // the exit code, or the signal
+  bool unknown = false;  // another daemon had started it
 
   bool operator==(const ExitStatus&) const = default;
 };

@@ -37,12 +37,30 @@ std::string_view phase_name(GroupEpochs::Phase phase) {
 }
 
 GroupEpochs::GroupEpochs(std::uint32_t micro_batches, std::uint64_t incarnation, std::uint64_t counter)
-    : micro_batches_(micro_batches), epoch_{incarnation, counter} {}
+    : micro_batches_(micro_batches),
+      incarnation_(incarnation),
+      counter_(counter),
+      epoch_{incarnation, counter} {}
+
+void GroupEpochs::adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
+                        const std::set<ActorId>& holders) {
+  SENG_CHECK(phase_ == Phase::kIdle && epoch.incarnation < incarnation_, "adopting late");
+  epoch_ = epoch;
+  members_ = membership.members;
+  if (!training) leavers_ = membership.leavers;
+  holders_ = holders;
+  change_phase(training ? Phase::kTraining : Phase::kBroken);
+}
 
 const Member* GroupEpochs::member(ActorId actor) const {
   const auto found =
       std::find_if(members_.begin(), members_.end(), [&](const Member& m) { return m.actor == actor; });
   return found == members_.end() ? nullptr : &*found;
+}
+
+bool GroupEpochs::takes_part(ActorId actor) const {
+  return member(actor) != nullptr ||
+         std::any_of(leavers_.begin(), leavers_.end(), [&](const Member& m) { return m.actor == actor; });
 }
 
 std::vector<ActorId> GroupEpochs::awaited() const {
@@ -52,6 +70,9 @@ std::vector<ActorId> GroupEpochs::awaited() const {
         (phase_ == Phase::kReadying && !ready_.contains(m.actor))) {
       out.push_back(m.actor);
     }
+  }
+  for (const Member& m : leavers_) {
+    if (phase_ == Phase::kParking && !parked_.contains(m.actor)) out.push_back(m.actor);
   }
   return out;
 }
@@ -63,7 +84,7 @@ void GroupEpochs::change_phase(Phase next) {
 std::string GroupEpochs::misfit(ActorId actor, const GroupEpoch& epoch) const {
   if (epoch < epoch_) return "stale: of epoch " + to_string(epoch) + ", this is " + to_string(epoch_);
   if (epoch > epoch_) return "of epoch " + to_string(epoch) + ", which was never announced";
-  if (member(actor) == nullptr) return "actor " + std::to_string(actor) + " is no member";
+  if (!takes_part(actor)) return "actor " + std::to_string(actor) + " is no member";
   return "";
 }
 
@@ -73,33 +94,67 @@ EpochOutcome GroupEpochs::on(const EpochEvent& event) {
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   std::set<ActorId> distinct;
-  for (const Member& m : event.members) distinct.insert(m.actor);
-  SENG_CHECK(distinct.size() == event.members.size(), "a member twice");
+  bool held = false;
+  for (const auto* list : {&event.members, &event.leavers}) {
+    for (const Member& m : *list) {
+      SENG_CHECK(distinct.insert(m.actor).second, "a member twice");
+      held = held || holds_state(m.actor);
+    }
+  }
   members_ = event.members;
+  leavers_ = event.leavers;
   cut_ranges(micro_batches_, members_);
-  ++epoch_.counter;
+  for (Member& m : leavers_) m.first_micro = m.last_micro = 0;
+  restore_ = event.restore || !held;
+  planned_ = event.planned && !restore_;
+  if (restore_) holders_.clear();
+  epoch_ = {incarnation_, ++counter_};
   parked_.clear();
   ready_.clear();
   change_phase(Phase::kPersisting);
-  return {{epoch_action::Persist{epoch_, members_}}, ""};
+  return {{epoch_action::Persist{epoch_, membership()}}, ""};
 }
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Persisted& event) {
   if (event.epoch != epoch_ || phase_ != Phase::kPersisting) return {{}, "nothing waits for it"};
   change_phase(Phase::kParking);
-  return {{epoch_action::Announce{Reconfigure{members_}}}, ""};
+  return {{epoch_action::Announce{membership()}}, ""};
+}
+
+// Whose applied step and curvature count: a newcomer parks with step 0 and has nothing.
+bool GroupEpochs::counts(ActorId actor) const {
+  return restore_ ? actor == members_.front().actor : holds_state(actor);
+}
+
+Assign GroupEpochs::make_assign() const {
+  Assign out;
+  for (const auto& [actor, p] : parked_) {
+    if (counts(actor)) out.base_step = std::max(out.base_step, p.applied_step);
+  }
+  std::map<std::uint32_t, CurvatureHolders> blocks;
+  for (const auto& [actor, p] : parked_) {
+    if (!counts(actor)) continue;
+    if (p.applied_step == out.base_step) out.holders.push_back(actor);
+    for (const HeldCurvature& held : p.curvature) {
+      if (held.step > out.base_step) continue;  // of a step that nobody has applied
+      CurvatureHolders& block =
+          blocks.try_emplace(held.block, CurvatureHolders{held.block, 0, {}}).first->second;
+      if (held.step > block.step) block = {held.block, held.step, {}};
+      const bool listed = !block.holders.empty() && block.holders.back() == actor;
+      if (held.step == block.step && !listed) block.holders.push_back(actor);
+    }
+  }
+  for (auto& [number, block] : blocks) out.curvature.push_back(std::move(block));
+  return out;
 }
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
   if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
   if (phase_ != Phase::kParking) return {{}, "Parked while " + std::string(phase_name(phase_))};
-  if (!parked_.emplace(event.actor, event.applied_step).second) return {{}, "parked already"};
-  if (parked_.size() < members_.size()) return {};
-  Assign assign;
-  for (const auto& [actor, step] : parked_) assign.base_step = std::max(assign.base_step, step);
-  for (const Member& m : members_) {
-    if (parked_.at(m.actor) == assign.base_step) assign.holders.push_back(m.actor);
-  }
+  if (!parked_.emplace(event.actor, Parked{event.applied_step, event.curvature}).second)
+    return {{}, "parked already"};
+  if (parked_.size() < members_.size() + leavers_.size()) return {};
+  Assign assign = make_assign();
   base_step_ = assign.base_step;
   change_phase(Phase::kReadying);
   return {{epoch_action::AssignAll{std::move(assign)}}, ""};
@@ -108,14 +163,32 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
 EpochOutcome GroupEpochs::on_event(const epoch_event::Ready& event) {
   if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
   if (phase_ != Phase::kReadying) return {{}, "Ready while " + std::string(phase_name(phase_))};
+  if (member(event.actor) == nullptr) return {{}, "Ready from a leaver"};
   if (!ready_.insert(event.actor).second) return {{}, "ready already"};
+  holders_.insert(event.actor);
   if (ready_.size() < members_.size()) return {};
   change_phase(Phase::kTraining);
-  return {{epoch_action::ResumeAll{base_step_}}, ""};
+  EpochOutcome out{{epoch_action::ResumeAll{base_step_, restore_}}, ""};
+  if (!leavers_.empty()) {
+    epoch_action::RetireAll retire;
+    for (const Member& m : leavers_) retire.leavers.push_back(m.actor);
+    out.actions.push_back(std::move(retire));
+    leavers_.clear();
+  }
+  return out;
+}
+
+EpochOutcome GroupEpochs::on_event(const epoch_event::StateLost& event) {
+  if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
+  if (phase_ != Phase::kReadying) return {{}, "StateLost while " + std::string(phase_name(phase_))};
+  holders_.clear();
+  change_phase(Phase::kBroken);
+  return {};
 }
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Lost& event) {
-  if (member(event.actor) == nullptr) return {{}, "actor " + std::to_string(event.actor) + " is no member"};
+  holders_.erase(event.actor);
+  if (!takes_part(event.actor)) return {{}, "actor " + std::to_string(event.actor) + " is no member"};
   if (phase_ == Phase::kIdle || phase_ == Phase::kBroken) return {{}, "the group does not run"};
   change_phase(Phase::kBroken);
   return {};

@@ -6,17 +6,20 @@
 //                         ^                    |                    |                    |
 //                         +--------- 5 Begin --+--------------------+--------------------+
 //                         |                                                              |
-//                       broken <---------------------- 6 Lost (from every state) --------+
+//                       broken <--------- 6 Lost (from every state), 7 StateLost --------+
 //
-// 1 Members are chosen and [0, V) is cut among them. The epoch is announced to nobody before it is stored.
-// 2 It is stored: Reconfigure goes to all members.
-// 3 Everybody has dropped the step in flight. The base step is the largest applied one: it was committed, and
-// its
-//   holders are named in Assign.
-// 4 Everybody has the base step's state and its peers: Resume.
+// 1 Members are chosen and [0, V) is cut among them; leavers are named. The epoch is announced to nobody
+//   before it is stored. It restores, if that was asked or nobody in it holds any state.
+// 2 It is stored: Reconfigure goes to all members and leavers.
+// 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
+//   state: it was committed, and its holders are named in Assign. Per block of curvature the newest version
+//   not after the base step, and who holds it. In a membership that restores only the leader's word counts.
+// 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
-// 6 A member is gone. The group stays broken until a Begin without it; whether there is one is for the job's
-// policy.
+// 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
+//   whether there is one is for the job's policy.
+// 7 A member says in the place of Ready that nobody has a piece of the state: nothing counts as held any
+//   more, so that the next Begin restores.
 //
 // Pure. Messages come from outside, in any order, twice or never: what does not fit is ignored, with a
 // reason.
@@ -42,6 +45,9 @@ void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members);
 namespace epoch_event {
 struct Begin {
   std::vector<Member> members;  // without ranges; the first is the leader
+  std::vector<Member> leavers = {};
+  bool planned = false;
+  bool restore = false;
 };
 struct Persisted {
   GroupEpoch epoch;
@@ -50,8 +56,13 @@ struct Parked {
   ActorId actor = kNoActor;
   GroupEpoch epoch;
   std::uint64_t applied_step = 0;
+  std::vector<HeldCurvature> curvature = {};
 };
 struct Ready {
+  ActorId actor = kNoActor;
+  GroupEpoch epoch;
+};
+struct StateLost {
   ActorId actor = kNoActor;
   GroupEpoch epoch;
 };
@@ -61,28 +72,34 @@ struct Lost {
 }  // namespace epoch_event
 
 using EpochEvent = std::variant<epoch_event::Begin, epoch_event::Persisted, epoch_event::Parked,
-                                epoch_event::Ready, epoch_event::Lost>;
+                                epoch_event::Ready, epoch_event::StateLost, epoch_event::Lost>;
 
 namespace epoch_action {
 // Store it, durably, then send a Persisted event.
 struct Persist {
   GroupEpoch epoch;
-  std::vector<Member> members;
+  Reconfigure membership;
 };
-// To every member, each in this epoch.
+// To every member and leaver, each in this epoch.
 struct Announce {
   Reconfigure message;
 };
+// Likewise.
 struct AssignAll {
   Assign message;
 };
+// To the members.
 struct ResumeAll {
   std::uint64_t base_step = 0;
+  bool restored = false;  // the steps behind it will be made again
+};
+struct RetireAll {
+  std::vector<ActorId> leavers;
 };
 }  // namespace epoch_action
 
 using EpochAction = std::variant<epoch_action::Persist, epoch_action::Announce, epoch_action::AssignAll,
-                                 epoch_action::ResumeAll>;
+                                 epoch_action::ResumeAll, epoch_action::RetireAll>;
 
 struct EpochOutcome {
   std::vector<EpochAction> actions;
@@ -98,10 +115,21 @@ class GroupEpochs {
 
   EpochOutcome on(const EpochEvent& event);
 
+  // What a head before this one had stored: its membership, which trains if `training`, else is broken; the
+  // next one is of this head. `holders` have a state. Before the first event only.
+  void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
+             const std::set<ActorId>& holders);
+
   Phase phase() const { return phase_; }
   const GroupEpoch& epoch() const { return epoch_; }
   const std::vector<Member>& members() const { return members_; }
+  const std::vector<Member>& leavers() const { return leavers_; }  // not retired yet
   const Member* member(ActorId actor) const;
+  bool takes_part(ActorId actor) const;  // member or leaver
+  bool planned() const { return planned_; }
+  bool restores() const { return restore_; }
+  // It was ready once since the last restore, so it has the state of its applied step.
+  bool holds_state(ActorId actor) const { return holders_.contains(actor); }
   std::uint64_t base_step() const { return base_step_; }
   // Who has not answered yet in this phase, for `describe`.
   std::vector<ActorId> awaited() const;
@@ -112,16 +140,24 @@ class GroupEpochs {
   EpochOutcome on_event(const epoch_event::Persisted& event);
   EpochOutcome on_event(const epoch_event::Parked& event);
   EpochOutcome on_event(const epoch_event::Ready& event);
+  EpochOutcome on_event(const epoch_event::StateLost& event);
   EpochOutcome on_event(const epoch_event::Lost& event);
-  // Empty if the message is of this epoch, from a member; else why not.
+  // Empty if the message is of this epoch, from one who takes part; else why not.
   std::string misfit(ActorId actor, const GroupEpoch& epoch) const;
+  bool counts(ActorId actor) const;
+  Assign make_assign() const;
+  Reconfigure membership() const { return {members_, leavers_, planned_, restore_}; }
 
   const std::uint32_t micro_batches_;
+  const std::uint64_t incarnation_;
+  std::uint64_t counter_;
   Phase phase_ = Phase::kIdle;
   GroupEpoch epoch_;
-  std::vector<Member> members_;
-  std::map<ActorId, std::uint64_t> parked_;  // applied step of who has parked in this epoch
-  std::set<ActorId> ready_;                  // who is ready in this epoch
+  std::vector<Member> members_, leavers_;
+  bool planned_ = false, restore_ = false;
+  std::map<ActorId, Parked> parked_;  // who has parked in this epoch, and with what
+  std::set<ActorId> ready_;           // who is ready in this epoch
+  std::set<ActorId> holders_;         // see holds_state()
   std::uint64_t base_step_ = 0;
 };
 

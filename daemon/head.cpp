@@ -43,11 +43,13 @@ JobRun* Head::running(JobId job) {
   return found == runs_.end() ? nullptr : found->second.get();
 }
 
-void Head::add_run(JobRecord record, JobPlan plan, std::string spec_yaml) {
+JobRun& Head::add_run(JobRecord record, JobPlan plan, std::string spec_yaml) {
   const JobId id = record.id;
-  runs_[id] = std::make_unique<JobRun>(options_, ports_, liveness_, observer_, std::move(record),
-                                       std::move(plan), std::move(spec_yaml));
+  auto& run = runs_[id];
+  run = std::make_unique<JobRun>(options_, ports_, liveness_, observer_, std::move(record), std::move(plan),
+                                 std::move(spec_yaml));
   reschedule_ = true;
+  return *run;
 }
 
 Status Head::recover() {
@@ -55,37 +57,7 @@ Status Head::recover() {
   if (!records) return fail(records.error());
   std::vector<StartedProcess> leftovers;
   for (const JobRecord& record : *records) {
-    if (record.id == 0) continue;
-    const auto actors = ports_.store.actors(record.id);
-    if (!actors) return fail(actors.error());
-    const Recovery recovery = recover_job(record, *actors);
-    leftovers.insert(leftovers.end(), recovery.leftovers.begin(), recovery.leftovers.end());
-    for (const StoredActor& a : *actors) {
-      if (a.record.state == actor_state_name(ActorState::kExited)) continue;
-      StoredActor ended = a;
-      ended.record.state = actor_state_name(ActorState::kExited);
-      if (ended.record.exit.empty()) ended.record.exit = "ended by the next daemon";
-      ports_.store.put_actor(record.id, ended);
-    }
-    if (recovery.verdict == Recovery::Verdict::kQueue) {
-      take_over(record);
-      continue;
-    }
-    JobRecord ended = record;
-    if (recovery.verdict == Recovery::Verdict::kAbandon) {
-      Job job(record.state);
-      for (const JobAction& action : job.on(job_event::Abandoned{recovery.reason})) {
-        const auto* change = std::get_if<job_action::StateChanged>(&action);
-        if (change == nullptr) continue;
-        ended.state = change->to;
-        ended.reason = change->reason;
-        ended.ended_at = ports_.clock.wall();
-        ++ended.revision;
-        event(change->severity, change->event_kind, change->reason, ended.id);
-        ports_.store.put_record(ended);
-      }
-    }
-    over_[ended.id] = ended;
+    if (record.id != 0) SENG_TRY(recover_one(record, leftovers));
   }
   if (const int ended = ports_.processes.end_leftovers(leftovers, options_.timeouts.terminate_s());
       ended > 0) {
@@ -94,21 +66,59 @@ Status Head::recover() {
   return ports_.store.flush();
 }
 
-// A job that the daemon before left waiting.
-void Head::take_over(const JobRecord& record) {
+Status Head::recover_one(const JobRecord& record, std::vector<StartedProcess>& leftovers) {
+  const auto actors = ports_.store.actors(record.id);
+  if (!actors) return fail(actors.error());
+  const auto epochs = is_terminal(record.state) ? Result<std::vector<StoredEpoch>>(std::vector<StoredEpoch>{})
+                                                : ports_.store.epochs(record.id);
+  if (!epochs) return fail(epochs.error());
+  const Recovery recovery = recover_job(record, *actors, !epochs->empty());
+  leftovers.insert(leftovers.end(), recovery.leftovers.begin(), recovery.leftovers.end());
+  if (recovery.verdict != Recovery::Verdict::kKeep)
+    return take_over(record, recovery.verdict == Recovery::Verdict::kAdopt, *actors, *epochs);
+  for (const StoredActor& a : *actors) {
+    if (a.record.state == actor_state_name(ActorState::kExited)) continue;
+    StoredActor ended = a;
+    ended.record.state = actor_state_name(ActorState::kExited);
+    if (ended.record.exit.empty()) ended.record.exit = "ended by the next daemon";
+    ports_.store.put_actor(record.id, ended);
+  }
+  over_[record.id] = record;
+  return {};
+}
+
+// A job that the daemon before left running or waiting.
+Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredActor>& actors,
+                       const std::vector<StoredEpoch>& epochs) {
   const auto stored = ports_.store.job(record.id);
-  const auto plan = stored ? make_job_plan(stored->spec_yaml, "the stored specification", stored->plan_json)
-                           : Result<JobPlan>(tl::unexpected<Error>(stored.error()));
-  Status fits = plan ? check_fit(*plan, {options_.slots, options_.memory_bytes}) : Status(fail(plan.error()));
-  if (fits) return add_run(record, *plan, stored->spec_yaml);
-  JobRecord failed = record;
-  failed.state = JobState::kFailed;
-  failed.reason = "this daemon cannot run it: " + fits.error().message;
-  failed.ended_at = ports_.clock.wall();
-  ++failed.revision;
-  event(Severity::kError, "Failed", failed.reason, failed.id);
-  ports_.store.put_record(failed);
-  over_[failed.id] = failed;
+  if (!stored) return fail(stored.error());
+  auto plan = make_job_plan(stored->spec_yaml, "the stored specification", stored->plan_json);
+  Status fits = plan ? Status() : Status(fail(plan.error()));
+  if (plan) {
+    plan->actors_min = record.actors_min;  // they may have been scaled
+    plan->actors_max = record.actors_max;
+    if (!adopt) fits = check_fit(*plan, {options_.slots, options_.memory_bytes});
+  }
+  ++record.revision;
+  if (!fits) {
+    record.state = JobState::kFailed;
+    record.reason = "this daemon cannot run it: " + fits.error().message;
+    record.ended_at = ports_.clock.wall();
+    event(Severity::kError, "Failed", record.reason, record.id);
+    ports_.store.put_record(record);
+    over_[record.id] = record;
+    return {};
+  }
+  if (!adopt && record.state != JobState::kQueued) {
+    record.state = JobState::kQueued;
+    record.reason.clear();
+    event(Severity::kInfo, "Queued", "the daemon was started anew while the job started", record.id);
+  }
+  ports_.store.put_record(record);
+  std::optional<StoredEpoch> newest;
+  if (adopt) newest = epochs.back();
+  add_run(record, *plan, stored->spec_yaml).take_over(actors, newest);
+  return {};
 }
 
 void Head::submit(const SubmitRequest& request, std::function<void(Result<JobRecord>)> done) {
@@ -155,8 +165,36 @@ Result<JobRecord> Head::stop(const std::string& job) {
   if (!record) return record;
   JobRun* run = running(record->id);
   if (run == nullptr) return record;  // over already
-  run->stop("stopped by the user");
+  run->stop("stopped by the user", false);
   return find(std::to_string(record->id));
+}
+
+Result<JobRecord> Head::scale(const std::string& job, std::uint32_t actors) {
+  const auto record = find(job);
+  if (!record) return record;
+  JobRun* run = running(record->id);
+  if (run == nullptr) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("job {} is over: {}", record->id, job_state_name(record->state)));
+  }
+  SENG_TRY(run->scale(actors));
+  if (actors > options_.slots) {
+    run->set_waiting(fmt::format("{} actors are asked for, this node has {} slot{}", actors, options_.slots,
+                                 options_.slots == 1 ? "" : "s"));
+  }
+  return run->record();
+}
+
+Result<JobRecord> Head::drain(const std::string& job, ActorId actor) {
+  const auto record = find(job);
+  if (!record) return record;
+  JobRun* run = running(record->id);
+  if (run == nullptr) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("job {} is over: {}", record->id, job_state_name(record->state)));
+  }
+  SENG_TRY(run->drain_actor(actor));
+  return run->record();
 }
 
 void Head::schedule_jobs() {
@@ -166,13 +204,28 @@ void Head::schedule_jobs() {
   Capacity capacity{{}, options_.memory_bytes};
   for (std::uint32_t slot = 0; slot < options_.slots; ++slot) capacity.slots.push_back({slot, 0, 0});
   for (const auto& [id, run] : runs_) {
-    if (run->record().state == JobState::kQueued) {
-      demands.push_back({id, run->plan().actors_min, run->plan().actors_max, run->plan().memory_per_actor});
+    if (!is_terminal(run->record().state)) demands.push_back(run->demand());
+    for (const SlotUse& use : run->slots()) {
+      // Adopted from a daemon with more slots: it counts, but the slot is not given again.
+      if (use.slot < options_.slots) {
+        capacity.slots[use.slot] = use;
+      } else {
+        capacity.slots.push_back(use);
+      }
     }
-    for (const SlotUse& use : run->slots()) capacity.slots.at(use.slot) = use;
   }
   if (demands.empty()) return;
   const Schedule plan = schedule(std::move(demands), capacity);
+  std::map<JobId, Limit> limits;
+  for (const Limit& limit : plan.limits) limits[limit.job] = limit;
+  for (const auto& [id, run] : runs_) {
+    const auto limit = limits.find(id);
+    if (limit == limits.end()) {
+      run->set_limit(0xffffffffu, 0);
+    } else {
+      run->set_limit(limit->second.actors, limit->second.waiting);
+    }
+  }
   for (const Wait& wait : plan.waits) runs_.at(wait.job)->set_waiting(wait.why);
   for (const Grant& grant : plan.grants) runs_.at(grant.job)->grant(grant.slots);
 }
@@ -207,16 +260,25 @@ void Head::flush() {
 }
 
 void Head::before_sleep() {
-  // Granting may end a job (nothing can be started), which frees its slots for the next.
-  for (int rounds = 0; reschedule_ && rounds < 100; ++rounds) schedule_jobs();
+  // Granting may end a job (nothing can be started), and what a job decides may free slots.
+  int rounds = 0;
+  do {
+    if (reschedule_) schedule_jobs();
+    for (const auto& [id, run] : runs_) run->steer();
+  } while (reschedule_ && !stopping_ && ++rounds < 100);
   reap();
   const double now = ports_.clock.now();
+  awake_at_ = now;
   if (!flush_due_ && ports_.store.dirty()) flush_due_ = now + options_.timeouts.flush_s();
   if (flush_due_ && *flush_due_ <= now) flush();
 }
 
 void Head::on_time() {
   const double now = ports_.clock.now();
+  // Woken much too late, the daemon itself was held up: what was said meanwhile may not have been read yet.
+  const auto lease = liveness_.deadline();
+  if (lease && awake_at_ > 0 && now > std::max(*lease, awake_at_) + options_.timeouts.lease_s / 2)
+    liveness_.excuse(now);
   for (const auto& [id, run] : runs_) run->on_time();
   for (const Liveness::Finding& finding : liveness_.check(now)) {
     if (JobRun* run = running(finding.who.first)) run->on_lease(finding.who.second, finding);
@@ -235,25 +297,23 @@ std::optional<double> Head::deadline() const {
   return out;
 }
 
-void Head::begin_shutdown(const std::string& reason) {
+void Head::begin_shutdown(const std::string& reason, bool keep_actors) {
   if (stopping_) return;
   stopping_ = true;
+  keep_actors_ = keep_actors;
   admission_.cancel_all();
-  for (const auto& [id, run] : runs_) {
-    if (run->record().state != JobState::kQueued) run->stop(reason);
-  }
+  if (keep_actors) return;
+  for (const auto& [id, run] : runs_) run->stop(reason, true);
 }
 
 void Head::hurry_shutdown() {
-  for (const auto& [id, run] : runs_) {
-    if (run->record().state != JobState::kQueued) run->stop_now();
-  }
+  keep_actors_ = false;
+  for (const auto& [id, run] : runs_) run->stop_now();
 }
 
 bool Head::shut_down() const {
-  return std::all_of(runs_.begin(), runs_.end(), [](const auto& entry) {
-    return entry.second->record().state == JobState::kQueued || entry.second->over();
-  });
+  return keep_actors_ ||
+         std::all_of(runs_.begin(), runs_.end(), [](const auto& entry) { return entry.second->idle(); });
 }
 
 }  // namespace seng

@@ -30,6 +30,8 @@ class Head {
   // What users ask. `job` is a number or a name, see control.h. kNotFound says which jobs there are.
   void submit(const SubmitRequest& request, std::function<void(Result<JobRecord>)> done);
   Result<JobRecord> stop(const std::string& job);
+  Result<JobRecord> scale(const std::string& job, std::uint32_t actors);
+  Result<JobRecord> drain(const std::string& job, ActorId actor);
   std::vector<JobRecord> jobs() const;
   Result<JobRecord> find(const std::string& job) const;
   Result<DescribeReply> describe(const std::string& job) const;
@@ -41,6 +43,8 @@ class Head {
   Result<Welcome> hello(JobId job, ActorId actor, const ActorHello& hello);
   void welcomed(JobId job);
   void on_message(JobId job, ActorId actor, const Message& message);
+  // It was started for a job that is not over, and may be asked to say hello again.
+  bool knows(JobId job, ActorId actor) const;
 
   // Time: on_time() is to be called when deadline() has come, before_sleep() whenever all events so far are
   // dealt with.
@@ -51,19 +55,22 @@ class Head {
   // Called when a job's record has changed.
   void on_change(std::function<void(JobId)> callback) { on_change_ = std::move(callback); }
 
-  // Takes no more jobs, asks those that run to stop. Queued ones stay queued for the next daemon.
-  void begin_shutdown(const std::string& reason);
+  // Takes no more jobs. Those that run are asked to stop, with a checkpoint, and wait in the queue for the
+  // next daemon; or, if `keep_actors`, they are left as they are for it.
+  void begin_shutdown(const std::string& reason, bool keep_actors = false);
   // Ends what has not stopped.
   void hurry_shutdown();
-  bool shut_down() const;  // no process is left
+  bool shut_down() const;  // no process is left, or none needs to be
 
  private:
-  void take_over(const JobRecord& record);
+  Status recover_one(const JobRecord& record, std::vector<StartedProcess>& leftovers);
+  Status take_over(JobRecord record, bool adopt, const std::vector<StoredActor>& actors,
+                   const std::vector<StoredEpoch>& epochs);
   void finish_submit(const SubmitRequest& request, const Result<std::string>& plan,
                      const std::function<void(Result<JobRecord>)>& done);
   Result<JobRecord> store_new(const JobPlan& plan, const std::string& spec_yaml,
                               const std::string& plan_json);
-  void add_run(JobRecord record, JobPlan plan, std::string spec_yaml);
+  JobRun& add_run(JobRecord record, JobPlan plan, std::string spec_yaml);
   void schedule_jobs();
   void reap();
   void flush();
@@ -80,6 +87,8 @@ class Head {
   std::map<JobId, JobRecord> over_;
   bool reschedule_ = false;
   bool stopping_ = false;
+  bool keep_actors_ = false;
+  double awake_at_ = 0;  // when before_sleep() was last called
   std::optional<double> flush_due_;
   bool store_failed_ = false;
 };

@@ -79,6 +79,7 @@ NodeRecord Head::node() const {
   }
   for (const auto& [id, run] : runs_) {
     for (const SlotUse& use : run->slots()) {
+      if (use.slot >= node.slots.size()) continue;  // adopted from a daemon with more slots
       node.slots.at(use.slot).job = id;
       node.slots.at(use.slot).actor = run->actor_on(use.slot);
     }
@@ -94,6 +95,11 @@ Result<Welcome> Head::hello(JobId job, ActorId actor, const ActorHello& hello) {
 
 void Head::welcomed(JobId job) {
   if (JobRun* run = running(job)) run->welcomed();
+}
+
+bool Head::knows(JobId job, ActorId actor) const {
+  const auto run = runs_.find(job);
+  return run != runs_.end() && !is_terminal(run->second->record().state) && run->second->knows(actor);
 }
 
 void Head::on_message(JobId job, ActorId actor, const Message& message) {

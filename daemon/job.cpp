@@ -1,12 +1,14 @@
 #include "daemon/job.h"
 
+#include <utility>
+
 #include "protocol/base/error.h"
 
 namespace seng {
 
 using job_action::AskToStop;
 using job_action::EndActors;
-using job_action::SpawnActors;
+using job_action::RetireActors;
 using job_action::StateChanged;
 
 void Job::change_state(JobState next, const std::string& reason, Actions& out) {
@@ -44,59 +46,58 @@ std::vector<JobAction> Job::on(const JobEventIn& event) {
   return out;
 }
 
-void Job::on_event(const job_event::Granted& event, Actions& out) {
-  if (state_ != JobState::kQueued) return;
-  members_ = {event.members.begin(), event.members.end()};
-  SENG_CHECK(!members_.empty() && members_.size() == event.members.size(), "members of a job");
-  change_state(JobState::kStarting, "", out);
-  out.push_back(SpawnActors{event.members});
+void Job::on_event(const job_event::Granted&, Actions& out) {
+  if (state_ == JobState::kQueued) change_state(JobState::kStarting, "", out);
 }
 
 void Job::on_event(const job_event::Trains&, Actions& out) {
   if (state_ == JobState::kStarting) change_state(JobState::kRunning, "", out);
 }
 
+void Job::end_stopped(const std::string& reason, Actions& out) {
+  const bool requeue = std::exchange(requeue_, false);
+  change_state(requeue ? JobState::kQueued : JobState::kStopped, reason, out);
+  stop_reason_.clear();
+}
+
 void Job::on_event(const job_event::Finished& event, Actions& out) {
-  if (state_ != JobState::kRunning || !members_.contains(event.actor)) return;
-  if (!finished_.insert(event.actor).second) return;
-  stopped_early_ = stopped_early_ || event.stopped;
-  if (finished_.size() < members_.size()) return;
-  if (stopped_early_) {
-    change_state(JobState::kStopped, stop_reason_.empty() ? "the actors stopped" : stop_reason_, out);
+  if (state_ != JobState::kRunning) return;
+  if (event.stopped) {
+    end_stopped(stop_reason_.empty() ? "the actors stopped" : stop_reason_, out);
   } else {
     change_state(JobState::kSucceeded, "", out);
   }
+  out.push_back(RetireActors{});
 }
 
-void Job::on_event(const job_event::Lost& event, Actions& out) {
-  if (state_ == JobState::kQueued || !members_.contains(event.actor)) return;
+void Job::on_event(const job_event::GivenUp& event, Actions& out) {
+  if (state_ == JobState::kQueued) return;
   change_state(JobState::kFailed, event.reason, out);
   out.push_back(EndActors{});
 }
 
 void Job::on_event(const job_event::StopAsked& event, Actions& out) {
   if (state_ == JobState::kRunning) {
-    if (!stop_reason_.empty()) return;
+    // Who stops a job while the daemon stops wants it stopped.
+    const bool first = stop_reason_.empty(), final = requeue_ && !event.requeue;
+    if (!first && !final) return;
     stop_reason_ = event.reason;
+    requeue_ = event.requeue;
     out.push_back(StateChanged{state_, state_, Severity::kInfo, "Stopping", event.reason});
-    out.push_back(AskToStop{event.reason});
+    if (first) out.push_back(AskToStop{event.reason});
     return;
   }
   const bool has_actors = state_ == JobState::kStarting;
-  change_state(JobState::kStopped, event.reason, out);
+  if (!has_actors && event.requeue) return;
+  requeue_ = event.requeue;
+  end_stopped(event.reason, out);
   if (has_actors) out.push_back(EndActors{});
 }
 
-void Job::on_event(const job_event::StopTimedOut&, Actions& out) {
+void Job::on_event(const job_event::StopTimedOut& event, Actions& out) {
   if (state_ != JobState::kRunning || stop_reason_.empty()) return;
-  change_state(JobState::kStopped,
-               stop_reason_ + "; its actors did not finish their step in time and were ended", out);
+  end_stopped(stop_reason_ + "; " + event.why, out);
   out.push_back(EndActors{});
-}
-
-void Job::on_event(const job_event::Abandoned& event, Actions& out) {
-  if (state_ == JobState::kQueued) return;
-  change_state(JobState::kFailed, event.reason, out);
 }
 
 }  // namespace seng

@@ -20,6 +20,8 @@ struct JobPlan {
   double epochs_total = 0;
   std::uint64_t train_samples = 0;
   std::uint64_t memory_per_actor = 0;  // bytes; 0: unknown
+  std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
+  double restart_window_s = 3600;
 };
 
 // The node, as a job must fit into it.

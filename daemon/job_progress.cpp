@@ -26,8 +26,13 @@ void JobProgress::set_step(std::uint64_t step, JobRecord& record) const {
   }
 }
 
+void JobProgress::go_back(std::uint64_t step, JobRecord& record) const {
+  record.step = 0;
+  set_step(step, record);
+}
+
 void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
-  if (step.step <= newest_step_) return;  // sent again
+  if (step.step <= newest_step_) return;  // sent again, or made again
   newest_step_ = step.step;
   if (!whole_epoch_known_) {
     so_far_.add(step.loss, step.accuracy, 1);

@@ -17,6 +17,11 @@ class JobProgress {
   void on(const CheckpointReport& report, JobRecord& record);
   void on(const Finished& report, JobRecord& record);
 
+  // The steps behind `step` will be made and reported again.
+  void go_back(std::uint64_t step, JobRecord& record) const;
+  // Steps up to `step` were counted by a daemon before this one.
+  void go_on_from(std::uint64_t step) { newest_step_ = step; }
+
  private:
   void set_step(std::uint64_t step, JobRecord& record) const;
   void add_step(const StepMetrics& step, JobRecord& record);

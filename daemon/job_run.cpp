@@ -1,6 +1,7 @@
 #include "daemon/job_run.h"
 
 #include <algorithm>
+#include <csignal>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liv
       job_token_(random_secret()),
       job_(record_.state),
       group_(plan_.micro_batches, ports.store.incarnation()),
+      policy_({options.timeouts, plan_.restarts_max, plan_.restart_window_s}),
+      stall_(options.timeouts),
       progress_(plan_) {}
 
 // What the pure parts decide is carried out one after another, never from within one another.
@@ -110,21 +113,35 @@ void JobRun::save(ActorId actor) {
 }
 
 void JobRun::grant(const std::vector<std::uint32_t>& slots) {
-  granted_slots_ = slots;
-  std::vector<ActorId> members;
-  for (std::size_t i = 0; i < slots.size(); ++i) members.push_back(static_cast<ActorId>(i));
-  tell_job(job_event::Granted{std::move(members)});
+  const auto count = static_cast<std::uint32_t>(slots.size());
+  if (job_.state() == JobState::kQueued) {
+    record_.actors = count;
+    tell_job(job_event::Granted{});
+    drain();
+  } else {
+    record_.restarts += policy_.started(count, view(), ports_.clock.now());
+    changed();
+  }
+  for (const std::uint32_t slot : slots) spawn(slot);
+  observer_.flush_soon();
   drain();
 }
 
 void JobRun::set_waiting(const std::string& why) {
+  if (job_.runs() && (!scaled_ || job_.stopping())) return;
   if (record_.reason == why) return;
   record_.reason = why;
   changed();
 }
 
-void JobRun::stop(const std::string& reason) {
-  tell_job(job_event::StopAsked{reason});
+void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
+  if (actors != limit_ && waiting != 0)
+    event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
+  limit_ = actors;
+}
+
+void JobRun::stop(const std::string& reason, bool requeue) {
+  tell_job(job_event::StopAsked{reason, requeue});
   drain();
 }
 
@@ -134,27 +151,22 @@ void JobRun::stop_now() {
   drain();
 }
 
-void JobRun::act(const job_action::SpawnActors& action) {
-  record_.actors = static_cast<std::uint32_t>(action.members.size());
-  changed();
+void JobRun::spawn(std::uint32_t slot) {
+  const ActorId actor = next_actor_++;
+  Actor& a = actors_.try_emplace(actor, options_.timeouts, ports_.clock.now()).first->second;
+  a.token = random_secret();
+  a.record.actor = actor;
+  a.record.node = options_.node;
+  a.record.slot = slot;
+  a.record.log_path = fmt::format("{}/logs/actor-{}.log", job_dir(options_, record_.id), actor);
   const Status made = make_private_dir(job_dir(options_, record_.id) + "/logs");
-  for (std::size_t i = 0; i < action.members.size(); ++i) {
-    const ActorId actor = action.members[i];
-    Actor& a = actors_.try_emplace(actor, options_.timeouts, ports_.clock.now()).first->second;
-    a.token = random_secret();
-    a.record.actor = actor;
-    a.record.node = options_.node;
-    a.record.slot = granted_slots_.at(i);
-    a.record.log_path = fmt::format("{}/logs/actor-{}.log", job_dir(options_, record_.id), actor);
-    const Status started = made ? start_process(actor, a) : made;
-    if (!started) {
-      a.record.exit = "not started";
-      tell(actor, actor_event::Failed{started.error().message});
-      tell(actor, actor_event::Exited{{false, 127}});
-    }
-    save(actor);
+  const Status started = made ? start_process(actor, a) : made;
+  if (!started) {
+    a.record.exit = "not started";
+    tell(actor, actor_event::Failed{started.error().message});
+    tell(actor, actor_event::Exited{{false, 127}});
   }
-  observer_.flush_soon();
+  save(actor);
 }
 
 Status JobRun::start_process(ActorId actor, Actor& a) {
@@ -198,17 +210,49 @@ void JobRun::act(const job_action::EndActors&) {
   }
 }
 
+void JobRun::act(const job_action::RetireActors&) {
+  for (auto& [actor, a] : actors_) {
+    if (a.life.finished() || !a.life.serves()) continue;
+    if (group_.takes_part(actor)) {
+      retire(actor);
+    } else {
+      tell(actor, actor_event::Terminate{});  // it is in no membership and would not listen
+    }
+  }
+}
+
+void JobRun::retire(ActorId actor) {
+  send_to(actor, Retire{});
+  tell(actor, actor_event::Retired{});
+}
+
+// What a job that waits for the next daemon has.
+std::string JobRun::requeue_text() const {
+  if (record_.checkpoint.empty()) return "; starts again when a daemon starts";
+  std::uint64_t step = record_.step;
+  const auto checkpoints = ports_.store.checkpoints(record_.id);
+  for (const StoredCheckpoint& c : checkpoints.value_or(std::vector<StoredCheckpoint>{})) {
+    if (c.path == record_.checkpoint) step = c.step;
+  }
+  return fmt::format("; goes on from its checkpoint of step {} when a daemon starts", step);
+}
+
 void JobRun::act(const job_action::StateChanged& action) {
+  std::string reason = action.reason;
+  if (action.to == JobState::kQueued) reason += requeue_text();
   record_.state = action.to;
-  record_.reason = shortened(action.reason, kReasonBytes);
+  record_.reason = shortened(reason, kReasonBytes);
   const double now = ports_.clock.wall();
-  if (action.to == JobState::kStarting) record_.started_at = now;
-  if (is_terminal(action.to)) {
-    record_.ended_at = now;
+  if (action.to == JobState::kStarting && record_.started_at == 0) record_.started_at = now;
+  if (is_terminal(action.to)) record_.ended_at = now;
+  if (!job_.runs()) {
     stop_deadline_.reset();
     epoch_retry_.reset();
+    transition_due_.reset();
+    policy_due_.reset();
+    stall_.watch({}, ports_.clock.now());
   }
-  event(action.severity, action.event_kind, action.reason);
+  event(action.severity, action.event_kind, reason);
   changed();
   observer_.flush_soon();
   observer_.slots_freed();  // an actor that never got a process holds none
@@ -225,17 +269,31 @@ std::string JobRun::loss_text(ActorId actor, const actor_action::Lost& loss) con
     const char* verb = loss.why == actor_action::Lost::Why::kSilent ? " " : ": ";
     return fmt::format("actor {}{}{}{}", actor, verb, shortened(loss.message, kReasonBytes), log);
   }
-  const std::string how = a.life.exit_status() ? in_words(*a.life.exit_status()) : "ended";
+  const auto& status = a.life.exit_status();
+  std::string how = status ? in_words(*status) : "ended";
+  if (status && status->signalled && status->number == SIGKILL) {
+    // SIGKILLs of our own are no losses.
+    how =
+        "was killed by signal 9 (not by sengd: the kernel's out-of-memory killer, or somebody's kill -9), "
+        "having reported ";
+    how += a.record.memory_bytes > 0 ? fmt::format("{} MiB of memory", a.record.memory_bytes >> 20)
+                                     : "nothing of its memory";
+  }
   const std::string line = last_log_line(a.record.log_path);
   return fmt::format("actor {} {} before it finished{}{}", actor, how,
                      line.empty() ? "" : ", its last line: " + line, log);
 }
 
 void JobRun::act(ActorId actor, const actor_action::Lost& action) {
-  const std::string reason = loss_text(actor, action);
-  event(Severity::kError, "ActorLost", reason, actor);
-  tell_group(epoch_event::Lost{actor});
-  tell_job(job_event::Lost{actor, reason});
+  using Why = MembershipPolicy::Loss::Why;
+  const auto& status = actors_.at(actor).life.exit_status();
+  Why why = Why::kEnded;
+  if (action.why == actor_action::Lost::Why::kSaidSo) why = Why::kSaidSo;
+  if (action.why == actor_action::Lost::Why::kExited && status && (status->signalled || status->unknown))
+    why = Why::kKilled;
+  // Nobody said it but the system, when the process was to be started.
+  if (actors_.at(actor).record.pid == 0) why = Why::kEnded;
+  lose(actor, why, loss_text(actor, action));
 }
 
 void JobRun::act(ActorId actor, const actor_action::Gone&) {
@@ -252,17 +310,19 @@ void JobRun::act(ActorId actor, const actor_action::Gone&) {
 
 void JobRun::on_time() {
   const double now = ports_.clock.now();
+  const auto due = [&](std::optional<double>& deadline) {
+    if (!deadline || *deadline > now) return false;
+    deadline.reset();
+    return true;
+  };
   for (auto& [actor, a] : actors_) {
     if (a.life.deadline() && *a.life.deadline() <= now) tell(actor, actor_event::Timeout{});
   }
-  if (stop_deadline_ && *stop_deadline_ <= now) {
-    stop_deadline_.reset();
-    tell_job(job_event::StopTimedOut{});
-  }
-  if (epoch_retry_ && *epoch_retry_ <= now) {
-    epoch_retry_.reset();
-    store_epoch();
-  }
+  if (due(stop_deadline_)) tell_job(job_event::StopTimedOut{});
+  if (due(epoch_retry_)) store_epoch();
+  if (due(policy_due_)) observer_.slots_freed();
+  if (adoption_ && adoption_->until <= now) end_adoption(false);
+  check_stalls();
   drain();
 }
 
@@ -271,13 +331,23 @@ std::optional<double> JobRun::deadline() const {
   const auto take = [&](const std::optional<double>& due) {
     if (due) out = std::min(out.value_or(*due), *due);
   };
-  take(epoch_retry_);
+  for (const auto& due : {epoch_retry_, transition_due_, policy_due_, stall_.deadline()}) take(due);
+  if (adoption_) take(adoption_->until);
   for (const auto& [actor, a] : actors_) take(a.life.deadline());
   return out;
 }
 
+bool JobRun::knows(ActorId actor) const {
+  const auto found = actors_.find(actor);
+  return found != actors_.end() && found->second.life.alive();
+}
+
+bool JobRun::idle() const {
+  return !job_.runs() && slots().empty() && pending_.empty();
+}
+
 bool JobRun::over() const {
-  return is_terminal(job_.state()) && slots().empty() && pending_.empty();
+  return is_terminal(job_.state()) && idle();
 }
 
 std::vector<SlotUse> JobRun::slots() const {
@@ -297,8 +367,9 @@ ActorId JobRun::actor_on(std::uint32_t slot) const {
 }
 
 std::vector<ActorRecord> JobRun::actors() const {
-  std::vector<ActorRecord> out;
+  std::vector<ActorRecord> out = former_;
   for (const auto& [actor, a] : actors_) out.push_back(a.record);
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.actor < b.actor; });
   return out;
 }
 

@@ -1,15 +1,14 @@
-// One job while it is not over: carries out what its pure parts (Job, GroupEpochs, an ActorLifecycle per
-// actor) decide, and keeps its records. Belongs to the head.
+// One job while it is not over: carries out what its pure parts (Job, GroupEpochs, MembershipPolicy, Stall,
+// an ActorLifecycle per actor) decide, and keeps its records. Belongs to the head.
 //
-// The seam for elastic membership: GroupEpochs takes a Begin with other members at any time; here the only
-// Begin is that of the first membership, and on_lost() ends the job instead of asking for the next one.
+// What happens is told to the parts as it happens; what follows for the membership is decided in steer(),
+// which the head calls when all that has happened by then is known.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,7 +19,9 @@
 #include "daemon/job.h"
 #include "daemon/job_plan.h"
 #include "daemon/job_progress.h"
+#include "daemon/membership_policy.h"
 #include "daemon/scheduler.h"
+#include "daemon/stall.h"
 
 namespace seng {
 
@@ -28,22 +29,31 @@ class JobRun {
  public:
   struct Observer {
     std::function<void(JobId)> record_changed;  // its revision grew
-    std::function<void()> slots_freed;
-    std::function<void()> flush_soon;  // something happened that a restarted daemon must know
+    std::function<void()> slots_freed;          // or something else that the scheduler looks at
+    std::function<void()> flush_soon;           // something happened that a restarted daemon must know
   };
 
   // All arguments but `record`, `plan` and `spec_yaml` outlive it.
   JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liveness, const Observer& observer,
          JobRecord record, JobPlan plan, std::string spec_yaml);
 
+  // What a daemon before this one left, once and first: its actors' numbers and metrics, and, if the job ran,
+  // its processes, which are taken over, and its newest membership.
+  void take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest);
+
   const JobRecord& record() const { return record_; }
-  const JobPlan& plan() const { return plan_; }
-  // One actor on each; queued jobs only.
+  JobDemand demand() const;
+  // One actor is started on each.
   void grant(const std::vector<std::uint32_t>& slots);
   void set_waiting(const std::string& why);
-  void stop(const std::string& reason);
+  // At most so many actors for now, because job `waiting` needs the slots.
+  void set_limit(std::uint32_t actors, JobId waiting);
+  void stop(const std::string& reason, bool requeue);
   // Ends what has not stopped, without waiting for its checkpoint.
   void stop_now();
+  // kInvalidArgument, kUnavailable: why not.
+  Status scale(std::uint32_t actors);
+  Status drain_actor(ActorId actor);
 
   // The hello of an actor; the error goes back to it. The envelope of all other messages is fenced here.
   Result<Welcome> on_hello(ActorId actor, const ActorHello& hello);
@@ -51,48 +61,82 @@ class JobRun {
   void welcomed() { drain(); }
   void on_message(ActorId actor, const Message& message);
   void on_time();
+  // Changes the membership if that follows from what has happened.
+  void steer();
   std::optional<double> deadline() const;
   void on_lease(ActorId actor, const Liveness::Finding& finding);
 
+  bool knows(ActorId actor) const;     // it has started it, and it has not ended
   bool over() const;                   // its state is terminal and all its processes are gone
+  bool idle() const;                   // it does not run and all its processes are gone
   std::vector<SlotUse> slots() const;  // that its processes hold
   ActorId actor_on(std::uint32_t slot) const;
   std::vector<ActorRecord> actors() const;
 
  private:
   struct Actor {
-    Actor(const Timeouts& timeouts, double now) : life(timeouts, now) {}
+    Actor(const Timeouts& timeouts, double now) : life(timeouts, now), started_at(now) {}
     ActorLifecycle life;
+    double started_at;
     ActorRecord record;
-    std::string token;
+    std::string token, state_endpoint;
     std::uint64_t start_time_ticks = 0;
+    bool draining = false;               // to be replaced
+    bool joined = false;                 // was named in a membership
+    std::optional<double> silent_since;  // its lease has run out
+    // Of an actor that was taken over: its state as stored. And what it said in its hello to us, once it did.
+    std::optional<std::string> adopted_as;
+    std::optional<ActorHello> first_hello;
+  };
+  // The membership of a daemon before this one, until its actors are heard.
+  struct Adoption {
+    StoredEpoch epoch;
+    double until = 0;
   };
 
   void tell(ActorId actor, const ActorEventIn& event);
   void tell_job(const JobEventIn& event);
   void tell_group(const EpochEvent& event);
   void drain();
-  void act(const job_action::SpawnActors& action);
   void act(const job_action::AskToStop& action);
+  void act(const job_action::RetireActors& action);
   void act(const job_action::EndActors& action);
   void act(const job_action::StateChanged& action);
   void act(const epoch_action::Persist& action);
   void act(const epoch_action::Announce& action);
   void act(const epoch_action::AssignAll& action);
   void act(const epoch_action::ResumeAll& action);
+  void act(const epoch_action::RetireAll& action);
+  void act(const membership_action::Begin& action);
+  void act(const membership_action::Dismiss& action);
+  void act(const membership_action::Kill& action);
+  void act(const membership_action::GiveUp& action);
+  void act(const membership_action::StopNow& action);
+  void act(const membership_action::Note& action);
   void act(ActorId actor, const actor_action::Signal& action);
   void act(ActorId actor, const actor_action::Lost& action);
   void act(ActorId actor, const actor_action::Gone& action);
 
+  void spawn(std::uint32_t slot);
   Status start_process(ActorId actor, Actor& a);
   void on_end(ActorId actor, const ProcessEnd& end);
-  void begin_first_epoch();
+  bool adopt(const StoredActor& stored);
+  void check_adopted();
+  void end_adoption(bool training);
+  void lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::string& cause);
+  void retire(ActorId actor);
   void store_epoch();
+  void check_stalls();
+  void explain_wait();
+  GroupView view() const;
+  std::vector<Member> to_members(const std::vector<ActorId>& actors) const;
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
+  void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);
+  void on_body(ActorId actor, const Message& message, const StateLost& body);
   void on_body(ActorId actor, const Message& message, const Progress& body);
   void on_body(ActorId actor, const Message& message, const EpochReport& body);
   void on_body(ActorId actor, const Message& message, const CheckpointReport& body);
@@ -101,11 +145,14 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const ActorEvent& body);
 
   template <class Body>
-  void send_to_members(const Body& body);
+  void send_to(ActorId actor, const Body& body);
+  template <class Body>
+  void send_to_group(const Body& body, bool leavers_too);
   void event(Severity severity, std::string_view kind, std::string text, ActorId actor = kNoActor);
   void changed();
   void save(ActorId actor);
   std::string loss_text(ActorId actor, const actor_action::Lost& loss) const;
+  std::string requeue_text() const;
   bool leads(ActorId actor) const;
 
   const HeadOptions& options_;
@@ -118,14 +165,39 @@ class JobRun {
   std::string job_token_;
   Job job_;
   GroupEpochs group_;
+  MembershipPolicy policy_;
+  Stall stall_;
   JobProgress progress_;
   std::map<ActorId, Actor> actors_;
-  std::vector<std::uint32_t> granted_slots_;
+  std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
+  ActorId next_actor_ = 0;
+  std::optional<Adoption> adoption_;
+  std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships
+  std::uint32_t limit_ = 0xffffffffu;
+  bool scaled_ = false;  // the user asked for a number: say why it is not reached
   std::optional<double> stop_deadline_;
-  std::optional<double> epoch_retry_;  // when the epoch, which could not be stored, is tried again
-  bool epoch_waits_ = false;           // said so
+  std::optional<double> epoch_retry_;     // when the epoch, which could not be stored, is tried again
+  std::optional<double> transition_due_;  // when who is still awaited counts as hung
+  std::optional<double> policy_due_;
+  bool epoch_waits_ = false;  // said so
   std::deque<std::function<void()>> pending_;
   bool draining_ = false;
 };
+
+template <class Body>
+void JobRun::send_to(ActorId actor, const Body& body) {
+  Envelope envelope;
+  envelope.job = record_.id;
+  envelope.epoch = group_.epoch();
+  envelope.step = group_.base_step();
+  ports_.actors.send(record_.id, actor, make_message(envelope, body));
+}
+
+template <class Body>
+void JobRun::send_to_group(const Body& body, bool leavers_too) {
+  for (const Member& m : group_.members()) send_to(m.actor, body);
+  if (!leavers_too) return;
+  for (const Member& m : group_.leavers()) send_to(m.actor, body);
+}
 
 }  // namespace seng

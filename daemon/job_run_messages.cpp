@@ -1,10 +1,11 @@
-// JobRun: memberships, and what actors say.
+// JobRun: what actors say.
 #include <algorithm>
 #include <cctype>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "daemon/actor_lifecycle.h"
 #include "daemon/actor_log.h"
 #include "daemon/job_run.h"
 #include "daemon/secret.h"
@@ -45,15 +46,21 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   Actor& a = found->second;
   const bool first = a.life.state() == ActorState::kSpawning;
   tell(actor, actor_event::Hello{});
+  // One of a daemon before this: it may have told that one already that it is prepared.
+  const bool prepared =
+      hello.epoch != GroupEpoch{} || a.adopted_as == actor_state_name(ActorState::kPrepared);
+  if (a.adopted_as && prepared) tell(actor, actor_event::Prepared{});
   a.record.endpoint = hello.peer_endpoint;
+  a.state_endpoint = hello.state_endpoint;
   a.record.device = hello.device;
+  a.silent_since.reset();
+  a.joined = a.joined || hello.epoch != GroupEpoch{};
+  if (!a.first_hello) a.first_hello = hello;
   save(actor);
   liveness_.add({record_.id, actor}, ports_.clock.now());
-  if (first) {
-    event(Severity::kInfo, "ActorConnected", hello.device, actor);
-    // Behind the Welcome, which the caller sends.
-    pending_.push_back([this] { begin_first_epoch(); });
-  }
+  if (first) event(Severity::kInfo, "ActorConnected", hello.device, actor);
+  // Behind the Welcome, which the caller sends.
+  if (adoption_) pending_.push_back([this] { check_adopted(); });
   Welcome welcome;
   welcome.spec_yaml = spec_yaml_;
   welcome.job_dir = job_dir(options_, record_.id);
@@ -62,79 +69,13 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   return welcome;
 }
 
-void JobRun::begin_first_epoch() {
-  if (group_.phase() != GroupEpochs::Phase::kIdle || record_.state != JobState::kStarting) return;
-  std::vector<Member> members;
-  for (const auto& [actor, a] : actors_) {
-    if (a.life.state() != ActorState::kConnected) return;
-    members.push_back({actor, a.record.node, a.record.endpoint, 0, 0});
-  }
-  tell_group(epoch_event::Begin{std::move(members)});
-}
-
-void JobRun::act(const epoch_action::Persist&) {
-  store_epoch();
-}
-
-void JobRun::store_epoch() {
-  const Status stored =
-      ports_.store.put_epoch(record_.id, {group_.epoch(), ports_.clock.wall(), group_.members()});
-  if (stored) return tell_group(epoch_event::Persisted{group_.epoch()});
-  if (!std::exchange(epoch_waits_, true)) {
-    event(Severity::kError, "StoreFailed", "the membership waits: " + stored.error().message);
-  }
-  epoch_retry_ = ports_.clock.now() + options_.timeouts.store_retry_s();
-}
-
-template <class Body>
-void JobRun::send_to_members(const Body& body) {
-  Envelope envelope;
-  envelope.job = record_.id;
-  envelope.epoch = group_.epoch();
-  envelope.step = group_.base_step();
-  for (const Member& m : group_.members())
-    ports_.actors.send(record_.id, m.actor, make_message(envelope, body));
-}
-
-void JobRun::act(const job_action::AskToStop& action) {
-  stop_deadline_ = ports_.clock.now() + options_.timeouts.stop_job_s();
-  send_to_members(StopTraining{action.reason});
-}
-
-void JobRun::act(const epoch_action::Announce& action) {
-  record_.epoch = group_.epoch();
-  record_.actors = static_cast<std::uint32_t>(action.message.members.size());
-  for (const Member& m : action.message.members) {
-    Actor& a = actors_.at(m.actor);
-    a.record.first_micro = m.first_micro;
-    a.record.last_micro = m.last_micro;
-    tell(m.actor, actor_event::Reconfigured{});
-    save(m.actor);
-  }
-  event(Severity::kInfo, "Reconfigured",
-        fmt::format("epoch {} with {} actor{}", to_string(group_.epoch()), record_.actors,
-                    record_.actors == 1 ? "" : "s"));
-  changed();
-  send_to_members(action.message);
-}
-
-void JobRun::act(const epoch_action::AssignAll& action) {
-  send_to_members(action.message);
-}
-
-void JobRun::act(const epoch_action::ResumeAll&) {
-  send_to_members(Resume{});
-  for (const Member& m : group_.members()) tell(m.actor, actor_event::Resumed{});
-  tell_job(job_event::Trains{});
-}
-
 bool JobRun::leads(ActorId actor) const {
   return !group_.members().empty() && group_.members().front().actor == actor;
 }
 
 // What belongs to a membership is taken only if it belongs to this one.
 bool JobRun::fenced(ActorId actor, const Message& message) const {
-  if (message.envelope.epoch == group_.epoch() && group_.member(actor) != nullptr) return false;
+  if (message.envelope.epoch == group_.epoch() && group_.takes_part(actor)) return false;
   log_debug("{}: dropped {} of epoch {}", actor_name(record_.id, actor),
             message_kind_name(message.envelope.kind), to_string(message.envelope.epoch));
   return true;
@@ -152,6 +93,12 @@ void JobRun::on_message(ActorId actor, const Message& message) {
   if (const auto finding = liveness_.heard({record_.id, actor}, ports_.clock.now()))
     on_lease(actor, *finding);
   switch (static_cast<MessageKind>(message.envelope.kind)) {
+    case MessageKind::kPrepared:
+      take<Prepared>(actor, message);
+      break;
+    case MessageKind::kStateLost:
+      take<StateLost>(actor, message);
+      break;
     case MessageKind::kParked:
       take<Parked>(actor, message);
       break;
@@ -182,8 +129,12 @@ void JobRun::on_message(ActorId actor, const Message& message) {
   drain();
 }
 
+void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
+  tell(actor, actor_event::Prepared{});
+}
+
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
-  tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step});
+  tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Ready&) {
@@ -192,13 +143,21 @@ void JobRun::on_body(ActorId actor, const Message& message, const Ready&) {
   tell_group(epoch_event::Ready{actor, message.envelope.epoch});
 }
 
+void JobRun::on_body(ActorId actor, const Message& message, const StateLost& body) {
+  if (fenced(actor, message) || group_.phase() != GroupEpochs::Phase::kReadying) return;
+  event(Severity::kWarning, "StateLost",
+        shortened(body.what, kEventTextBytes) + ": the job resumes from its newest checkpoint", actor);
+  tell_group(epoch_event::StateLost{actor, message.envelope.epoch});
+}
+
 void JobRun::on_body(ActorId actor, const Message& message, const Progress& body) {
   Actor& a = actors_.at(actor);
   a.record.step = body.applied_step;
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
-  if (is_terminal(record_.state) || message.envelope.epoch != group_.epoch()) return;
+  if (!job_.runs() || message.envelope.epoch != group_.epoch()) return;
+  stall_.heard(actor, body, ports_.clock.now());
   const bool leader = leads(actor);
   progress_.on(body, leader, record_);
   if (!leader) return;
@@ -227,13 +186,17 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
   observer_.flush_soon();
 }
 
+// The leader's word that the job is done is true also when the next membership was begun meanwhile: a step's
+// values do not depend on who is there.
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {
-  if (fenced(actor, message)) return;
+  const auto led = leaders_.find(message.envelope.epoch);
+  const bool done = !body.retired && led != leaders_.end() && led->second == actor;
+  if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
-  if (!actors_.at(actor).life.finished() || is_terminal(record_.state)) return;
+  if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
   actors_.at(actor).record.step = body.step;
   progress_.on(body, record_);
-  tell_job(job_event::Finished{actor, body.stopped});
+  tell_job(job_event::Finished{body.stopped});
 }
 
 void JobRun::on_body(ActorId actor, const Message&, const ActorFailed& body) {
@@ -245,10 +208,16 @@ void JobRun::on_body(ActorId actor, const Message&, const ActorEvent& body) {
 }
 
 void JobRun::on_lease(ActorId actor, const Liveness::Finding& finding) {
+  Actor& a = actors_.at(actor);
   if (finding.verdict == Liveness::Verdict::kSilent) {
-    event(Severity::kWarning, "ActorSilent", fmt::format("nothing heard for {:.1f} s", finding.silent_s),
+    a.silent_since = ports_.clock.now() - finding.silent_s;
+    const bool takes_part = group_.takes_part(actor) && job_.runs();
+    event(Severity::kWarning, "ActorSilent",
+          fmt::format("nothing heard for {:.1f} s{}", finding.silent_s,
+                      takes_part ? ": the group goes on without it" : ""),
           actor);
   } else {
+    a.silent_since.reset();
     event(Severity::kInfo, "ActorHeard", fmt::format("heard again after {:.1f} s", finding.silent_s), actor);
   }
 }

@@ -29,6 +29,12 @@ std::vector<Liveness::Finding> Liveness::check(double now) {
   return out;
 }
 
+void Liveness::excuse(double now) {
+  for (auto& [who, lease] : known_) {
+    if (!lease.silent) lease.last_heard = now;
+  }
+}
+
 std::optional<double> Liveness::deadline() const {
   std::optional<double> out;
   for (const auto& [who, lease] : known_) {

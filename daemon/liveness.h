@@ -35,6 +35,8 @@ class Liveness {
   std::optional<Finding> heard(Key who, double now);
   // Whose lease has run out since the last call; each silence is reported once.
   std::vector<Finding> check(double now);
+  // The daemon itself did not run for a while: nobody else is to blame for the silence.
+  void excuse(double now);
   // When check() may next find something.
   std::optional<double> deadline() const;
 

@@ -43,7 +43,11 @@ class ProcessRunner {
   // the directory / to work in. `on_end` is called later, never from within. The error is the system's text.
   virtual Result<StartedProcess> start(const ProcessSpec& spec,
                                        std::function<void(const ProcessEnd&)> on_end) = 0;
-  // Signals a process that start() gave and whose end was not told yet (else does nothing), and its session.
+  // Takes over a process that an earlier life of the daemon started: as if start() had given it, but how it
+  // ends will not be known. kNotFound: it is gone, or the number is another's now.
+  virtual Status adopt(const StartedProcess& process, std::function<void(const ProcessEnd&)> on_end) = 0;
+  // Signals a process that start() or adopt() gave and whose end was not told yet (else does nothing), and
+  // its session.
   virtual void signal(pid_t pid, int number) = 0;
   // Ends processes of an earlier life of the daemon, each named by pid and start time, so that a stranger who
   // got the number since is left alone: SIGTERM, `grace_s` later SIGKILL. Waits for them. Returns how many

@@ -37,6 +37,7 @@ struct PosixProcessRunner::Child {
     EventLoop::WatchId watch = 0;
   };
   std::array<Stream, 2> streams;  // standard output and error, captured
+  bool adopted = false;           // no child of ours: its end is seen, but not how it ended
   std::size_t max_output = 0;
   ProcessEnd end;
   std::function<void(const ProcessEnd&)> on_end;
@@ -211,6 +212,24 @@ Result<StartedProcess> PosixProcessRunner::start(const ProcessSpec& spec,
   return started;
 }
 
+Status PosixProcessRunner::adopt(const StartedProcess& process,
+                                 std::function<void(const ProcessEnd&)> on_end) {
+  auto child = std::make_unique<Child>();
+  child->pid = process.pid;
+  child->adopted = true;
+  child->on_end = std::move(on_end);
+  child->pidfd.reset(pidfd_open(process.pid, 0));
+  // Checked with the descriptor in hand, so that the number cannot change its owner in between.
+  if (!child->pidfd || process.start_time_ticks == 0 ||
+      start_time_ticks_of(process.pid) != process.start_time_ticks) {
+    return fail(ErrorCode::kNotFound, fmt::format("process {} is gone", process.pid));
+  }
+  Child& c = *child;
+  c.pid_watch = loop_.watch_fd(c.pidfd.get(), [this, &c] { on_pidfd(c); });
+  children_[c.pid] = std::move(child);
+  return {};
+}
+
 void PosixProcessRunner::drop_stream(Child& child, int stream) {
   Child::Stream& s = child.streams[stream];
   if (!s.fd) return;
@@ -237,12 +256,14 @@ void PosixProcessRunner::on_output(Child& child, int stream) {
 
 void PosixProcessRunner::on_pidfd(Child& child) {
   siginfo_t info{};
-  if (waitid(P_PIDFD, static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOHANG) != 0 ||
-      info.si_pid == 0) {
+  if (child.adopted) {
+    child.end.status.unknown = true;
+  } else if (waitid(P_PIDFD, static_cast<id_t>(child.pidfd.get()), &info, WEXITED | WNOHANG) != 0 ||
+             info.si_pid == 0) {
     if (errno == EINTR || info.si_pid == 0) return;
     log_error("cannot wait for process {}: {}", child.pid, std::strerror(errno));
   }
-  child.end.status = {info.si_code != CLD_EXITED, info.si_status};
+  if (!child.adopted) child.end.status = {info.si_code != CLD_EXITED, info.si_status};
   // What it wrote before its end is in the pipes; a grandchild that keeps them open is not waited for.
   for (int stream : {0, 1}) {
     if (child.streams[stream].fd) on_output(child, stream);
@@ -257,9 +278,11 @@ void PosixProcessRunner::on_pidfd(Child& child) {
 void PosixProcessRunner::signal(pid_t pid, int number) {
   const auto found = children_.find(pid);
   if (found == children_.end()) return;
-  // Until its end is collected the number cannot be another process's, nor can its session's.
-  if (kill(pid, number) != 0) log_warning("cannot signal process {}: {}", pid, std::strerror(errno));
-  if (number == SIGKILL) kill(-pid, number);
+  // By descriptor, which cannot become another process's as a number can. Until a child's end is collected
+  // its session's number cannot either.
+  if (pidfd_send_signal(found->second->pidfd.get(), number, nullptr, 0) != 0)
+    log_warning("cannot signal process {}: {}", pid, std::strerror(errno));
+  if (number == SIGKILL && !found->second->adopted) kill(-pid, number);
 }
 
 int PosixProcessRunner::end_leftovers(const std::vector<StartedProcess>& processes, double grace_s) {

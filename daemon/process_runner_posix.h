@@ -18,6 +18,7 @@ class PosixProcessRunner final : public ProcessRunner {
 
   Result<StartedProcess> start(const ProcessSpec& spec,
                                std::function<void(const ProcessEnd&)> on_end) override;
+  Status adopt(const StartedProcess& process, std::function<void(const ProcessEnd&)> on_end) override;
   void signal(pid_t pid, int number) override;
   int end_leftovers(const std::vector<StartedProcess>& processes, double grace_s) override;
 

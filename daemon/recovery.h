@@ -1,11 +1,10 @@
 // What a daemon does with the jobs of the one before it. Pure.
 //
-// A job that ran is now failed and its processes are ended: an actor that is alive would have to be taken
-// into a new membership to be of use. The seam: kEnd is where kAdopt will stand, for an actor whose pid and
-// start time are those of a living process; its token lies in the store, and it connects again by itself.
+// A job that had a membership is adopted: its actors that live are taken over, by pid, start time and token,
+// and go on; where none lives new ones resume from the newest checkpoint. One that had not come that far is
+// queued again, and what it had started is ended.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "daemon/process_runner.h"
@@ -14,11 +13,10 @@
 namespace seng {
 
 struct Recovery {
-  enum class Verdict { kKeep, kQueue, kAbandon } verdict = Verdict::kKeep;
-  std::string reason;                     // kAbandon
+  enum class Verdict { kKeep, kQueue, kAdopt } verdict = Verdict::kKeep;
   std::vector<StartedProcess> leftovers;  // to be ended, of any job: they had not exited
 };
 
-Recovery recover_job(const JobRecord& record, const std::vector<StoredActor>& actors);
+Recovery recover_job(const JobRecord& record, const std::vector<StoredActor>& actors, bool had_membership);
 
 }  // namespace seng

@@ -8,24 +8,6 @@
 namespace seng {
 namespace {
 
-struct Free {
-  std::vector<std::uint32_t> slots;
-  std::uint64_t memory = 0;
-};
-
-Free free_of(const Capacity& capacity) {
-  Free free{{}, capacity.memory};
-  for (const SlotUse& use : capacity.slots) {
-    if (use.job == 0) {
-      free.slots.push_back(use.slot);
-    } else {
-      free.memory -= std::min(free.memory, use.memory);
-    }
-  }
-  std::sort(free.slots.begin(), free.slots.end());
-  return free;
-}
-
 std::string holders_text(const std::map<JobId, std::size_t>& held) {
   std::string text;
   for (const auto& [job, slots] : held)
@@ -33,56 +15,167 @@ std::string holders_text(const std::map<JobId, std::size_t>& held) {
   return text.empty() ? "" : " (" + text + ")";
 }
 
-std::uint64_t fitting(const JobDemand& demand, const Capacity& capacity, const Free& free) {
-  std::uint64_t count = std::min<std::uint64_t>(demand.max, free.slots.size());
-  if (capacity.memory > 0 && demand.memory_per_actor > 0) {
-    count = std::min(count, free.memory / demand.memory_per_actor);
-  }
-  return count;
-}
-
 std::string mebibytes(std::uint64_t bytes) {
   return fmt::format("{} MiB", bytes >> 20);
 }
 
+// Slots and memory that are left to give.
+struct Room {
+  std::uint64_t slots = 0;
+  std::uint64_t memory = 0;
+  bool memory_known = false;
+
+  // As many of `count` actors as fit.
+  std::uint64_t fitting(std::uint64_t count, std::uint64_t each) const {
+    count = std::min(count, slots);
+    return memory_known && each > 0 ? std::min(count, memory / each) : count;
+  }
+  void take(std::uint64_t count, std::uint64_t each) {
+    slots -= std::min(slots, count);
+    memory -= std::min(memory, count * each);
+  }
+};
+
+struct Plan {
+  JobDemand demand;
+  std::uint64_t target = 0;  // actors that it shall have
+};
+
+class Scheduling {
+ public:
+  Scheduling(std::vector<JobDemand> demands, const Capacity& capacity) : capacity_(capacity) {
+    std::sort(demands.begin(), demands.end(), [](const auto& a, const auto& b) {
+      return a.priority != b.priority ? a.priority > b.priority : a.job < b.job;
+    });
+    for (JobDemand& d : demands) plans_.push_back({d, 0});
+    all_ = {capacity.slots.size(), capacity.memory, capacity.memory > 0};
+    free_ = {0, capacity.memory, capacity.memory > 0};
+    for (const SlotUse& use : capacity.slots) {
+      if (use.job == 0) {
+        free_slots_.push_back(use.slot);
+      } else {
+        ++held_[use.job];
+        free_.memory -= std::min(free_.memory, use.memory);
+      }
+    }
+    std::sort(free_slots_.begin(), free_slots_.end());
+    free_.slots = free_slots_.size();
+  }
+
+  Schedule run() {
+    set_targets();
+    for (Plan& plan : plans_) {
+      if (!plan.demand.runs) serve_waiting(plan);
+    }
+    for (Plan& plan : plans_) {
+      if (plan.demand.runs) serve_running(plan);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  void add(Plan& plan, std::uint64_t most) {
+    const std::uint64_t count = all_.fitting(most, plan.demand.memory_per_actor);
+    plan.target += count;
+    all_.take(count, plan.demand.memory_per_actor);
+  }
+
+  void set_targets() {
+    for (Plan& plan : plans_) {
+      if (plan.demand.runs) add(plan, std::min(plan.demand.min, plan.demand.max));
+    }
+    for (Plan& plan : plans_) {
+      const JobDemand& d = plan.demand;
+      if (d.runs || blocked_ != 0) continue;
+      if (all_.fitting(d.min, d.memory_per_actor) < d.min) {
+        blocked_ = d.job;
+      } else {
+        add(plan, d.min);
+      }
+    }
+    for (Plan& plan : plans_) {
+      if (plan.demand.runs && plan.demand.holds > plan.target) {
+        add(plan, std::min(plan.demand.holds, plan.demand.max) -
+                      std::min<std::uint64_t>(plan.target, plan.demand.max));
+      }
+    }
+    for (Plan& plan : plans_) {
+      if (plan.target == 0 && !plan.demand.runs) continue;
+      const std::uint64_t most =
+          plan.demand.runs ? std::min<std::uint64_t>(plan.demand.max, plan.demand.holds + plan.demand.wants)
+                           : plan.demand.max;
+      if (most > plan.target) add(plan, most - plan.target);
+    }
+  }
+
+  void grant(const JobDemand& d, std::uint64_t count) {
+    const auto end = free_slots_.begin() + static_cast<std::ptrdiff_t>(count);
+    Grant grant{d.job, {free_slots_.begin(), end}};
+    free_slots_.erase(free_slots_.begin(), end);
+    free_.take(count, d.memory_per_actor);
+    held_[d.job] += count;
+    out_.grants.push_back(std::move(grant));
+  }
+
+  void serve_waiting(const Plan& plan) {
+    const JobDemand& d = plan.demand;
+    if (first_waiting_ != 0) {
+      out_.waits.push_back(
+          {d.job, fmt::format("waits behind job {}, which {}", first_waiting_,
+                              first_waiting_ < d.job ? "is older" : "has a higher priority")});
+      // What it may have soon is kept for it, but for nobody before it.
+      if (plan.target > 0) free_.slots -= std::min<std::uint64_t>(free_.slots, d.min);
+      return;
+    }
+    const std::uint64_t now = free_.fitting(plan.target, d.memory_per_actor);
+    if (plan.target > 0 && now >= d.min) return grant(d, now);
+    first_waiting_ = d.job;
+    out_.waits.push_back({d.job, why(d, plan.target > 0)});
+    // Kept for it while others shrink.
+    if (plan.target > 0) free_.take(d.min, d.memory_per_actor);
+  }
+
+  std::string why(const JobDemand& d, bool coming) const {
+    const char* plural = d.min == 1 ? "" : "s";
+    const std::string more = coming ? "; others make room" : "";
+    if (free_slots_.size() < d.min) {
+      return fmt::format("waits for {} slot{}: {} of {} free{}{}", d.min, plural, free_slots_.size(),
+                         capacity_.slots.size(), holders_text(held_), more);
+    }
+    return fmt::format("waits for memory: {} actor{} of {} each, {} of {} free{}{}", d.min, plural,
+                       mebibytes(d.memory_per_actor), mebibytes(free_.memory), mebibytes(capacity_.memory),
+                       holders_text(held_), more);
+  }
+
+  void serve_running(const Plan& plan) {
+    const JobDemand& d = plan.demand;
+    if (plan.target < d.holds && d.holds <= d.max) {
+      out_.limits.push_back({d.job, static_cast<std::uint32_t>(plan.target), first_waiting_});
+      return;
+    }
+    const std::uint64_t more = plan.target - std::min<std::uint64_t>(plan.target, d.holds);
+    const std::uint64_t now = free_.fitting(std::min<std::uint64_t>(more, d.wants), d.memory_per_actor);
+    if (now > 0) grant(d, now);
+    if (now < d.wants) {
+      out_.waits.push_back(
+          {d.job, fmt::format("{} of {} actors: waits for free slots", d.holds + now, d.holds + d.wants)});
+    }
+  }
+
+  const Capacity& capacity_;
+  std::vector<Plan> plans_;
+  Room all_, free_;
+  std::vector<std::uint32_t> free_slots_;
+  std::map<JobId, std::size_t> held_;
+  JobId blocked_ = 0;        // the first whose min can never be had now
+  JobId first_waiting_ = 0;  // the first that gets nothing now
+  Schedule out_;
+};
+
 }  // namespace
 
 Schedule schedule(std::vector<JobDemand> demands, const Capacity& capacity) {
-  std::sort(demands.begin(), demands.end(), [](const auto& a, const auto& b) { return a.job < b.job; });
-  Free free = free_of(capacity);
-  std::map<JobId, std::size_t> held;
-  for (const SlotUse& use : capacity.slots) {
-    if (use.job != 0) ++held[use.job];
-  }
-  Schedule out;
-  JobId first_waiting = 0;
-  for (const JobDemand& demand : demands) {
-    if (first_waiting != 0) {
-      out.waits.push_back({demand.job, fmt::format("waits behind job {}, which is older", first_waiting)});
-      continue;
-    }
-    const std::uint64_t count = fitting(demand, capacity, free);
-    if (count >= demand.min) {
-      Grant grant{demand.job, {free.slots.begin(), free.slots.begin() + static_cast<std::ptrdiff_t>(count)}};
-      free.slots.erase(free.slots.begin(), free.slots.begin() + static_cast<std::ptrdiff_t>(count));
-      free.memory -= std::min(free.memory, count * demand.memory_per_actor);
-      held[demand.job] += count;
-      out.grants.push_back(std::move(grant));
-      continue;
-    }
-    first_waiting = demand.job;
-    if (free.slots.size() < demand.min) {
-      out.waits.push_back({demand.job, fmt::format("waits for {} slot{}: {} of {} free{}", demand.min,
-                                                   demand.min == 1 ? "" : "s", free.slots.size(),
-                                                   capacity.slots.size(), holders_text(held))});
-    } else {
-      out.waits.push_back(
-          {demand.job, fmt::format("waits for memory: {} actor{} of {} each, {} of {} free{}", demand.min,
-                                   demand.min == 1 ? "" : "s", mebibytes(demand.memory_per_actor),
-                                   mebibytes(free.memory), mebibytes(capacity.memory), holders_text(held))});
-    }
-  }
-  return out;
+  return Scheduling(std::move(demands), capacity).run();
 }
 
 }  // namespace seng

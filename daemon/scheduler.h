@@ -1,7 +1,10 @@
-// Who gets the node's slots. Pure: a function of what is asked and what is free.
+// Who gets the node's slots. Pure: a function of what is asked, what is held and what is free.
 //
-// Jobs are served by age. The oldest waiting job gets as many actors as fit, up to its max, once at least its
-// min fits; a younger job never overtakes it, so that a big job is not starved by small ones.
+// Jobs are served by priority, then by age. First every job that runs keeps its min, and waiting jobs get
+// theirs, in order; a later one never overtakes one that still waits, so that a big job is not starved by
+// small ones. What is left goes to those that hold more than their min, then lets jobs grow toward their
+// max, in order. So a waiting job that cannot get its min from free slots takes it from the growth of others,
+// the last one's first, and nobody grows at another's cost.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,10 @@ struct JobDemand {
   JobId job = 0;  // ages are in the order of numbers
   std::uint32_t min = 1, max = 1;
   std::uint64_t memory_per_actor = 0;  // bytes, as planned; 0: unknown
+  bool runs = false;                   // else it waits for its first actors
+  std::uint32_t holds = 0;             // actors that it has and that are not about to leave
+  std::uint32_t wants = 0;             // so many more, now; of a job that runs
+  int priority = 0;                    // the higher first
 };
 
 struct SlotUse {
@@ -39,12 +46,20 @@ struct Wait {
   std::string why;  // "waits for 2 slots: 1 of 4 is free (job 3 holds 3)"
 };
 
+// A running job is to hold at most so many, for the sake of one that waits.
+struct Limit {
+  JobId job = 0;
+  std::uint32_t actors = 0;
+  JobId waiting = 0;
+};
+
 struct Schedule {
   std::vector<Grant> grants;
   std::vector<Wait> waits;
+  std::vector<Limit> limits;
 };
 
-// `demands` of the waiting jobs, in any order.
+// `demands` of all jobs that wait or run, in any order.
 Schedule schedule(std::vector<JobDemand> demands, const Capacity& capacity);
 
 }  // namespace seng

@@ -33,6 +33,9 @@ struct StoredEpoch {
   GroupEpoch epoch;
   double at = 0;
   std::vector<Member> members;
+  std::vector<Member> leavers = {};
+  bool planned = false, restore = false;
+  std::string job_token = {};  // the job's actors go on using it, whatever becomes of the daemon
 
   template <class V>
   void visit(V& v) {
@@ -40,6 +43,10 @@ struct StoredEpoch {
     v.field(2, "epoch.counter", epoch.counter);
     v.field(3, "at", at);
     v.field(4, "members", members);
+    v.field(5, "leavers", leavers);
+    v.field(6, "planned", planned);
+    v.field(7, "restore", restore);
+    v.field(8, "job_token", job_token);
   }
 };
 

@@ -13,9 +13,22 @@ struct Timeouts {
   double lease_s = 1.0;
 
   double start_s() const { return 60 * lease_s; }  // from fork to hello: loading libraries on a busy machine
+  double prepare_s() const { return 300 * lease_s; }    // from hello to prepared: loading a data set
   double last_word_s() const { return 0.5 * lease_s; }  // for bytes in the socket of an actor that has exited
   double linger_s() const { return 10 * lease_s; }      // from Finished to exit
   double terminate_s() const { return 5 * lease_s; }    // from SIGTERM to SIGKILL
+  double rejoin_s() const { return 10 * lease_s; }  // a silent actor may be heard again; then it is killed
+  double adopt_s() const { return 2 * lease_s; }    // for the actors of a daemon before to say hello
+  double transition_s() const {
+    return 120 * lease_s;
+  }  // for each phase of a transition that waits on nobody's step
+  double max_back_off_s() const { return 60 * lease_s; }  // between restarts of actors that die at once
+  double compute_floor_s() const {
+    return 2 * lease_s;
+  }  // a computing actor's counter stands still: at least
+  double compute_unknown_s() const { return 60 * lease_s; }  // likewise, before its speed is known
+  double save_s() const { return 60 * lease_s; }       // an evaluating or saving actor's counter stands still
+  double standstill_s() const { return 3 * lease_s; }  // all wait for each other
   // For a job that was asked to stop: its step in flight and a checkpoint.
   double stop_job_s() const { return 120 * lease_s; }
   // The same when the daemon itself is stopping: somebody waits for it.

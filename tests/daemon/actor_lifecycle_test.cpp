@@ -60,9 +60,11 @@ INSTANTIATE_TEST_SUITE_P(
         Life{"Whole",
              {{e::Hello{}, 1, S::kConnected, ""},
               {e::Reconfigured{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
+              {e::Reconfigured{}, 1, S::kPrepared, ""},
               {e::Ready{}, 2, S::kReady, ""},
               {e::Resumed{}, 3, S::kTraining, ""},
-              {e::Reconfigured{}, 4, S::kConnected, ""},
+              {e::Reconfigured{}, 4, S::kPrepared, ""},
               {e::Ready{}, 5, S::kReady, ""},
               {e::Resumed{}, 6, S::kTraining, ""},
               {e::Finished{}, 7, S::kFinished, ""},
@@ -72,15 +74,39 @@ INSTANTIATE_TEST_SUITE_P(
               {e::Timeout{}, 60, S::kStopping, "lost:silent TERM"},
               {e::Timeout{}, 65, S::kStopping, "KILL"},
               {e::Exited{kKilled}, 66, S::kExited, "gone"}}},
+        Life{"Retired",
+             {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
+              {e::Retired{}, 2, S::kStopping, ""},
+              {e::Finished{}, 3, S::kStopping, ""},
+              {e::Exited{kExit0}, 3, S::kExited, "gone"}}},
+        Life{"RetiredAndDoesNotGo",
+             {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
+              {e::Retired{}, 2, S::kStopping, ""},
+              {e::Timeout{}, 12, S::kStopping, "KILL"},
+              {e::Exited{kKilled}, 13, S::kExited, "gone"}}},
+        Life{"HungAndKilled",
+             {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
+              {e::Kill{}, 2, S::kStopping, "KILL"},
+              {e::Exited{kKilled}, 2, S::kExited, "gone"}}},
+        Life{"NeverLoadsItsData",
+             {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Timeout{}, 300, S::kConnected, ""},
+              {e::Timeout{}, 301, S::kStopping, "lost:silent TERM"},
+              {e::Exited{{true, SIGTERM}}, 302, S::kExited, "gone"}}},
         Life{"KilledWhileSpawning", {{e::Exited{kKilled}, 1, S::kExited, "lost:exited gone"}}},
         Life{"KilledWhileConnected",
              {{e::Hello{}, 1, S::kConnected, ""}, {e::Exited{kKilled}, 1, S::kExited, "lost:exited gone"}}},
         Life{"KilledWhileReady",
              {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
               {e::Ready{}, 1, S::kReady, ""},
               {e::Exited{kKilled}, 1, S::kExited, "lost:exited gone"}}},
         Life{"KilledWhileTraining",
              {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
               {e::Ready{}, 1, S::kReady, ""},
               {e::Resumed{}, 1, S::kTraining, ""},
               {e::Exited{kKilled}, 1, S::kExited, "lost:exited gone"}}},
@@ -90,6 +116,7 @@ INSTANTIATE_TEST_SUITE_P(
               {e::Failed{"no data"}, 2.1, S::kExited, "lost:said:no data gone"}}},
         Life{"ExitsAndItsFinishedIsLate",
              {{e::Hello{}, 1, S::kConnected, ""},
+              {e::Prepared{}, 1, S::kPrepared, ""},
               {e::Ready{}, 1, S::kReady, ""},
               {e::Resumed{}, 1, S::kTraining, ""},
               {e::Exited{kExit0}, 2, S::kParting, ""},
@@ -170,7 +197,7 @@ TEST(ActorLifecycle, KeepsItsPromisesInAnyOrder) {
     };
     for (int i = 0; i < 12; ++i) {
       now += (random() % 100) * 0.05;
-      switch (random() % 9) {
+      switch (random() % 12) {
         case 0:
           feed(e::Hello{});
           break;
@@ -200,6 +227,15 @@ TEST(ActorLifecycle, KeepsItsPromisesInAnyOrder) {
           break;
         case 8:
           feed(e::Terminate{});
+          break;
+        case 9:
+          feed(e::Prepared{});
+          break;
+        case 10:
+          feed(e::Retired{});
+          break;
+        case 11:
+          if (random() % 3 == 0) feed(e::Kill{});
           break;
       }
       if (HasFatalFailure()) return;

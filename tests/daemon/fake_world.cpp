@@ -94,27 +94,56 @@ pid_t World::pid_of(JobId job, ActorId actor) {
   return 0;
 }
 
-Result<Welcome> World::hello(JobId job, ActorId actor) {
+Result<Welcome> World::hello(JobId job, ActorId actor, GroupEpoch epoch, std::uint64_t step,
+                             std::uint8_t activity) {
   ActorHello hello;
   hello.token = token_of(job, actor);
   hello.node = "node";
   hello.peer_endpoint = fmt::format("ipc:///nowhere/a{}.{}", job, actor);
   hello.device = "cpu";
   hello.version = seng_version();
+  hello.epoch = epoch;
+  hello.applied_step = step;
+  hello.activity = activity;
   auto welcome = head_->hello(job, actor, hello);
   if (welcome) head_->welcomed(job);
   settle();
   return welcome;
 }
 
+void World::prepare(JobId job, ActorId actor) {
+  ASSERT_TRUE(hello(job, actor));
+  say_in(job, actor, {}, Prepared{});
+}
+
+void World::transition(JobId job, std::vector<ActorId> members, std::vector<ActorId> leavers,
+                       std::uint64_t step) {
+  for (const auto* list : {&members, &leavers}) {
+    for (const ActorId actor : *list) say(job, actor, Parked{step, {}});
+  }
+  for (const ActorId actor : members) say(job, actor, Ready{});
+}
+
 void World::train(JobId job) {
-  const auto actors = head().actors(job);
-  ASSERT_TRUE(actors);
-  for (const ActorRecord& a : *actors) ASSERT_TRUE(hello(job, a.actor));
-  for (const ActorRecord& a : *actors) say(job, a.actor, Parked{0});
-  for (const ActorRecord& a : *actors) say(job, a.actor, Ready{});
+  std::vector<ActorId> members;
+  for (const ActorRecord& a : head().actors(job).value_or(std::vector<ActorRecord>{})) {
+    if (a.state != "exited") members.push_back(a.actor);
+  }
+  for (const ActorId actor : members) prepare(job, actor);
+  transition(job, members);
   ASSERT_EQ(record(job).state, JobState::kRunning);
   link.sent.clear();
+}
+
+Result<Reconfigure> World::reconfigured(JobId job, ActorId actor) {
+  auto& queue = link.sent[{job, actor}];
+  Result<Reconfigure> out = fail(ErrorCode::kNotFound, "no Reconfigure was sent");
+  while (!queue.empty()) {
+    if (queue.front().envelope.kind == static_cast<std::uint16_t>(MessageKind::kReconfigure))
+      out = parse_body<Reconfigure>(queue.front());
+    queue.pop_front();
+  }
+  return out;
 }
 
 void World::end(JobId job, ActorId actor, ExitStatus status) {

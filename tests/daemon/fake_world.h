@@ -33,14 +33,24 @@ class FakeProcesses final : public ProcessRunner {
     ProcessSpec spec;
     std::function<void(const ProcessEnd&)> on_end;
     std::vector<int> signals;
+    bool adopted = false;
   };
 
   Result<StartedProcess> start(const ProcessSpec& spec,
                                std::function<void(const ProcessEnd&)> on_end) override {
     if (!refuse.empty()) return fail(ErrorCode::kIo, refuse);
     const pid_t pid = ++last_pid;
-    running[pid] = {spec, std::move(on_end), {}};
+    running[pid] = {spec, std::move(on_end), {}, false};
     return StartedProcess{pid, static_cast<std::uint64_t>(pid) * 10};
+  }
+  // Only of processes that still run; who is adopted ends with an unknown status.
+  Status adopt(const StartedProcess& process, std::function<void(const ProcessEnd&)> on_end) override {
+    const auto found = running.find(process.pid);
+    if (found == running.end() || process.start_time_ticks != static_cast<std::uint64_t>(process.pid) * 10)
+      return fail(ErrorCode::kNotFound, "gone");
+    found->second.on_end = std::move(on_end);
+    found->second.adopted = true;
+    return {};
   }
   void signal(pid_t pid, int number) override {
     if (running.contains(pid)) running[pid].signals.push_back(number);
@@ -54,7 +64,7 @@ class FakeProcesses final : public ProcessRunner {
     const auto process = running.at(pid);
     running.erase(pid);
     ProcessEnd end;
-    end.status = status;
+    end.status = process.adopted ? ExitStatus{false, 0, true} : status;
     end.output = std::move(output);
     process.on_end(end);
   }
@@ -146,7 +156,13 @@ class World {
   JobId submit(const std::string& spec, const std::string& plan = plan_text());
   // All actors of a job that is starting say hello and answer until it trains.
   void train(JobId job);
-  Result<Welcome> hello(JobId job, ActorId actor);
+  // As the actor says it when it starts, or, of a membership, to a new daemon.
+  Result<Welcome> hello(JobId job, ActorId actor, GroupEpoch epoch = {}, std::uint64_t step = 0,
+                        std::uint8_t activity = kIdle);
+  void prepare(JobId job, ActorId actor);  // hello and Prepared
+  // These park with that step, and say Ready: the whole of a transition that was announced.
+  void transition(JobId job, std::vector<ActorId> members, std::vector<ActorId> leavers = {},
+                  std::uint64_t step = 0);
   template <class Body>
   void say(JobId job, ActorId actor, const Body& body) {
     say_in(job, actor, head().find(std::to_string(job))->epoch, body);
@@ -173,7 +189,9 @@ class World {
   pid_t pid_of(JobId job, ActorId actor);
   std::string token_of(JobId job, ActorId actor);
   void end(JobId job, ActorId actor, ExitStatus status);  // its process
-  std::string event_kinds(JobId job);                     // "Submitted Starting ..."
+  // The last Reconfigure to that actor; what was sent before it is dropped.
+  Result<Reconfigure> reconfigured(JobId job, ActorId actor);
+  std::string event_kinds(JobId job);  // "Submitted Starting ..."
 
   TempDir dir;
   FakeClock clock;

@@ -13,8 +13,20 @@ using Phase = GroupEpochs::Phase;
 
 std::vector<Member> members(std::initializer_list<ActorId> actors) {
   std::vector<Member> out;
-  for (const ActorId actor : actors) out.push_back({actor, "node", "ipc://a" + std::to_string(actor), 0, 0});
+  for (const ActorId actor : actors)
+    out.push_back({actor, "node", "ipc://a" + std::to_string(actor), 0, 0, ""});
   return out;
+}
+
+// Brings a group whose membership was begun to training, from that step.
+void train(GroupEpochs& group, std::uint64_t step) {
+  group.on(e::Persisted{group.epoch()});
+  const auto all = group.members(), leavers = group.leavers();
+  for (const auto* list : {&all, &leavers}) {
+    for (const Member& m : *list) group.on(e::Parked{m.actor, group.epoch(), step});
+  }
+  for (const Member& m : all) group.on(e::Ready{m.actor, group.epoch()});
+  ASSERT_EQ(group.phase(), Phase::kTraining);
 }
 
 template <class Action>
@@ -50,13 +62,14 @@ TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
   const auto* persist = only<epoch_action::Persist>(begun);
   ASSERT_NE(persist, nullptr);
   EXPECT_EQ(persist->epoch, (GroupEpoch{5, 1}));
-  EXPECT_EQ(persist->members[1].first_micro, 3u);
-  EXPECT_EQ(persist->members[2].last_micro, 8u);
+  EXPECT_EQ(persist->membership.members[1].first_micro, 3u);
+  EXPECT_EQ(persist->membership.members[2].last_micro, 8u);
+  EXPECT_TRUE(persist->membership.restore) << "nobody has a state";
 
   const auto persisted = group.on(e::Persisted{{5, 1}});
   const auto* announce = only<epoch_action::Announce>(persisted);
   ASSERT_NE(announce, nullptr);
-  EXPECT_EQ(announce->message.members, persist->members);
+  EXPECT_EQ(announce->message.members, persist->membership.members);
   EXPECT_EQ(group.awaited(), (std::vector<ActorId>{0, 1, 2}));
 
   EXPECT_TRUE(group.on(e::Parked{0, {5, 1}, 0}).actions.empty());
@@ -66,7 +79,7 @@ TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
   const auto* assign = only<epoch_action::AssignAll>(parked);
   ASSERT_NE(assign, nullptr);
   EXPECT_EQ(assign->message.base_step, 0u);
-  EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{0, 1, 2}));
+  EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{0})) << "only the leader has restored";
 
   group.on(e::Ready{1, {5, 1}});
   group.on(e::Ready{0, {5, 1}});
@@ -78,13 +91,76 @@ TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
 TEST(GroupEpochs, BaseIsTheLargestAppliedStepAndItsHoldersAreNamed) {
   GroupEpochs group(8, 1);
   group.on(e::Begin{members({3, 1, 4})});
-  group.on(e::Persisted{{1, 1}});
-  group.on(e::Parked{1, {1, 1}, 41});
-  group.on(e::Parked{4, {1, 1}, 42});
-  const auto outcome = group.on(e::Parked{3, {1, 1}, 42});
+  train(group, 0);
+  group.on(e::Begin{members({3, 1, 9}), members({4}), true});
+  EXPECT_TRUE(group.planned());
+  EXPECT_FALSE(group.restores());
+  group.on(e::Persisted{{1, 2}});
+  // A block twice: its refresh of step 43 is whole, but nobody has applied that.
+  group.on(e::Parked{1, {1, 2}, 41, {{0, 40}, {2, 40}}});
+  group.on(e::Parked{4, {1, 2}, 42, {{2, 42}, {2, 43}, {0, 40}}});
+  group.on(e::Parked{9, {1, 2}, 99, {{0, 42}}});  // a newcomer has nothing, whatever it says
+  EXPECT_EQ(group.awaited(), (std::vector<ActorId>{3}));
+  const auto outcome = group.on(e::Parked{3, {1, 2}, 42, {{1, 20}}});
   EXPECT_EQ(group.base_step(), 42u);
+  const auto* assign = only<epoch_action::AssignAll>(outcome);
+  ASSERT_NE(assign, nullptr);
+  EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{3, 4})) << "a leaver is a holder";
+  EXPECT_EQ(assign->message.curvature,
+            (std::vector<CurvatureHolders>{{0, 40, {1, 4}}, {1, 20, {3}}, {2, 42, {4}}}));
+  // Leavers have not to be ready; they are retired when the members are.
+  EXPECT_FALSE(group.on(e::Ready{4, {1, 2}}).ignored.empty());
+  group.on(e::Ready{1, {1, 2}});
+  group.on(e::Ready{3, {1, 2}});
+  const auto ready = group.on(e::Ready{9, {1, 2}});
+  ASSERT_EQ(ready.actions.size(), 2u);
+  EXPECT_FALSE(std::get<epoch_action::ResumeAll>(ready.actions[0]).restored);
+  EXPECT_EQ(std::get<epoch_action::RetireAll>(ready.actions[1]).leavers, (std::vector<ActorId>{4}));
+  EXPECT_FALSE(group.on(e::Lost{4}).ignored.empty()) << "a retired one is no loss";
+  EXPECT_EQ(group.phase(), Phase::kTraining);
+}
+
+TEST(GroupEpochs, ALeaverLostBeforeItRetiredBreaksTheGroup) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 0);
+  group.on(e::Begin{members({0}), members({1}), true});
+  group.on(e::Persisted{{1, 2}});
+  EXPECT_TRUE(group.on(e::Lost{1}).ignored.empty());
+  EXPECT_EQ(group.phase(), Phase::kBroken);
+}
+
+TEST(GroupEpochs, ALostPieceOfTheStateMakesTheNextMembershipRestore) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 7);
+  group.on(e::Begin{members({0, 1})});
+  EXPECT_FALSE(group.restores());
+  group.on(e::Persisted{{1, 2}});
+  EXPECT_FALSE(group.on(e::StateLost{1, {1, 2}}).ignored.empty()) << "too early";
+  group.on(e::Parked{0, {1, 2}, 7});
+  group.on(e::Parked{1, {1, 2}, 7});
+  EXPECT_FALSE(group.on(e::StateLost{1, {1, 1}}).ignored.empty()) << "stale";
+  EXPECT_TRUE(group.on(e::StateLost{1, {1, 2}}).ignored.empty());
+  EXPECT_EQ(group.phase(), Phase::kBroken);
+  group.on(e::Begin{members({1, 0}), {}, true});
+  EXPECT_TRUE(group.restores());
+  EXPECT_FALSE(group.planned()) << "nobody trains who could say the last step";
+  group.on(e::Persisted{{1, 3}});
+  group.on(e::Parked{0, {1, 3}, 7});
+  const auto outcome = group.on(e::Parked{1, {1, 3}, 5});
   ASSERT_NE(only<epoch_action::AssignAll>(outcome), nullptr);
-  EXPECT_EQ(only<epoch_action::AssignAll>(outcome)->message.holders, (std::vector<ActorId>{3, 4}));
+  EXPECT_EQ(group.base_step(), 5u) << "the leader's checkpoint";
+}
+
+TEST(GroupEpochs, AnAdoptedMembershipGoesOnAndTheNextIsOfThisHead) {
+  GroupEpochs group(8, 3);
+  group.adopt({2, 9}, {members({0, 1}), {}, false, false}, true, {0, 1});
+  EXPECT_EQ(group.phase(), Phase::kTraining);
+  EXPECT_EQ(group.epoch(), (GroupEpoch{2, 9}));
+  group.on(e::Begin{members({1})});
+  EXPECT_EQ(group.epoch(), (GroupEpoch{3, 1}));
+  EXPECT_FALSE(group.restores());
 }
 
 struct Refused {
@@ -180,7 +256,7 @@ class Explorer {
   void begin() {
     std::vector<Member> chosen;
     for (ActorId a = 0; a < 4; ++a) {
-      if (random_() % 4 != 0 || chosen.empty()) chosen.push_back({a, "n", "e", 0, 0});
+      if (random_() % 4 != 0 || chosen.empty()) chosen.push_back({a, "n", "e", 0, 0, ""});
     }
     std::shuffle(chosen.begin(), chosen.end(), random_);
     const GroupEpoch before = group_.epoch();
@@ -239,13 +315,16 @@ class Explorer {
       } else if (const auto* assign = std::get_if<epoch_action::AssignAll>(&action)) {
         ASSERT_EQ(parked_.size(), group_.members().size()) << "assigned before all had parked";
         for (const auto& [actor, step] : parked_) {
+          const bool counts =
+              group_.restores() ? actor == group_.members().front().actor : group_.holds_state(actor);
+          if (!counts) continue;
           ASSERT_LE(step, assign->message.base_step) << "a committed step would be lost";
           const auto& holders = assign->message.holders;
           ASSERT_EQ(std::find(holders.begin(), holders.end(), actor) != holders.end(),
                     step == assign->message.base_step);
         }
         for (const Member& m : group_.members()) pending_.push_back({true, m.actor, group_.epoch(), 0});
-      } else {
+      } else if (std::holds_alternative<epoch_action::ResumeAll>(action)) {
         ASSERT_EQ(ready_.size(), group_.members().size()) << "resumed before all were ready";
         const auto base = std::get<epoch_action::ResumeAll>(action).base_step;
         for (const Member& m : group_.members()) applied_[m.actor] = base + random_() % 3;

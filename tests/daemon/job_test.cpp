@@ -11,7 +11,7 @@ std::string told(const std::vector<JobAction>& actions) {
   std::string out;
   for (const JobAction& action : actions) {
     if (!out.empty()) out += ' ';
-    if (std::holds_alternative<job_action::SpawnActors>(action)) out += "spawn";
+    if (std::holds_alternative<job_action::RetireActors>(action)) out += "retire";
     if (std::holds_alternative<job_action::AskToStop>(action)) out += "ask";
     if (std::holds_alternative<job_action::EndActors>(action)) out += "end";
     if (const auto* change = std::get_if<job_action::StateChanged>(&action)) {
@@ -44,79 +44,72 @@ TEST_P(Stories, GoAsDrawn) {
 }
 
 using S = JobState;
-const e::Granted kGranted{{0, 1}};
+const e::Granted kGranted;
 
 INSTANTIATE_TEST_SUITE_P(
     Table, Stories,
-    ::testing::Values(Story{"Succeeds",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {kGranted, S::kStarting, ""},
-                             {e::Trains{}, S::kRunning, "Running"},
-                             {e::Trains{}, S::kRunning, ""},
-                             {e::Finished{0, false}, S::kRunning, ""},
-                             {e::Finished{0, false}, S::kRunning, ""},
-                             {e::Finished{7, false}, S::kRunning, ""},
-                             {e::Finished{1, false}, S::kSucceeded, "Succeeded"},
-                             {e::Lost{1, "late"}, S::kSucceeded, ""},
-                             {e::StopAsked{"u"}, S::kSucceeded, ""}}},
-                      Story{"LostWhileStarting",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::Lost{1, "died"}, S::kFailed, "Failed(died) end"},
-                             {e::Lost{0, "too"}, S::kFailed, ""},
-                             {e::Trains{}, S::kFailed, ""}}},
-                      Story{"LostWhileRunning",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::Trains{}, S::kRunning, "Running"},
-                             {e::Finished{0, false}, S::kRunning, ""},
-                             {e::Lost{5, "stranger"}, S::kRunning, ""},
-                             {e::Lost{1, "died"}, S::kFailed, "Failed(died) end"},
-                             {e::Finished{1, false}, S::kFailed, ""}}},
-                      Story{"StoppedWhileQueued",
-                            {{e::StopAsked{"u"}, S::kStopped, "Stopped(u)"}, {kGranted, S::kStopped, ""}}},
-                      Story{"StoppedWhileStarting",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::StopAsked{"u"}, S::kStopped, "Stopped(u) end"}}},
-                      Story{"StoppedWhileRunning",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::Trains{}, S::kRunning, "Running"},
-                             {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
-                             {e::StopAsked{"v"}, S::kRunning, ""},
-                             {e::Finished{0, true}, S::kRunning, ""},
-                             {e::Finished{1, true}, S::kStopped, "Stopped(u)"}}},
-                      Story{"StopCameTooLate",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::Trains{}, S::kRunning, "Running"},
-                             {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
-                             {e::Finished{0, false}, S::kRunning, ""},
-                             {e::Finished{1, false}, S::kSucceeded, "Succeeded"}}},
-                      Story{
-                          "StopIsNotObeyed",
-                          {{kGranted, S::kStarting, "Starting spawn"},
-                           {e::Trains{}, S::kRunning, "Running"},
-                           {e::StopTimedOut{}, S::kRunning, ""},
-                           {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
-                           {e::StopTimedOut{}, S::kStopped,
-                            "Stopped(u; its actors did not finish their step in time and were ended) end"}}},
-                      Story{"CrashWhileStopping",
-                            {{kGranted, S::kStarting, "Starting spawn"},
-                             {e::Trains{}, S::kRunning, "Running"},
-                             {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
-                             {e::Lost{0, "died"}, S::kFailed, "Failed(died) end"}}},
-                      Story{"NothingFitsAQueuedJob",
-                            {{e::Trains{}, S::kQueued, ""},
-                             {e::Finished{0, false}, S::kQueued, ""},
-                             {e::Lost{0, "x"}, S::kQueued, ""},
-                             {e::StopTimedOut{}, S::kQueued, ""},
-                             {e::Abandoned{"x"}, S::kQueued, ""}}}),
+    ::testing::Values(
+        Story{"Succeeds",
+              {{kGranted, S::kStarting, "Starting"},
+               {kGranted, S::kStarting, ""},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::Trains{}, S::kRunning, ""},
+               {e::Finished{false}, S::kSucceeded, "Succeeded retire"},
+               {e::GivenUp{"late"}, S::kSucceeded, ""},
+               {e::StopAsked{"u"}, S::kSucceeded, ""}}},
+        Story{"GivenUpWhileStarting",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::GivenUp{"died"}, S::kFailed, "Failed(died) end"},
+               {e::GivenUp{"too"}, S::kFailed, ""},
+               {e::Trains{}, S::kFailed, ""}}},
+        Story{"GivenUpWhileRunning",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::GivenUp{"died"}, S::kFailed, "Failed(died) end"},
+               {e::Finished{false}, S::kFailed, ""}}},
+        Story{"StoppedWhileQueued",
+              {{e::StopAsked{"u"}, S::kStopped, "Stopped(u)"}, {kGranted, S::kStopped, ""}}},
+        Story{"StoppedWhileStarting",
+              {{kGranted, S::kStarting, "Starting"}, {e::StopAsked{"u"}, S::kStopped, "Stopped(u) end"}}},
+        Story{"StoppedWhileRunning",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
+               {e::StopAsked{"v"}, S::kRunning, ""},
+               {e::Finished{true}, S::kStopped, "Stopped(u) retire"}}},
+        Story{"StopCameTooLate",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
+               {e::Finished{false}, S::kSucceeded, "Succeeded retire"}}},
+        Story{"StopIsNotObeyed",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::StopTimedOut{}, S::kRunning, ""},
+               {e::StopAsked{"u"}, S::kRunning, "Stopping(u) ask"},
+               {e::StopTimedOut{}, S::kStopped,
+                "Stopped(u; its actors did not finish their step in time and were ended) end"}}},
+        Story{"QueuedAgainByTheDaemonsStop",
+              {{e::StopAsked{"d", true}, S::kQueued, ""},
+               {kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::StopAsked{"d", true}, S::kRunning, "Stopping(d) ask"},
+               {e::Finished{true}, S::kQueued, "Queued(d) retire"},
+               {kGranted, S::kStarting, "Starting"},
+               {e::StopAsked{"d", true}, S::kQueued, "Queued(d) end"}}},
+        Story{"StoppedByTheUserWhileTheDaemonStops",
+              {{kGranted, S::kStarting, "Starting"},
+               {e::Trains{}, S::kRunning, "Running"},
+               {e::StopAsked{"d", true}, S::kRunning, "Stopping(d) ask"},
+               {e::StopAsked{"u"}, S::kRunning, "Stopping(u)"},
+               {e::StopAsked{"d", true}, S::kRunning, ""},
+               {e::Finished{true}, S::kStopped, "Stopped(u) retire"}}},
+        Story{"NothingFitsAQueuedJob",
+              {{e::Trains{}, S::kQueued, ""},
+               {e::Finished{false}, S::kQueued, ""},
+               {e::GivenUp{"x"}, S::kQueued, ""},
+               {e::StopTimedOut{}, S::kQueued, ""}}}),
     [](const auto& info) { return info.param.name; });
-
-TEST(Job, FoundRunningByANewDaemonIsFailed) {
-  for (const JobState state : {JobState::kStarting, JobState::kRunning}) {
-    Job job(state);
-    EXPECT_EQ(told(job.on(e::Abandoned{"gone"})), "Failed(gone)");
-    EXPECT_EQ(job.state(), JobState::kFailed);
-  }
-}
 
 }  // namespace
 }  // namespace seng

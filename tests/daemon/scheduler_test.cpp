@@ -22,23 +22,25 @@ std::string told(const Schedule& plan) {
     for (const auto slot : grant.slots) out += std::to_string(slot) + ",";
     out += " ";
   }
+  for (const Limit& limit : plan.limits)
+    out += std::to_string(limit.job) + "<=" + std::to_string(limit.actors) + " ";
   for (const Wait& wait : plan.waits) out += std::to_string(wait.job) + " " + wait.why + "; ";
   return out;
 }
 
 TEST(Scheduler, GivesAsManyAsAreFreeUpToMax) {
-  EXPECT_EQ(told(schedule({{1, 1, 3, 0}}, capacity({0, 0, 0, 0}))), "1:0,1,2, ");
-  EXPECT_EQ(told(schedule({{1, 1, 9, 0}}, capacity({0, 7, 0}))), "1:0,2, ");
+  EXPECT_EQ(told(schedule({{1, 1, 3}}, capacity({0, 0, 0}))), "1:0,1,2, ");
+  EXPECT_EQ(told(schedule({{1, 1, 9}}, capacity({0, 7, 0}))), "1:0,2, ");
   EXPECT_EQ(told(schedule({}, capacity({0, 0}))), "");
 }
 
 TEST(Scheduler, ServesByAgeWhateverTheOrderOfAsking) {
-  EXPECT_EQ(told(schedule({{5, 1, 1, 0}, {3, 1, 1, 0}, {4, 1, 1, 0}}, capacity({0, 0}))),
+  EXPECT_EQ(told(schedule({{5, 1, 1}, {3, 1, 1}, {4, 1, 1}}, capacity({0, 0}))),
             "3:0, 4:1, 5 waits for 1 slot: 0 of 2 free (job 3 holds 1, job 4 holds 1); ");
 }
 
 TEST(Scheduler, AYoungJobDoesNotOvertakeABigOldOne) {
-  EXPECT_EQ(told(schedule({{3, 2, 2, 0}, {4, 1, 1, 0}, {5, 1, 1, 0}}, capacity({1, 0}))),
+  EXPECT_EQ(told(schedule({{3, 2, 2}, {4, 1, 1}, {5, 1, 1}}, capacity({1, 0}))),
             "3 waits for 2 slots: 1 of 2 free (job 1 holds 1); 4 waits behind job 3, which is older; "
             "5 waits behind job 3, which is older; ");
 }
@@ -52,6 +54,52 @@ TEST(Scheduler, MemoryCounts) {
   EXPECT_EQ(told(schedule({{2, 1, 1, 3 * kGiB}}, capacity({0}, 0))), "2:0, ") << "unknown memory is no limit";
   // What runs may have been planned at more than there is (a node that was resized): nothing wraps around.
   EXPECT_EQ(schedule({{2, 1, 1, kGiB}}, capacity({1, 0}, 4 * kGiB, 9 * kGiB)).grants.size(), 0u);
+}
+
+JobDemand running(JobId job, std::uint32_t min, std::uint32_t max, std::uint32_t holds,
+                  std::uint32_t wants = 0, int priority = 0) {
+  return {job, min, max, 0, true, holds, wants, priority};
+}
+
+TEST(Scheduler, RunningJobsGrowIntoWhatIsFree) {
+  EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 3)}, capacity({1, 0, 0}))),
+            "1:1,2, 1 3 of 4 actors: waits for free slots; ");
+  EXPECT_EQ(told(schedule({running(2, 1, 4, 1, 3), running(1, 1, 2, 1, 1)}, capacity({1, 2, 0}))),
+            "1:2, 2:3, 2 2 of 4 actors: waits for free slots; ")
+      << "the older one first";
+  EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 0)}, capacity({1, 0, 0}))), "") << "it waits with its restart";
+}
+
+TEST(Scheduler, NobodyGrowsAtAnothersCost) {
+  EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 3), running(2, 1, 4, 3)}, capacity({1, 2, 2, 2}))),
+            "1 1 of 4 actors: waits for free slots; ");
+}
+
+TEST(Scheduler, AWaitingJobTakesItsMinFromTheGrowthOfTheYoungest) {
+  EXPECT_EQ(told(schedule({running(1, 1, 2, 2), running(2, 1, 2, 2), {3, 1, 2}}, capacity({1, 1, 2, 2}))),
+            "2<=1 3 waits for 1 slot: 0 of 4 free (job 1 holds 2, job 2 holds 2); others make room; ");
+  EXPECT_EQ(told(schedule({running(1, 1, 2, 2), running(2, 1, 2, 2), {3, 2, 2}}, capacity({1, 1, 2, 2}))),
+            "1<=1 2<=1 3 waits for 2 slots: 0 of 4 free (job 1 holds 2, job 2 holds 2); others make room; ");
+  EXPECT_EQ(told(schedule({running(1, 2, 2, 2), running(2, 2, 2, 2), {3, 1, 2}}, capacity({1, 1, 2, 2}))),
+            "3 waits for 1 slot: 0 of 4 free (job 1 holds 2, job 2 holds 2); ")
+      << "never below their min";
+}
+
+TEST(Scheduler, SlotsThatAreGivenUpAreKeptForWhoWaits) {
+  // One of the two that job 3 needs is free already; job 1 would like to grow back into it.
+  EXPECT_EQ(told(schedule({running(1, 1, 3, 2, 1), {3, 2, 2}}, capacity({1, 1, 0}))),
+            "1<=1 3 waits for 2 slots: 1 of 3 free (job 1 holds 2); others make room; ");
+}
+
+TEST(Scheduler, PriorityGoesBeforeAge) {
+  JobDemand urgent{9, 1, 1};
+  urgent.priority = 1;
+  EXPECT_EQ(told(schedule({{3, 1, 1}, urgent}, capacity({0}))),
+            "9:0, 3 waits for 1 slot: 0 of 1 free (job 9 holds 1); ");
+  EXPECT_EQ(
+      told(schedule({running(1, 1, 2, 2, 0, -1), running(2, 1, 2, 2), {3, 1, 1}}, capacity({1, 1, 2, 2}))),
+      "1<=1 3 waits for 1 slot: 0 of 4 free (job 1 holds 2, job 2 holds 2); others make room; ")
+      << "the less urgent one shrinks, though it is older";
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ TEST_F(StoreTest, EverythingComesBackAfterReopening) {
     ASSERT_TRUE(store->add_job({record_of(1, "one"), "spec: 1", "{\"plan\":1}"}));
     ASSERT_TRUE(store->add_job({record_of(2, "two"), std::string("zero\0inside", 11), ""}));
     EXPECT_EQ(store->next_job_id(), 3u);
-    ASSERT_TRUE(store->put_epoch(1, {{1, 1}, 5.5, {{0, "n", "ipc://x", 0, 3}, {1, "n", "ipc://y", 3, 8}}}));
+    ASSERT_TRUE(
+        store->put_epoch(1, {{1, 1}, 5.5, {{0, "n", "ipc://x", 0, 3, ""}, {1, "n", "ipc://y", 3, 8, ""}}}));
     JobRecord changed = record_of(1, "one");
     changed.state = JobState::kRunning;
     changed.train_loss = NAN;

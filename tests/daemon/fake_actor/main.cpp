@@ -1,13 +1,16 @@
 // Stands in for seng-actor in the daemon's tests: speaks the real protocol, trains nothing. The job's name
 // says how it behaves, see kBehaviours below; environment variable FAKE_ACTOR=exit makes it exit before it
 // says a word.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <signal.h>
 #include <unistd.h>
@@ -21,10 +24,10 @@
 namespace seng {
 namespace {
 
-// finish: trains 3 steps and finishes. crash: actor 1 (or the only one) exits with code 3. killed: likewise,
-// by SIGKILL. says-why: sends ActorFailed. runs: until it is asked to stop. deaf: does not stop, also not on
-// SIGTERM. lingers: finishes but does not exit. bad-plan, crashing-plan, endless-plan, sleeping-plan: what
-// `plan` does.
+// finish: trains 3 steps and finishes. crash: actor 1 (or the only one) exits with code 3 when it is to
+// train. killed: likewise, by SIGKILL. says-why: sends ActorFailed. runs: trains until it is asked to stop.
+// deaf: does not stop, also not on SIGTERM. lingers: finishes but does not exit. bad-plan, crashing-plan,
+// endless-plan, sleeping-plan: what `plan` does.
 std::string name_of(const std::string& spec) {
   const std::size_t at = spec.find("name: ");
   return at == std::string::npos ? "" : spec.substr(at + 6, spec.find('\n', at) - at - 6);
@@ -57,6 +60,26 @@ class FakeActor {
   }
 
   int run() {
+    say_hello();
+    Poller poller;
+    poller.watch(*channel_, 1);
+    for (auto beat = Clock::now(); !exit_code_;) {
+      while (auto message = channel_->try_receive()) {
+        take(*message);
+        if (exit_code_) return *exit_code_;
+      }
+      (void)poller.wait(10);
+      if (Clock::now() < beat || !welcomed_) continue;
+      beat = Clock::now() + std::chrono::milliseconds(25);
+      report();
+    }
+    return *exit_code_;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void say_hello() {
     ActorHello hello;
     hello.token = std::getenv("SENG_ACTOR_TOKEN");
     hello.node = "node";
@@ -64,22 +87,12 @@ class FakeActor {
     hello.peer_endpoint = "ipc:///nowhere";
     hello.device = "fake";
     hello.version = seng_version();
+    hello.epoch = epoch_;
+    hello.applied_step = step_;
+    hello.activity = training_ ? kWaiting : kIdle;
     say(hello);
-    const Welcome welcome = *parse_body<Welcome>(wait_for(MessageKind::kWelcome));
-    name_ = name_of(welcome.spec_yaml);
-    const Message announced = wait_for(MessageKind::kReconfigure);
-    epoch_ = announced.envelope.epoch;
-    const Reconfigure group = *parse_body<Reconfigure>(announced);
-    leads_ = group.members.front().actor == actor_;
-    unlucky_ = actor_ == group.members.back().actor;
-    say(Parked{0});
-    wait_for(MessageKind::kAssign);
-    say(Ready{});
-    wait_for(MessageKind::kResume);
-    return behave();
   }
 
- private:
   template <class Body>
   void say(const Body& body) {
     Envelope envelope;
@@ -89,32 +102,94 @@ class FakeActor {
     (void)channel_->send(make_message(envelope, body));
   }
 
-  // Heartbeats go on meanwhile.
-  Message wait_for(MessageKind kind) {
-    Poller poller;
-    poller.watch(*channel_, 1);
-    for (;;) {
-      while (auto message = channel_->try_receive()) {
-        if (message->envelope.kind == static_cast<std::uint16_t>(kind)) return *message;
-        if (message->envelope.kind == static_cast<std::uint16_t>(MessageKind::kError)) std::exit(8);
+  void take(const Message& message) {
+    switch (static_cast<MessageKind>(message.envelope.kind)) {
+      case MessageKind::kError:
+        exit_code_ = 8;
+        break;
+      case MessageKind::kHelloWanted:
+        say_hello();
+        break;
+      case MessageKind::kWelcome:
+        name_ = name_of(parse_body<Welcome>(message)->spec_yaml);
+        if (std::exchange(welcomed_, true)) break;
+        if (name_ == "deaf") signal(SIGTERM, SIG_IGN);
+        say(Prepared{});
+        break;
+      case MessageKind::kReconfigure: {
+        const Reconfigure group = *parse_body<Reconfigure>(message);
+        epoch_ = message.envelope.epoch;
+        leads_ = group.members.front().actor == actor_;
+        alone_ = group.members.size() == 1;
+        training_ = false;
+        if (group.restore) step_ = 0;
+        say(Parked{step_, {}});
+        break;
       }
-      (void)poller.wait(50);
-      if (kind != MessageKind::kWelcome) say(Progress{});
+      case MessageKind::kAssign:
+        step_ = parse_body<Assign>(message)->base_step;
+        say(Ready{});
+        break;
+      case MessageKind::kResume:
+        training_ = true;
+        on_resume();
+        break;
+      case MessageKind::kStopTraining:
+        if (name_ != "deaf" && leads_) finish(std::max<std::uint64_t>(step_, 2), true);
+        break;
+      case MessageKind::kRetire: {
+        Finished last;
+        last.retired = true;
+        say(last);
+        exit_code_ = 0;
+        break;
+      }
+      default:
+        break;
     }
   }
 
-  void train(std::uint64_t steps) {
-    if (!leads_) return;
+  void on_resume() {
+    const bool unlucky = actor_ == 1 || (actor_ == 0 && alone_);
+    std::fprintf(stderr, "fake actor %u of job %llu: %s\n", actor_, static_cast<unsigned long long>(job_),
+                 name_.c_str());
+    if (unlucky && name_ == "killed") raise(SIGKILL);
+    if (unlucky && name_ == "crash") {
+      std::fputs("the fake actor crashes\n", stderr);
+      exit_code_ = 3;
+    }
+    if (unlucky && name_ == "says-why") {
+      say(ActorFailed{ErrorCode::kCorrupt, "the data set is damaged"});
+      exit_code_ = 1;
+    }
+    if (leads_ && (name_ == "finish" || name_ == "lingers")) finish(3, false);
+  }
+
+  // The heartbeat; each brings a step, until the last but one.
+  void report() {
+    Progress progress;
+    if (training_ && step_ < 1000000) ++step_;
+    progress.applied_step = step_;
+    progress.counter = step_;
+    progress.activity = training_ ? kComputing : kIdle;
+    if (training_ && leads_) progress.steps.push_back(metrics_of(step_));
+    say(progress);
+  }
+
+  static StepMetrics metrics_of(std::uint64_t step) {
+    StepMetrics metrics;
+    metrics.step = step;
+    metrics.epoch = static_cast<double>(step) / 3;
+    metrics.loss = 1.0 / static_cast<double>(step);
+    metrics.seconds = 0.01;
+    return metrics;
+  }
+
+  void finish(std::uint64_t steps, bool stopped) {
     Progress progress;
     progress.applied_step = steps;
-    for (std::uint64_t s = 1; s <= steps; ++s) {
-      StepMetrics metrics;
-      metrics.step = s;
-      metrics.epoch = static_cast<double>(s) / 3;
-      metrics.loss = 1.0 / static_cast<double>(s);
-      metrics.seconds = 0.01;
-      progress.steps.push_back(metrics);
-    }
+    for (std::uint64_t s = 1; s <= std::min<std::uint64_t>(steps, 3); ++s)
+      progress.steps.push_back(metrics_of(s));
     say(progress);
     EpochReport epoch;
     epoch.metrics.step = steps;
@@ -122,35 +197,10 @@ class FakeActor {
     epoch.metrics.train_loss = 0.5;
     epoch.metrics.test_accuracy = 0.75;
     say(epoch);
-    say(CheckpointReport{steps, "/fake/step-" + std::to_string(steps), "w", "s", ""});
-  }
-
-  Finished last_word(std::uint64_t step, bool stopped) const {
-    return leads_ ? Finished{step, stopped, "weights", "state"} : Finished{step, stopped, "", ""};
-  }
-
-  int behave() {
-    std::fprintf(stderr, "fake actor %u of job %llu: %s\n", actor_, static_cast<unsigned long long>(job_),
-                 name_.c_str());
-    if (name_ == "deaf") signal(SIGTERM, SIG_IGN);
-    if (unlucky_ && name_ == "killed") raise(SIGKILL);
-    if (unlucky_ && name_ == "crash") {
-      std::fputs("the fake actor crashes\n", stderr);
-      return 3;
-    }
-    if (unlucky_ && name_ == "says-why") {
-      say(ActorFailed{ErrorCode::kCorrupt, "the data set is damaged"});
-      return 1;
-    }
-    const bool finishes = name_ == "finish" || name_ == "lingers";
-    if (!finishes) {
-      wait_for(MessageKind::kStopTraining);
-      while (name_ == "deaf") pause();
-    }
-    train(finishes ? 3 : 2);
-    say(last_word(finishes ? 3 : 2, !finishes));
+    say(CheckpointReport{steps, "/fake/checkpoint", "w", "s", ""});
+    say(Finished{steps, stopped, "weights", "state"});
     while (name_ == "lingers") pause();
-    return 0;
+    exit_code_ = 0;
   }
 
   ChannelContext context_;
@@ -159,7 +209,9 @@ class FakeActor {
   ActorId actor_;
   GroupEpoch epoch_;
   std::string name_;
-  bool leads_ = false, unlucky_ = false;
+  std::uint64_t step_ = 0;
+  bool leads_ = false, alone_ = false, welcomed_ = false, training_ = false;
+  std::optional<int> exit_code_;
 };
 
 }  // namespace

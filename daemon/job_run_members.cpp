@@ -1,0 +1,306 @@
+// JobRun: its memberships, from start to end, and those of a daemon before.
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/job_run.h"
+#include "protocol/base/log.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kLeadersKept = 8;
+
+std::string actors_text(std::size_t count) {
+  return fmt::format("{} actor{}", count, count == 1 ? "" : "s");
+}
+
+}  // namespace
+
+GroupView JobRun::view() const {
+  GroupView out;
+  out.phase = group_.phase();
+  for (const Member& m : group_.members()) out.members.push_back(m.actor);
+  for (const Member& m : group_.leavers()) out.leavers.push_back(m.actor);
+  for (const auto& [actor, a] : actors_) {
+    // One that exited in peace may have said Finished: its word is waited for.
+    const auto& exit = a.life.exit_status();
+    const bool parts = a.life.state() == ActorState::kParting && *exit == ExitStatus{false, 0};
+    if (!a.life.serves() && !parts) continue;
+    out.actors.push_back(
+        {actor, a.life.prepared() || parts, group_.holds_state(actor), a.draining, a.silent_since});
+  }
+  out.trained = job_.state() == JobState::kRunning;
+  out.stopping = job_.stopping();
+  out.min = record_.actors_min;
+  out.max = record_.actors_max;
+  out.limit = limit_;
+  return out;
+}
+
+JobDemand JobRun::demand() const {
+  JobDemand out;
+  out.job = record_.id;
+  out.min = record_.actors_min;
+  out.max = record_.actors_max;
+  out.memory_per_actor = plan_.memory_per_actor;
+  out.runs = job_.runs();
+  if (!out.runs) return out;
+  GroupView now = view();
+  out.holds = MembershipPolicy::staying(now);
+  now.limit = 0xffffffffu;  // which only lasts as long as the scheduler says it
+  out.wants = adoption_ ? 0 : policy_.wants(now, ports_.clock.now());
+  return out;
+}
+
+void JobRun::steer() {
+  drain();
+  for (int rounds = 0; rounds < 100 && job_.runs() && !adoption_; ++rounds) {
+    const auto actions = policy_.decide(view(), ports_.clock.now());
+    if (actions.empty()) break;
+    for (const MembershipAction& action : actions) {
+      pending_.push_back([this, action] { std::visit([&](const auto& it) { act(it); }, action); });
+    }
+    drain();
+  }
+  const bool runs = job_.runs() && !adoption_;
+  policy_due_ = runs ? policy_.deadline(view(), ports_.clock.now()) : std::nullopt;
+  if (runs) explain_wait();
+}
+
+// A running job that has nobody who trains says so.
+void JobRun::explain_wait() {
+  if (job_.state() != JobState::kRunning || job_.stopping()) return;
+  const GroupView now = view();
+  const bool nobody = std::none_of(now.actors.begin(), now.actors.end(), [&](const ActorView& v) {
+    return v.prepared && !v.silent_since && group_.takes_part(v.actor);
+  });
+  if (!nobody) return;
+  const std::string why = record_.checkpoint.empty()
+                              ? "every actor was lost: new ones start it again, it has no checkpoint yet"
+                              : "every actor was lost: it resumes from its newest checkpoint";
+  if (record_.reason == why) return;
+  record_.reason = why;
+  event(Severity::kWarning, "Resuming", why);
+  changed();
+}
+
+std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const {
+  std::vector<Member> out;
+  for (const ActorId actor : actors) {
+    const Actor& a = actors_.at(actor);
+    Member m;
+    m.actor = actor;
+    m.node = a.record.node;
+    m.endpoint = a.record.endpoint;
+    m.state_endpoint = a.state_endpoint;
+    out.push_back(std::move(m));
+  }
+  return out;
+}
+
+void JobRun::act(const membership_action::Begin& action) {
+  if (!job_.runs()) return;
+  tell_group(
+      epoch_event::Begin{to_members(action.members), to_members(action.leavers), action.planned, false});
+}
+
+void JobRun::act(const membership_action::Dismiss& action) {
+  event(Severity::kInfo, "ActorDismissed", "it is not needed", action.actor);
+  tell(action.actor, actor_event::Terminate{});
+  observer_.slots_freed();
+}
+
+void JobRun::act(const membership_action::Kill& action) {
+  tell(action.actor, actor_event::Kill{});
+  lose(action.actor, MembershipPolicy::Loss::Why::kKilled,
+       fmt::format("actor {} {} and was killed; log: {}", action.actor, action.why,
+                   actors_.at(action.actor).record.log_path));
+}
+
+void JobRun::act(const membership_action::GiveUp& action) {
+  tell_job(job_event::GivenUp{action.reason});
+}
+
+void JobRun::act(const membership_action::StopNow& action) {
+  tell_job(job_event::StopTimedOut{action.why});
+}
+
+void JobRun::act(const membership_action::Note& action) {
+  event(Severity::kWarning, action.kind, action.text);
+}
+
+void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::string& cause) {
+  if (!job_.runs()) return;
+  event(Severity::kWarning, "ActorLost", cause, actor);
+  tell_group(epoch_event::Lost{actor});
+  const double now = ports_.clock.now();
+  policy_.lost({why, cause, now - actors_.at(actor).started_at, job_.state() == JobState::kRunning}, now);
+  if (adoption_) check_adopted();
+  observer_.slots_freed();
+}
+
+void JobRun::act(const epoch_action::Persist&) {
+  epoch_retry_.reset();
+  store_epoch();
+}
+
+void JobRun::store_epoch() {
+  StoredEpoch stored{group_.epoch(), ports_.clock.wall(), group_.members()};
+  stored.leavers = group_.leavers();
+  stored.planned = group_.planned();
+  stored.restore = group_.restores();
+  stored.job_token = job_token_;
+  const Status written = ports_.store.put_epoch(record_.id, stored);
+  if (written) {
+    epoch_waits_ = false;
+    return tell_group(epoch_event::Persisted{group_.epoch()});
+  }
+  if (!std::exchange(epoch_waits_, true)) {
+    event(Severity::kError, "StoreFailed", "the membership waits: " + written.error().message);
+  }
+  epoch_retry_ = ports_.clock.now() + options_.timeouts.store_retry_s();
+}
+
+void JobRun::act(const epoch_action::Announce& action) {
+  const Reconfigure& message = action.message;
+  record_.epoch = group_.epoch();
+  record_.actors = static_cast<std::uint32_t>(message.members.size());
+  leaders_[group_.epoch()] = message.members.front().actor;
+  if (leaders_.size() > kLeadersKept) leaders_.erase(leaders_.begin());
+  for (const auto* list : {&message.members, &message.leavers}) {
+    for (const Member& m : *list) {
+      Actor& a = actors_.at(m.actor);
+      a.joined = true;
+      a.record.first_micro = m.first_micro;
+      a.record.last_micro = m.last_micro;
+      tell(m.actor, actor_event::Reconfigured{});
+      save(m.actor);
+    }
+  }
+  for (auto& [actor, a] : actors_) {
+    // What a silent one holds is of before the restore.
+    if (!message.restore || !a.joined || !a.life.serves() || group_.takes_part(actor)) continue;
+    act(membership_action::Kill{actor, "missed that the group began anew"});
+  }
+  const double now = ports_.clock.now();
+  if (!message.planned) stall_.watch({}, now);
+  transition_due_.reset();
+  if (!message.planned) transition_due_ = now + options_.timeouts.transition_s();
+  std::string text =
+      fmt::format("epoch {} with {}", to_string(group_.epoch()), actors_text(message.members.size()));
+  if (!message.leavers.empty()) text += fmt::format(", without {}", actors_text(message.leavers.size()));
+  if (message.restore) text += ", from the newest checkpoint or the beginning";
+  event(Severity::kInfo, "Reconfigured", text);
+  changed();
+  send_to_group(message, true);
+}
+
+void JobRun::act(const epoch_action::AssignAll& action) {
+  const double now = ports_.clock.now();
+  stall_.watch({}, now);
+  transition_due_ = now + options_.timeouts.transition_s();
+  send_to_group(action.message, true);
+}
+
+void JobRun::act(const epoch_action::ResumeAll& action) {
+  send_to_group(Resume{}, false);
+  std::vector<ActorId> members;
+  for (const Member& m : group_.members()) {
+    tell(m.actor, actor_event::Resumed{});
+    members.push_back(m.actor);
+  }
+  transition_due_.reset();
+  stall_.watch(members, ports_.clock.now());
+  if (action.restored && action.base_step < record_.step) {
+    event(Severity::kInfo, "Resumed",
+          fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
+    progress_.go_back(action.base_step, record_);
+  }
+  if (!job_.stopping() && job_.state() == JobState::kRunning && !record_.reason.empty()) {
+    record_.reason.clear();
+    changed();
+  }
+  tell_job(job_event::Trains{});
+  // Who joined since has not heard it.
+  if (job_.stopping()) send_to_group(StopTraining{job_.stop_reason()}, false);
+  observer_.slots_freed();  // it may grow now
+  observer_.flush_soon();
+}
+
+void JobRun::act(const epoch_action::RetireAll& action) {
+  for (const ActorId actor : action.leavers) {
+    event(Severity::kInfo, "ActorRetired", "the group goes on without it", actor);
+    retire(actor);
+  }
+}
+
+void JobRun::act(const job_action::AskToStop& action) {
+  stop_deadline_ = ports_.clock.now() + options_.timeouts.stop_job_s();
+  send_to_group(StopTraining{action.reason}, false);
+}
+
+// Hung actors, whose heartbeats go on: killed at once, for nothing else can end them.
+void JobRun::check_stalls() {
+  const double now = ports_.clock.now();
+  if (!job_.runs()) return;
+  if (const auto verdict = stall_.check(now)) {
+    act(membership_action::Kill{verdict->actor, verdict->why});
+    stall_.watch({}, now);
+  }
+  if (!transition_due_ || *transition_due_ > now) return;
+  transition_due_.reset();
+  const std::string why = fmt::format("did not answer within {:g} s while the group was {}",
+                                      options_.timeouts.transition_s(), phase_name(group_.phase()));
+  for (const ActorId actor : group_.awaited()) act(membership_action::Kill{actor, why});
+}
+
+Status JobRun::scale(std::uint32_t actors) {
+  if (is_terminal(job_.state()) || job_.stopping()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("job {} {}", record_.id,
+                            job_.stopping() ? "is stopping"
+                                            : "is over: " + std::string(job_state_name(job_.state()))));
+  }
+  if (actors == 0)
+    return fail(ErrorCode::kInvalidArgument, "a job has at least 1 actor; `sengctl stop` stops it");
+  if (actors > plan_.micro_batches) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{} actors are too many: a batch of job {} has {} micro-batches to share", actors,
+                            record_.id, plan_.micro_batches));
+  }
+  event(Severity::kInfo, "Scaled", fmt::format("from {} to {} at most", record_.actors_max, actors));
+  record_.actors_max = actors;
+  record_.actors_min = std::min(record_.actors_min, actors);
+  scaled_ = true;
+  if (job_.runs()) record_.reason.clear();
+  policy_.forgive();
+  changed();
+  observer_.flush_soon();
+  observer_.slots_freed();
+  return {};
+}
+
+Status JobRun::drain_actor(ActorId actor) {
+  const auto found = actors_.find(actor);
+  if (job_.state() != JobState::kRunning || job_.stopping()) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("job {} is {}: only a running job's actors can be drained", record_.id,
+                            job_.stopping() ? "stopping" : job_state_name(job_.state())));
+  }
+  if (found == actors_.end() || !found->second.life.serves()) {
+    std::string living;
+    for (const auto& [number, a] : actors_) {
+      if (a.life.serves()) living += (living.empty() ? "" : ", ") + std::to_string(number);
+    }
+    return fail(ErrorCode::kNotFound, fmt::format("job {} has no actor {} now; it has {}", record_.id, actor,
+                                                  living.empty() ? "none" : living));
+  }
+  if (!std::exchange(found->second.draining, true))
+    event(Severity::kInfo, "Draining", "it is to be replaced", actor);
+  observer_.slots_freed();
+  return {};
+}
+
+}  // namespace seng

@@ -1,0 +1,242 @@
+#include "daemon/membership_policy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace seng {
+namespace {
+
+using Phase = GroupEpochs::Phase;
+namespace a = membership_action;
+
+// An actor that lives shorter died "soon after its start", in leases.
+constexpr double kQuickLeases = 10;
+
+const ActorView* find(const GroupView& view, ActorId actor) {
+  const auto found =
+      std::find_if(view.actors.begin(), view.actors.end(), [&](const auto& v) { return v.actor == actor; });
+  return found == view.actors.end() ? nullptr : &*found;
+}
+
+bool here(const GroupView& view, ActorId actor) {
+  const ActorView* v = find(view, actor);
+  return v != nullptr && v->prepared && !v->silent_since;
+}
+
+bool contains(const std::vector<ActorId>& list, ActorId actor) {
+  return std::find(list.begin(), list.end(), actor) != list.end();
+}
+
+std::vector<ActorId> those_here(const GroupView& view, const std::vector<ActorId>& list) {
+  std::vector<ActorId> out;
+  std::copy_if(list.begin(), list.end(), std::back_inserter(out),
+               [&](ActorId actor) { return here(view, actor); });
+  return out;
+}
+
+bool takes_part(const GroupView& view, ActorId actor) {
+  return contains(view.members, actor) || contains(view.leavers, actor);
+}
+
+}  // namespace
+
+std::uint32_t MembershipPolicy::staying(const GroupView& view) {
+  return static_cast<std::uint32_t>(
+      std::count_if(view.actors.begin(), view.actors.end(),
+                    [&](const ActorView& v) { return !v.draining && !contains(view.leavers, v.actor); }));
+}
+
+void MembershipPolicy::lost(const Loss& loss, double now) {
+  last_cause_ = loss.cause;
+  if (!loss.trained && loss.why == Loss::Why::kSaidSo) fatal_ = loss.cause;
+  if (!loss.trained && loss.why != Loss::Why::kKilled) {
+    ++given_up_;
+    return;
+  }
+  ++debt_;
+  quick_ = loss.lived_s < kQuickLeases * options_.timeouts.lease_s ? quick_ + 1 : 0;
+  if (quick_ < 2) return;  // the first may be anybody's fault
+  const double pause = options_.timeouts.lease_s * std::exp2(std::min(quick_ - 1, 16u));
+  not_before_ = now + std::min(pause, options_.timeouts.max_back_off_s());
+}
+
+std::uint32_t MembershipPolicy::restarts_left(double now) const {
+  const auto recent = std::count_if(restarts_.begin(), restarts_.end(),
+                                    [&](double at) { return at > now - options_.restart_window_s; });
+  const auto used = static_cast<std::uint32_t>(recent);
+  return used >= options_.restarts_max ? 0 : options_.restarts_max - used;
+}
+
+std::uint32_t MembershipPolicy::replaceable(double now) const {
+  return now < not_before_ ? 0 : std::min(debt_, restarts_left(now));
+}
+
+std::uint32_t MembershipPolicy::wants(const GroupView& view, double now) const {
+  if (view.stopping) return 0;
+  const std::uint32_t held = staying(view) + given_up_, most = std::min(view.max, view.limit);
+  if (held >= most) return 0;
+  const std::uint32_t missing = most - held, lost = std::min(debt_, missing);
+  // Before the group trains it waits for nobody but replacements.
+  const std::uint32_t growth = view.phase == Phase::kTraining ? missing - lost : 0;
+  return growth + std::min(lost, replaceable(now));
+}
+
+std::uint32_t MembershipPolicy::started(std::uint32_t count, const GroupView& view, double now) {
+  const std::uint32_t held = staying(view) + given_up_;
+  const std::uint32_t missing = view.max > held ? view.max - held : 0;
+  debt_ = std::min(debt_, missing);
+  const std::uint32_t restarts = std::min({count, debt_, restarts_left(now)});
+  debt_ -= restarts;
+  for (std::uint32_t i = 0; i < restarts; ++i) restarts_.push_back(now);
+  while (restarts_.size() > options_.restarts_max) restarts_.pop_front();
+  return restarts;
+}
+
+// What the account of losses says; true: the job cannot go on.
+bool MembershipPolicy::account(const GroupView& view, double now, Actions& out) {
+  if (view.trained) debt_ += std::exchange(given_up_, 0);
+  const std::uint32_t held = staying(view);
+  debt_ = std::min(debt_, view.max > held ? view.max - held : 0);
+  if (!fatal_.empty()) {
+    out.push_back(a::GiveUp{fatal_});
+    return true;
+  }
+  if (!view.trained && given_up_ > 0 && held < view.min) {
+    out.push_back(a::GiveUp{last_cause_});
+    return true;
+  }
+  if (debt_ == 0 || restarts_left(now) > 0 || view.stopping) {
+    exhausted_ = exhausted_ && debt_ > 0;
+    return false;
+  }
+  const std::string said =
+      fmt::format("{} restarts within {:g} s are used up", options_.restarts_max, options_.restart_window_s);
+  if (held < view.min) {
+    out.push_back(a::GiveUp{fmt::format("{}; the last loss: {}", said, last_cause_)});
+    return true;
+  }
+  if (!exhausted_) {
+    out.push_back(a::Note{"RestartsExhausted", fmt::format("{}: {} actor{} go{} on", said, held,
+                                                           held == 1 ? "" : "s", held == 1 ? "es" : "")});
+  }
+  exhausted_ = true;
+  return false;
+}
+
+// No member is left, or there was none yet.
+void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
+  std::vector<ActorId> with_state, without;
+  bool silent_state = false, starting = false;
+  for (const ActorView& v : view.actors) {
+    silent_state = silent_state || (v.silent_since && v.holds_state);
+    starting = starting || (!v.prepared && !v.draining);
+    if (here(view, v.actor)) (v.holds_state ? with_state : without).push_back(v.actor);
+  }
+  if (with_state.empty()) {
+    if (silent_state) return;
+    if (view.stopping) {
+      out.push_back(a::StopNow{"its last actor was lost before it had stopped"});
+      return;
+    }
+    if (starting || without.size() < view.min) return;
+  }
+  with_state.insert(with_state.end(), without.begin(), without.end());
+  if (with_state.size() > view.max) with_state.resize(view.max);
+  out.push_back(a::Begin{std::move(with_state), {}, false});
+}
+
+// Ends those above the limit that are in no membership, the newest first. Returns how many members are to
+// leave besides.
+std::uint32_t MembershipPolicy::dismiss_surplus(const GroupView& view, Actions& out) const {
+  const std::uint32_t most = std::max(1u, std::min(view.max, view.limit)), held = staying(view);
+  std::uint32_t surplus = held > most ? held - most : 0;
+  for (auto v = view.actors.rbegin(); v != view.actors.rend(); ++v) {
+    if (takes_part(view, v->actor)) continue;
+    if (!v->draining && surplus == 0) continue;
+    if (!v->draining) --surplus;
+    out.push_back(a::Dismiss{v->actor});
+  }
+  return surplus;
+}
+
+void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const {
+  std::uint32_t surplus = dismiss_surplus(view, out);
+  if (view.phase != Phase::kTraining) return;
+  std::set<ActorId> dismissed;
+  for (const auto& action : out) {
+    if (const auto* d = std::get_if<a::Dismiss>(&action)) dismissed.insert(d->actor);
+  }
+  a::Begin next{view.members, {}, true};
+  std::uint32_t newcomers = 0;
+  bool starting = false;
+  for (const ActorView& v : view.actors) {
+    if (takes_part(view, v.actor) || dismissed.contains(v.actor)) continue;
+    starting = starting || !v.prepared;
+    if (!here(view, v.actor)) continue;
+    next.members.push_back(v.actor);
+    ++newcomers;
+  }
+  const bool grows = newcomers > 0;
+  const auto leave = [&](ActorId actor) {
+    std::erase(next.members, actor);
+    next.leavers.push_back(actor);
+  };
+  // A drained one goes when its replacement is here, or where none can come before it has gone.
+  for (const ActorView& v : view.actors) {
+    if (!v.draining || !contains(view.members, v.actor)) continue;
+    if (next.members.size() <= std::max(1u, view.min) || (starting && newcomers == 0)) continue;
+    if (newcomers > 0) --newcomers;
+    leave(v.actor);
+  }
+  for (auto v = view.actors.rbegin(); v != view.actors.rend() && surplus > 0; ++v) {
+    if (v->draining || v->actor == view.members.front() || !contains(next.members, v->actor)) continue;
+    if (next.members.size() <= 1) break;
+    leave(v->actor);
+    --surplus;
+  }
+  if (grows || !next.leavers.empty()) out.push_back(std::move(next));
+}
+
+std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, double now) {
+  Actions out;
+  if (account(view, now, out)) return out;
+  for (const ActorView& v : view.actors) {
+    if (v.silent_since && now >= *v.silent_since + options_.timeouts.rejoin_s()) {
+      out.push_back(a::Kill{v.actor, fmt::format("was silent for {:g} s", now - *v.silent_since)});
+    }
+  }
+  if (!out.empty()) return out;  // and then look again
+  const std::vector<ActorId> members = those_here(view, view.members);
+  if (view.phase == Phase::kIdle || members.empty()) {
+    if (!view.stopping) dismiss_surplus(view, out);
+    if (out.empty()) decide_anew(view, out);
+    return out;
+  }
+  const std::vector<ActorId> leavers = those_here(view, view.leavers);
+  const bool whole = members.size() == view.members.size() && leavers.size() == view.leavers.size();
+  if (view.phase == Phase::kBroken || !whole) {
+    out.push_back(a::Begin{members, leavers, false});
+  } else if (!view.stopping) {
+    decide_planned(view, out);
+  }
+  return out;
+}
+
+std::optional<double> MembershipPolicy::deadline(const GroupView& view, double now) const {
+  std::optional<double> out;
+  const auto take = [&](double due) { out = std::min(out.value_or(due), due); };
+  if (debt_ > 0 && !view.stopping) {
+    if (not_before_ > now) take(not_before_);
+    if (restarts_left(now) == 0 && !restarts_.empty()) take(restarts_.front() + options_.restart_window_s);
+  }
+  for (const ActorView& v : view.actors) {
+    if (v.silent_since) take(*v.silent_since + options_.timeouts.rejoin_s());
+  }
+  return out;
+}
+
+}  // namespace seng

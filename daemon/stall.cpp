@@ -1,0 +1,95 @@
+#include "daemon/stall.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace seng {
+namespace {
+
+// A micro-batch may take so many times the actor's mean before the actor counts as hung.
+constexpr double kSlowFactor = 20;
+
+}  // namespace
+
+void Stall::watch(const std::vector<ActorId>& members, double now) {
+  watched_.clear();
+  for (const ActorId actor : members) watched_[actor].moved_at = now;
+}
+
+void Stall::heard(ActorId actor, const Progress& report, double now) {
+  const auto found = watched_.find(actor);
+  if (found == watched_.end()) return;
+  Watched& w = found->second;
+  if (!w.known || report.activity != w.activity || report.counter != w.counter ||
+      report.applied_step != w.applied_step) {
+    w.moved_at = now;
+  }
+  w.known = true;
+  w.activity = report.activity;
+  w.counter = report.counter;
+  w.applied_step = report.applied_step;
+  w.awaits = report.awaits;
+  if (report.micro_batches > 0 && report.compute_seconds > 0)
+    w.mean_s = report.compute_seconds / static_cast<double>(report.micro_batches);
+}
+
+std::optional<double> Stall::limit(const Watched& w) const {
+  if (!w.known) return std::nullopt;
+  if (w.activity == kSaving) return timeouts_.save_s();
+  if (w.activity != kComputing) return std::nullopt;
+  if (w.mean_s <= 0) return timeouts_.compute_unknown_s();
+  return std::max(timeouts_.compute_floor_s(), kSlowFactor * w.mean_s);
+}
+
+// Since when all wait, if they do.
+std::optional<double> Stall::standstill_since() const {
+  if (watched_.size() < 2) return std::nullopt;
+  double since = 0;
+  for (const auto& [actor, w] : watched_) {
+    if (!w.known || w.activity != kWaiting) return std::nullopt;
+    since = std::max(since, w.moved_at);
+  }
+  return since;
+}
+
+Stall::Verdict Stall::most_awaited() const {
+  std::map<ActorId, int> awaited;
+  for (const auto& [actor, w] : watched_) {
+    awaited.try_emplace(actor, 0);
+    for (const ActorId other : w.awaits) {
+      if (other != actor && watched_.contains(other)) ++awaited[other];
+    }
+  }
+  ActorId most = kNoActor;
+  for (const auto& [actor, count] : awaited) {
+    if (most == kNoActor || count >= awaited[most]) most = actor;
+  }
+  return {most, fmt::format("is awaited by {} of {} actors, and none of them makes progress", awaited[most],
+                            watched_.size())};
+}
+
+std::optional<Stall::Verdict> Stall::check(double now) const {
+  for (const auto& [actor, w] : watched_) {
+    const auto most = limit(w);
+    if (!most || now < w.moved_at + *most) continue;
+    return Verdict{
+        actor, fmt::format("has been {} for {:.1f} s without progress",
+                           w.activity == kSaving ? "saving or evaluating" : "computing", now - w.moved_at)};
+  }
+  const auto since = standstill_since();
+  if (since && now >= *since + timeouts_.standstill_s()) return most_awaited();
+  return std::nullopt;
+}
+
+std::optional<double> Stall::deadline() const {
+  std::optional<double> out;
+  const auto take = [&](double due) { out = std::min(out.value_or(due), due); };
+  for (const auto& [actor, w] : watched_) {
+    if (const auto most = limit(w)) take(w.moved_at + *most);
+  }
+  if (const auto since = standstill_since()) take(*since + timeouts_.standstill_s());
+  return out;
+}
+
+}  // namespace seng

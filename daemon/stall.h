@@ -1,0 +1,54 @@
+// Tells a hung actor from a slow one while its heartbeats go on: from what it says it does, and whether its
+// counter moves. Pure. One per job; knows the members of its current membership.
+//
+// - Computing, or saving, without progress for longer than a slow actor needs: it hangs.
+// - All wait for others and nothing moves: a connection is cut. The one that most others await goes (ties:
+// the
+//   highest number), for one side of the cut has to.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/timeouts.h"
+#include "protocol/messages/lifecycle.h"
+
+namespace seng {
+
+class Stall {
+ public:
+  struct Verdict {
+    ActorId actor = kNoActor;
+    std::string why;  // "has computed for 4 s without progress"
+  };
+
+  explicit Stall(const Timeouts& timeouts) : timeouts_(timeouts) {}
+
+  // A membership trains from now on; its members' clocks start anew. Empty: none trains.
+  void watch(const std::vector<ActorId>& members, double now);
+  void heard(ActorId actor, const Progress& report, double now);
+  std::optional<Verdict> check(double now) const;
+  // When check() may find something, if nothing is heard that changes it.
+  std::optional<double> deadline() const;
+
+ private:
+  struct Watched {
+    bool known = false;  // has reported in this membership
+    std::uint8_t activity = kIdle;
+    std::uint64_t counter = 0, applied_step = 0;
+    double moved_at = 0;  // when counter, step or activity last changed
+    double mean_s = 0;    // per micro-batch; 0: not known yet
+    std::vector<ActorId> awaits;
+  };
+  std::optional<double> limit(const Watched& w) const;
+  std::optional<double> standstill_since() const;
+  Verdict most_awaited() const;
+
+  Timeouts timeouts_;
+  std::map<ActorId, Watched> watched_;
+};
+
+}  // namespace seng
