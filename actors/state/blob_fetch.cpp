@@ -77,11 +77,11 @@ Status BlobFetch::prepare() {
     restore(i);
     const FetchProgress::Entry& entry = progress_.entries_.back();
     if (entry.verified) {
-      plans.emplace_back();  // nothing to ask of anybody
+      plans.push_back({.have = {}, .holders = {}, .verified = true});
       continue;
     }
     unverified_.push_back(i);
-    auto& plan = plans.emplace_back(PieceSchedule::BlobPlan{{}, want.holders});
+    auto& plan = plans.emplace_back(PieceSchedule::BlobPlan{{}, want.holders, false});
     for (const auto& hash : entry.hashes) plan.have.push_back(hash.has_value());
   }
   options_.window = std::clamp<std::size_t>(options_.window, 1, kMaxWindow);
