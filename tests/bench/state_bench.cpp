@@ -66,7 +66,8 @@ class Bench {
       connect_pair(pair);
       std::thread sender([&] {
         for (std::size_t at = 0; at < from_.size();) {
-          const ssize_t sent = send(pair[0], &from_[at], std::min(kBlobPieceBytes, from_.size() - at), 0);
+          const ssize_t sent =
+              send(pair[0], &from_[at], std::min<std::size_t>(1 << 20, from_.size() - at), 0);
           if (sent <= 0) give_up("send failed");
           at += static_cast<std::size_t>(sent);
         }
