@@ -326,7 +326,8 @@ TEST(BlobTransfer, RefusesWithAReason) {
   };
   EXPECT_THAT(error_of("v", 6, from.size(), kEpoch), HasSubstr("no such blob"));
   EXPECT_THAT(error_of("w", 5, from.size(), kEpoch), HasSubstr("not this version, but 6"));
-  EXPECT_THAT(error_of("w", 6, from.size() + 1, kEpoch), HasSubstr("are no piece of its"));
+  EXPECT_THAT(error_of("w", 6, from.size() + 1, kEpoch), HasSubstr("its blob has"));
+  EXPECT_THAT(error_of("w", 6, 3, kEpoch), HasSubstr("3 bytes at 0 are no piece of its"));
   EXPECT_THAT(error_of("w", 6, 0, kEpoch), HasSubstr("not the 0 that are wanted"));
   EXPECT_THAT(error_of("w", 6, from.size(), {2, 4}), HasSubstr("membership 2.4 is over"));
   server->withdraw();
@@ -455,19 +456,52 @@ TEST(BlobTransfer, SurvivesGarbage) {
     const Bytes noise = random_bytes(random() % 200);
     stranger.send(zmq::const_buffer(noise.data(), noise.size()), zmq::send_flags::none);
   }
-  for (const std::uint64_t offset : {std::uint64_t{1}, ~std::uint64_t{0}, std::uint64_t{1} << 63}) {
-    BlobRequest request{kToken, "w", 1, offset, ~std::uint64_t{0}};
+  const std::uint64_t most = ~std::uint64_t{0};
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges = {{1, kBlobPieceBytes},
+                                                                       {from.size(), kBlobPieceBytes},
+                                                                       {kBlobPieceBytes, kBlobPieceBytes + 1},
+                                                                       {most, kBlobPieceBytes},
+                                                                       {1ull << 63, 1},
+                                                                       {0, most},
+                                                                       {most, most}};
+  for (const auto& [offset, count] : ranges) {
+    BlobRequest request{kToken, "w", 1, offset, count};
     const auto header =
         encode_header(make_message({.job = 3, .epoch = kEpoch, .sequence = 1}, request)).value();
     stranger.send(zmq::const_buffer(header.data(), header.size()), zmq::send_flags::none);
     zmq::message_t answer;
-    ASSERT_TRUE(stranger.recv(answer));  // BlobUnavailable
+    ASSERT_TRUE(stranger.recv(answer));
+    EXPECT_FALSE(answer.more());  // BlobUnavailable
   }
   Bytes into(from.size());
   BlobFetch fetch(fetch_options(world.endpoints(1)), {{"w", 1, into, {0}}});
   EXPECT_TRUE(fetch.run());
   EXPECT_EQ(into, from);
-  EXPECT_EQ(server->counters().refused, 3u);
+  EXPECT_EQ(server->counters().refused, ranges.size());
+}
+
+// A peer that asks for much and takes nothing costs the holder a bounded number of copies.
+TEST(BlobTransfer, CopiesLittleForAPeerThatDoesNotRead) {
+  const World world;
+  BlobServerOptions limits;
+  limits.max_in_flight = 3;
+  const auto server = open_server(world.endpoint(0), limits);
+  const Bytes from = random_bytes(kBlobPieceBytes);
+  server->offer(kEpoch, {{"w", 1, from}});
+  zmq::context_t context(1);
+  zmq::socket_t greedy(context, zmq::socket_type::dealer);
+  greedy.set(zmq::sockopt::linger, 0);
+  greedy.set(zmq::sockopt::rcvhwm, 1);
+  greedy.connect(world.endpoint(0));
+  constexpr std::uint64_t kAsked = 60;
+  for (std::uint64_t i = 1; i <= kAsked; ++i) {
+    const BlobRequest request{kToken, "w", 1, 0, kBlobPieceBytes};
+    const auto header = encode_header(make_message({.epoch = kEpoch, .sequence = i}, request)).value();
+    greedy.send(zmq::const_buffer(header.data(), header.size()), zmq::send_flags::none);
+  }
+  const auto served = [&] { return server->counters().bytes_served / kBlobPieceBytes; };
+  while (served() + server->counters().refused < kAsked) std::this_thread::yield();
+  EXPECT_LE(served(), 20u);  // those in flight, and what the receiver's side and the sockets hold
 }
 
 TEST(BlobTransfer, SurvivesAHolderThatLies) {

@@ -102,6 +102,29 @@ TEST(PieceSchedule, AStalledHoldersPiecesGoToTheOthers) {
   EXPECT_TRUE(schedule.pieces_complete(0));
 }
 
+TEST(PieceSchedule, AHolderThatSpeaksAgainIsAskedAgainButNotForWhatItOwes) {
+  PieceSchedule schedule({Plan{std::vector<bool>(4), {0}}, Plan{std::vector<bool>(1), {0, 1}}}, 2, 3, 1);
+  std::vector<PieceAsk> of_first;
+  for (const PieceAsk& ask : asked(schedule, 0)) {
+    if (ask.holder == 0) of_first.push_back(ask);
+    if (ask.holder == 1) {
+      EXPECT_TRUE(schedule.taken(ask, 0));
+    }
+  }
+  ASSERT_EQ(of_first.size(), 3u);
+  EXPECT_EQ(schedule.expire(1), std::vector<std::size_t>{0});
+  EXPECT_EQ(schedule.stuck(), std::size_t{0});
+  EXPECT_EQ(count_of(asked(schedule, 1), 0), 0u);
+  EXPECT_TRUE(schedule.taken(of_first[0], 1.1));
+  EXPECT_FALSE(schedule.stuck());
+  std::vector<PieceAsk> again;
+  for (const PieceAsk& ask : asked(schedule, 1.1)) {
+    if (ask.holder == 0) again.push_back(ask);
+  }
+  ASSERT_EQ(again.size(), 1u);  // two are owed, so the window has room for one
+  for (const PieceAsk& ask : of_first) EXPECT_NE(again[0].piece, ask.piece);
+}
+
 TEST(PieceSchedule, IsStuckWhenNobodyIsLeft) {
   PieceSchedule schedule({Plan{std::vector<bool>(1), {0}}, Plan{std::vector<bool>(1), {0, 1, 2}}}, 3, 2, 1);
   asked(schedule, 0);
