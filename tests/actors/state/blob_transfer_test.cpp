@@ -439,6 +439,33 @@ TEST(BlobTransfer, ReadsNothingAfterItsOfferHasGone) {
   EXPECT_GE(whole, 1);
 }
 
+// The same while it hashes a large blob for its digest, wherever the withdrawal meets it.
+TEST(BlobTransfer, StopsHashingWhenItsOfferGoes) {
+  const World world;
+  const auto server = open_server(world.endpoint(0));
+  const std::size_t size = 64 * kBlobPieceBytes;
+  zmq::context_t context(1);
+  zmq::socket_t peer(context, zmq::socket_type::dealer);
+  peer.set(zmq::sockopt::linger, 0);
+  peer.connect(world.endpoint(0));
+  std::mt19937_64 random(fresh_seed());
+  for (int round = 0; round < 30; ++round) {
+    // Its pages come as they are read, which makes the reading slow.
+    void* memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    server->offer(kEpoch, {{"w", 1, {static_cast<const std::byte*>(memory), size}}});
+    const BlobRequest request{kToken, "w", 1, 0, 0};
+    const auto header = encode_header(make_message({.epoch = kEpoch, .sequence = 1}, request)).value();
+    peer.send(zmq::const_buffer(header.data(), header.size()), zmq::send_flags::none);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 8000);
+    while (std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    server->withdraw();
+    munmap(memory, size);
+    zmq::message_t answer;
+    ASSERT_TRUE(peer.recv(answer));  // BlobDigest or BlobUnavailable
+  }
+}
+
 // Requests that are none, of a connection with and without the token, and answers of every kind of nonsense.
 TEST(BlobTransfer, SurvivesGarbage) {
   const World world;
