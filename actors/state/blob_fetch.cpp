@@ -77,11 +77,11 @@ Status BlobFetch::prepare() {
     restore(i);
     const FetchProgress::Entry& entry = progress_.entries_.back();
     if (entry.verified) {
-      plans.emplace_back();  // nothing to ask of anybody
+      plans.push_back({.have = {}, .holders = {}, .verified = true});
       continue;
     }
     unverified_.push_back(i);
-    auto& plan = plans.emplace_back(PieceSchedule::BlobPlan{{}, want.holders});
+    auto& plan = plans.emplace_back(PieceSchedule::BlobPlan{{}, want.holders, false});
     for (const auto& hash : entry.hashes) plan.have.push_back(hash.has_value());
   }
   options_.window = std::clamp<std::size_t>(options_.window, 1, kMaxWindow);
@@ -199,23 +199,33 @@ void BlobFetch::handle(std::size_t holder, const Message& message) {
     failure = ask.piece == kDigestPiece ? take_digest(ask, message) : take_piece(ask, message);
   }
   if (failure) {
-    states_[ask.blob].failures[holder] = *std::move(failure);
+    // The first is the closest to the cause.
+    states_[ask.blob].failures.emplace(holder, *std::move(failure));
     schedule_->refused(ask, now());
   } else {
     (void)schedule_->taken(ask, now());
   }
 }
 
+BlobFetch::Failure BlobFetch::wrong_size(std::uint64_t total, std::size_t wanted) {
+  return {ErrorCode::kCorrupt,
+          fmt::format("its blob has {} bytes, not the {} that are wanted", total, wanted)};
+}
+
+BlobFetch::Failure BlobFetch::not_asked_for() {
+  return {ErrorCode::kCorrupt, "it answered with what was not asked for"};
+}
+
 std::optional<BlobFetch::Failure> BlobFetch::take_piece(const PieceAsk& ask, const Message& message) {
   const BlobWant& want = wants_[ask.blob];
   const auto chunk = parse_body<BlobChunk>(message);
   if (!chunk) return Failure{ErrorCode::kCorrupt, chunk.error().message};
+  if (chunk->total != want.into.size()) return wrong_size(chunk->total, want.into.size());
   const auto into = piece_of(want.into, ask.piece);
   if (chunk->name != want.name || chunk->version != want.version ||
       chunk->offset != ask.piece * kBlobPieceBytes || chunk->count != into.size() ||
-      chunk->total != want.into.size() || message.payload.size() != 1 ||
-      message.payload.front().size() != into.size()) {
-    return Failure{ErrorCode::kCorrupt, "it answered with what was not asked for"};
+      message.payload.size() != 1 || message.payload.front().size() != into.size()) {
+    return not_asked_for();
   }
   const BlobHash hash = copy_and_hash(into, message.payload.front().bytes());
   if (hash != BlobHash{chunk->hash_high, chunk->hash_low}) {
@@ -232,10 +242,8 @@ std::optional<BlobFetch::Failure> BlobFetch::take_digest(const PieceAsk& ask, co
   const BlobWant& want = wants_[ask.blob];
   const auto digest = parse_body<BlobDigest>(message);
   if (!digest) return Failure{ErrorCode::kCorrupt, digest.error().message};
-  if (digest->name != want.name || digest->version != want.version || digest->total != want.into.size()) {
-    return Failure{ErrorCode::kCorrupt, fmt::format("its blob has {} bytes, not the {} that are wanted",
-                                                    digest->total, want.into.size())};
-  }
+  if (digest->name != want.name || digest->version != want.version) return not_asked_for();
+  if (digest->total != want.into.size()) return wrong_size(digest->total, want.into.size());
   states_[ask.blob].digests[ask.holder] = {digest->hash_high, digest->hash_low};
   return std::nullopt;
 }

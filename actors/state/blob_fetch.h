@@ -113,6 +113,8 @@ class BlobFetch {
   void ask();
   void receive(std::size_t holder);
   void handle(std::size_t holder, const Message& message);
+  static Failure wrong_size(std::uint64_t total, std::size_t wanted);
+  static Failure not_asked_for();
   std::optional<Failure> take_piece(const PieceAsk& ask, const Message& message);
   std::optional<Failure> take_digest(const PieceAsk& ask, const Message& message);
   Status verify_closed();

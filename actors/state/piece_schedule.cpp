@@ -12,6 +12,11 @@ PieceSchedule::PieceSchedule(const std::vector<BlobPlan>& blobs, std::size_t hol
   SENG_CHECK(window > 0, "a window of nothing");
   for (std::size_t i = 0; i < blobs.size(); ++i) {
     BlobState& blob = blobs_[i];
+    if (blobs[i].verified) {
+      blob.closed = true;
+      --open_;
+      continue;
+    }
     for (const bool have : blobs[i].have) {
       blob.pieces.push_back(have ? Piece::kDone : Piece::kFree);
       blob.left += !have;

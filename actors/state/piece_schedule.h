@@ -34,6 +34,7 @@ class PieceSchedule {
   struct BlobPlan {
     std::vector<bool> have;            // one for each piece: it is here already
     std::vector<std::size_t> holders;  // below `holders`; one that is named twice counts once
+    bool verified = false;             // nothing is missing, not even the digest
   };
 
   // `window` (at least 1): what may be asked of one holder at a time.
