@@ -7,7 +7,6 @@
 
 #include "actors/checkpoint/layout.h"
 #include "actors/checkpoint/safetensors.h"
-#include "actors/train_state.h"
 
 namespace seng {
 
@@ -150,6 +149,28 @@ Result<RestoredState> beginning(const Workload& workload) {
   if (const Status loaded = load_initial_weights(workload, weights, out.parameters, out.statistics); !loaded)
     return fail(loaded.error().with_context("initial.weights"));
   return out;
+}
+
+Result<TrainState> to_train_state(const Workload& workload, RestoredState restored) {
+  TrainState state;
+  state.step = restored.step;
+  state.parameters = std::move(restored.parameters);
+  state.momentum = std::move(restored.momentum);
+  state.statistics = std::move(restored.statistics);
+  state.curvature_steps.resize(workload.network.blocks().size());
+  for (const CurvatureValues& from : restored.curvature) {
+    const auto block = static_cast<std::uint32_t>(from.block);
+    Curvature curvature = empty_curvature(workload, block);
+    const Curvature::Room room = curvature.begin_version(from.step, from.lambda);
+    SENG_CHECK(room.first.size() + room.second.size() == from.values.size(), "restore_state checks the size");
+    const auto border = from.values.begin() + static_cast<std::ptrdiff_t>(room.first.size());
+    std::copy(from.values.begin(), border, room.first.begin());
+    std::copy(border, from.values.end(), room.second.begin());
+    SENG_TRY(curvature.finish_version());
+    state.curvature_steps[block] = from.step;
+    state.curvature.emplace(block, std::move(curvature));
+  }
+  return state;
 }
 
 Status load_initial_weights(const Workload& workload, const std::string& safetensors_path,

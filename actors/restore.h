@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "actors/checkpoint/checkpoint.h"
+#include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/base/error.h"
 
@@ -44,6 +45,10 @@ Result<RestoredState> newest_restorable(const Workload& workload, const std::str
 // The state of the job's beginning: its initial.checkpoint or initial.weights, else from its seed. Errors as
 // restore_state and load_initial_weights: the job cannot begin.
 Result<RestoredState> beginning(const Workload& workload);
+
+// The state for training, with the curvature of every block in force (unformed): the first member's, from
+// whom the others pull what they own or back up.
+Result<TrainState> to_train_state(const Workload& workload, RestoredState restored);
 
 // Weights and running statistics of the job's network under PyTorch's names, from a safetensors file as
 // `sengctl export` or the safetensors package writes it. kInvalidArgument names all tensors that are missing,

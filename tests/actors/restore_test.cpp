@@ -73,25 +73,10 @@ class Training {
                                                  .replicas = &replicas_,
                                                  .ledger = nullptr,
                                                  .event = [](const std::string&, const std::string&) {},
-                                                 .progress = &progress_});
+                                                 .gauges = &gauges_});
   }
 
-  void begin(RestoredState from) {
-    state_.step = from.step;
-    state_.parameters = std::move(from.parameters);
-    state_.momentum = std::move(from.momentum);
-    state_.statistics = std::move(from.statistics);
-    state_.curvature.clear();
-    for (const CurvatureValues& each : from.curvature) {
-      Curvature curvature(workload_.network.blocks()[each.block],
-                          {.micro_batches = static_cast<int>(workload_.spec.micro_batches()),
-                           .samples_per_micro = workload_.factor_samples,
-                           .representation = workload_.fragments[each.block].representation});
-      const Status restored = curvature.restore(each.step, each.lambda, each.values, lanes_);
-      if (!restored) throw std::runtime_error(restored.error().message);
-      state_.curvature.emplace(each.block, std::move(curvature));
-    }
-  }
+  void begin(RestoredState from) { state_ = value_of(to_train_state(workload_, std::move(from))); }
   void train_to(std::uint64_t step) {
     const std::uint32_t micro = workload_.spec.micro_batches();
     Group group{.job = 1, .epoch = {1, 1}, .self = 0, .micro_batches = micro};
@@ -100,7 +85,7 @@ class Training {
     if (auto joined = exchange_->join(group); !joined) throw std::runtime_error(joined.error().message);
     trainer_->set_group(group);
     while (state_.step < step)
-      if (!trainer_->step(false)) throw std::runtime_error(trainer_->interruption());
+      if (!trainer_->step({})) throw std::runtime_error(trainer_->interruption());
   }
 
   std::string state_sha256() const {
@@ -142,7 +127,7 @@ class Training {
   std::vector<Replica> replicas_;
   TrainState state_;
   std::unique_ptr<Exchange> exchange_;
-  std::atomic<std::uint64_t> progress_{0};
+  Gauges gauges_;
   std::unique_ptr<Trainer> trainer_;
 };
 
