@@ -40,6 +40,9 @@ struct Workload {
   bool ends_epoch(std::uint64_t step) const;
 };
 
+// The job's length in steps, rounded up, over `samples` training samples; not bounded.
+double length_in_steps(const JobSpec& spec, std::size_t samples);
+
 // Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
 Result<Workload> load_workload(const JobSpec& spec);

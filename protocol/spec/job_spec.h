@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocol/base/error.h"
@@ -86,6 +87,12 @@ Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& 
 // Every key written out, in a fixed order; parse_job_spec(to_yaml(s)) == s for every s that parse_job_spec
 // gives.
 std::string to_yaml(const JobSpec& spec);
+
+// "optimizer.lr.initial: 0.1 and 0.05": each key, in the order of to_yaml, whose values differ, a's first.
+// Keys of options that only one has are "none" in the other. `but_for`: keys, and groups with all their keys,
+// that may differ.
+std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
+                                     const std::vector<std::string_view>& but_for = {});
 
 // What the specification says without effect, for the user to see: "optimizer.trust_region has no effect:
 // ...". Such keys are allowed, so that `--set optimizer.name=sgd` turns any SENG job into its baseline.

@@ -406,6 +406,21 @@ TEST(JobSpecOverrides, RefusalsNameTheOverride) {
   for (const auto& c : cases) EXPECT_EQ(problems(kExample, {c.override}), c.message) << c.override;
 }
 
+TEST(JobSpec, DifferencesNameTheKeysAndBothValues) {
+  const auto a = parse_job_spec(kExample, "f.yaml", {"model.hidden=64", "data.limit=5"});
+  const auto b = parse_job_spec(kExample, "f.yaml",
+                                {"seed=7", "optimizer.lr.milestones=[1, 2]", "steps=9", "model.hidden=65",
+                                 "model.deep=true", "actors.min=2", "name=other"});
+  ASSERT_TRUE(a && b);
+  EXPECT_TRUE(differences(*a, *a).empty());
+  EXPECT_THAT(
+      differences(*a, *b, {"name", "actors", "epochs"}),
+      testing::ElementsAre("seed: 0 and 7", "steps: 0 and 9", "optimizer.lr.milestones: [] and [1, 2]",
+                           "model.deep: none and true", "model.hidden: 64 and 65", "data.limit: 5 and none"));
+  EXPECT_THAT(differences(*a, *b, {"seed", "steps", "optimizer.lr", "model", "data", "epochs"}),
+              testing::ElementsAre("name: fashion-lenet and other", "actors.min: 1 and 2"));
+}
+
 TEST(JobSpec, NotesNameWhatHasNoEffect) {
   const auto notes = [](const std::vector<std::string>& overrides) {
     const auto spec = parse_job_spec(kExample, "f.yaml", overrides);

@@ -175,25 +175,39 @@ class History {
 
   explicit History(const ScratchDirectory& directory) : directory_(directory) {}
 
-  void run() {
-    std::uint64_t done = 0, checkpoint = 0;
-    for (GroupEpoch epoch{1, 1}; done < kSteps; ++epoch.counter) {
-      if (dice(4) == 0) done = checkpoint;
-      std::vector<std::uint32_t> cuts = {0, kBatch};
-      for (std::uint32_t i = dice(4); i > 0; --i) cuts.push_back(dice(kBatch));
-      std::sort(cuts.begin(), cuts.end());
-      for (std::uint64_t until = std::min(kSteps, done + dice(8)); done < until; ++done) {
-        take_part(epoch, done + 1, cuts, static_cast<std::uint32_t>(cuts.size() - 1));
-        const std::uint32_t survivor = dice(static_cast<std::uint32_t>(cuts.size() - 1));
-        for (std::uint32_t m = 0; m + 1 < cuts.size(); ++m)
-          if (m == survivor || dice(2) == 0) ASSERT_TRUE(ledger(m).commit(epoch, done + 1));
-        if (dice(3) == 0) checkpoint = done + 1;
-      }
-      if (done < kSteps) take_part(epoch, done + 1, cuts, dice(static_cast<std::uint32_t>(cuts.size())));
-    }
+  // Until all steps are done; `back`: then back to an earlier state, of which one step is done again, and no
+  // more. Returns the steps of its final state.
+  std::uint64_t run(bool back) {
+    done_ = 0;
+    go_on(kSteps);
+    if (!back) return kSteps;
+    done_ -= 2 + dice(10);
+    take_step({2, 1}, {0, kBatch});
+    return done_;
   }
 
  private:
+  void go_on(std::uint64_t steps) {
+    std::uint64_t checkpoint = 0;
+    for (GroupEpoch epoch{1, 1}; done_ < steps; ++epoch.counter) {
+      if (dice(4) == 0) done_ = checkpoint;
+      std::vector<std::uint32_t> cuts = {0, kBatch};
+      for (std::uint32_t i = dice(4); i > 0; --i) cuts.push_back(dice(kBatch));
+      std::sort(cuts.begin(), cuts.end());
+      for (const std::uint64_t until = std::min(steps, done_ + dice(8)); done_ < until;) {
+        take_step(epoch, cuts);
+        if (dice(3) == 0) checkpoint = done_;
+      }
+      if (done_ < steps) take_part(epoch, done_ + 1, cuts, dice(static_cast<std::uint32_t>(cuts.size())));
+    }
+  }
+  void take_step(GroupEpoch epoch, const std::vector<std::uint32_t>& cuts) {
+    const auto members = static_cast<std::uint32_t>(cuts.size() - 1);
+    take_part(epoch, ++done_, cuts, members);
+    const std::uint32_t survivor = dice(members);
+    for (std::uint32_t m = 0; m < members; ++m)
+      if (m == survivor || dice(2) == 0) ASSERT_TRUE(ledger(m).commit(epoch, done_));
+  }
   std::uint32_t dice(std::uint32_t sides) { return static_cast<std::uint32_t>(random_() % sides); }
   Ledger& ledger(std::uint32_t actor) {
     auto found = ledgers_.find(actor);
@@ -218,6 +232,7 @@ class History {
 
   const ScratchDirectory& directory_;
   std::mt19937 random_{std::random_device{}()};
+  std::uint64_t done_ = 0;
   SampleStream stream_{4, kSize};
   std::map<std::uint32_t, Ledger> ledgers_;
 };
@@ -225,7 +240,7 @@ class History {
 TEST(MergeLedgers, EverySampleOncePerEpochWhateverHappened) {
   for (int round = 0; round < 20; ++round) {
     const ScratchDirectory directory;
-    History(directory).run();
+    const std::uint64_t steps = History(directory).run(round % 2 == 0);
     std::vector<std::vector<LedgerRow>> ledgers;
     for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
       const auto rows = read_ledger(entry.path());
@@ -234,15 +249,12 @@ TEST(MergeLedgers, EverySampleOncePerEpochWhateverHappened) {
     }
     auto used = merge_ledgers(ledgers);
     ASSERT_TRUE(used) << used.error().message;
-    ASSERT_EQ(used->size(), 4u * History::kSize);
-    for (std::size_t i = 0; i < used->size(); ++i) ASSERT_EQ((*used)[i].step, 1 + i / History::kBatch);
-    std::sort(used->begin(), used->end(), [](const UsedSample& a, const UsedSample& b) {
-      return std::tie(a.epoch, a.sample) < std::tie(b.epoch, b.sample);
-    });
-    for (std::size_t i = 0; i < used->size(); ++i) {
-      ASSERT_EQ((*used)[i].epoch, i / History::kSize);
-      ASSERT_EQ((*used)[i].sample, i % History::kSize);
-    }
+    std::vector<UsedSample> expected;
+    SampleStream stream(4, History::kSize);
+    for (std::uint64_t i = 0; i < steps * History::kBatch; ++i)
+      expected.push_back({1 + i / History::kBatch, stream.epoch_at(i), stream.sample_at(i)});
+    std::sort(expected.begin(), expected.end());
+    ASSERT_EQ(*used, expected);
   }
 }
 
@@ -250,18 +262,17 @@ class CheckLedger : public ::testing::Test {
  protected:
   void SetUp() override {
     if (system("python3 -c 'import collections' 2>/dev/null") != 0) GTEST_SKIP() << "there is no python3";
-    History(directory_).run();
   }
   // Its exit code, and all that it printed.
-  std::pair<int, std::string> check() {
+  std::pair<int, std::string> check(const std::string& directory) {
     FILE* pipe = popen(
-        ("python3 '" SENG_SOURCE_DIR "/scripts/check_ledger.py' '" + directory_.path() + "' 2>&1").c_str(),
-        "r");
+        ("python3 '" SENG_SOURCE_DIR "/scripts/check_ledger.py' '" + directory + "' 2>&1").c_str(), "r");
     std::string text;
     char buffer[4096];
     for (std::size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, got);
     return {pclose(pipe) >> 8, text};
   }
+  std::pair<int, std::string> check() { return check(directory_.path()); }
   // One more actor's ledger beside the others.
   void add_ledger(const std::string& rows) { put_file(directory_ / "ledger-99.csv", kHeader + rows); }
 
@@ -269,15 +280,23 @@ class CheckLedger : public ::testing::Test {
 };
 
 TEST_F(CheckLedger, AcceptsWhatTheActorsWrite) {
+  History(directory_).run(false);
   const auto [code, text] = check();
   EXPECT_EQ(code, 0) << text;
   EXPECT_THAT(text, AllOf(HasSubstr("steps 1 to 25 of 8 samples"), HasSubstr("epoch 3: 50 samples"),
                           HasSubstr("every sample was used exactly once per epoch")));
   add_ledger("9.9,25,3,1\n9.9,1,0");  // begun and left; torn
   EXPECT_EQ(check().first, 0);
+
+  const ScratchDirectory other;
+  const std::uint64_t steps = History(other).run(true);
+  const auto back = check(other.path());
+  EXPECT_EQ(back.first, 0) << back.second;
+  EXPECT_THAT(back.second, HasSubstr("steps 1 to " + std::to_string(steps) + " of 8 samples"));
 }
 
 TEST_F(CheckLedger, RefusesWhatIsWrong) {
+  History(directory_).run(false);
   const auto refused = [&](const std::string& rows, const char* said) {
     add_ledger(rows);
     const auto [code, text] = check();
