@@ -4,6 +4,7 @@
 
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
+#include "actors/restore.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 
@@ -65,8 +66,7 @@ Status Driver::on_command(const Command& command) {
   if (std::holds_alternative<Retire>(command.body)) return retire(), Status{};
   if (const auto* reconfigure = std::get_if<Reconfigure>(&command.body)) {
     if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
-    park(command.epoch, *reconfigure);
-    return {};
+    return park(command.epoch, *reconfigure);
   }
   if (command.epoch != group_.epoch) return {};  // of a membership that has passed
   if (const auto* assign = std::get_if<Assign>(&command.body)) return on_assign(*assign);
@@ -156,7 +156,7 @@ bool Driver::change_is_planned() const {
 }
 
 // Whatever was under way is dropped; the state is that of a committed step.
-void Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
+Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   transfer_->begin();
   const bool led = leads();
   group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
@@ -164,16 +164,41 @@ void Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   participants_.insert(participants_.end(), reconfigure.leavers.begin(), reconfigure.leavers.end());
   planned_ = reconfigure.planned;
   assigned_ = false;
-  if (reconfigure.restore) drop_state();
+  if (reconfigure.restore) SENG_TRY(restore());
   session_.set_epoch(epoch);
   session_.set_applied_step(state_.step);
   if (leads() && !led) session_.repeat_steps({recent_.begin(), recent_.end()});
   session_.send(Parked{state_.step, transfer_->held()});
+  return {};
 }
 
-void Driver::drop_state() {
-  state_ = TrainState::initial(*workload_);
+// The leader reads what there is, the others take it from it. Only the job's beginning they all make
+// themselves.
+Status Driver::restore() {
   recent_.clear();
+  state_.curvature.clear();
+  const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
+  if (!leads() && from_checkpoint) {
+    state_ = TrainState::initial(*workload_);
+    return {};
+  }
+  Result<RestoredState> restored = fail(ErrorCode::kNotFound, "");
+  if (leads()) {
+    restored = newest_restorable(
+        *workload_, checkpoints_dir_, [this](const std::string& directory, const Error& error) {
+          event(Severity::kWarning, "CheckpointRefused", directory + ": " + error.message);
+        });
+    if (!restored && restored.error().code != ErrorCode::kNotFound) return fail(restored.error());
+  }
+  if (!restored) restored = beginning(*workload_);
+  if (!restored) return fail(restored.error());
+  if (leads() && restored->step > 0)
+    event(Severity::kInfo, "Restored",
+          "step " + std::to_string(restored->step) + " from " + restored->source);
+  auto state = to_train_state(*workload_, std::move(*restored));
+  if (!state) return fail(state.error());
+  state_ = std::move(*state);
+  return {};
 }
 
 Status Driver::on_assign(const Assign& assign) {

@@ -51,8 +51,8 @@ class Driver {
   Status on_command(const Command& command);
   Status prepare(const Welcome& welcome);
   Status open_sockets(const Welcome& welcome);
-  void park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
-  void drop_state();
+  Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
+  Status restore();
   Status on_assign(const Assign& assign);
   Status on_resume();
   void retire();
