@@ -17,7 +17,7 @@ class JobProgress {
   void on(const CheckpointReport& report, JobRecord& record);
   void on(const Finished& report, JobRecord& record);
 
-  // The steps behind `step` will be made and reported again.
+  // The job has restored that step: those behind it will be made and reported again.
   void go_back(std::uint64_t step, JobRecord& record) const;
   // Steps up to `step` were counted by a daemon before this one.
   void go_on_from(std::uint64_t step) { newest_step_ = step; }

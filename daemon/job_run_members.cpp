@@ -77,7 +77,10 @@ void JobRun::explain_wait() {
     return v.prepared && !v.silent_since && group_.takes_part(v.actor);
   });
   if (!nobody) return;
-  const std::string why = record_.checkpoint.empty()
+  const bool silent = std::any_of(now.actors.begin(), now.actors.end(),
+                                  [](const ActorView& v) { return v.silent_since && v.holds_state; });
+  const std::string why = silent ? "nothing is heard of its actors: waits for them, then resumes without them"
+                          : record_.checkpoint.empty()
                               ? "every actor was lost: new ones start it again, it has no checkpoint yet"
                               : "every actor was lost: it resumes from its newest checkpoint";
   if (record_.reason == why) return;
@@ -216,8 +219,8 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   if (action.restored && action.base_step < record_.step) {
     event(Severity::kInfo, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
-    progress_.go_back(action.base_step, record_);
   }
+  if (action.restored) progress_.go_back(action.base_step, record_);
   if (!job_.stopping() && job_.state() == JobState::kRunning && !record_.reason.empty()) {
     record_.reason.clear();
     changed();

@@ -141,6 +141,20 @@ class DaemonTest : public ::testing::Test {
     EXPECT_EQ(record.state, state) << job_state_name(record.state) << ": " << record.reason;
     return record;
   }
+  template <class Condition>
+  JobRecord wait_until(JobId job, Condition condition) {
+    JobRecord record;
+    for (int i = 0; i < 300; ++i) {
+      const auto reply = client_->ask<WatchReply>(WatchRequest{std::to_string(job), record.revision, 5000});
+      if (!reply) break;
+      record = reply->job;
+      if (condition(record)) return record;
+      if (is_terminal(record.state)) break;
+    }
+    ADD_FAILURE() << "it did not come: " << job_state_name(record.state) << ": " << record.reason
+                  << ", epoch " << to_string(record.epoch) << ", step " << record.step;
+    return record;
+  }
   std::string state_dir() const { return dir_.path() + "/state"; }
   std::string log() const { return read_file(state_dir() + "/logs/sengd.log", 10 << 20).value_or(""); }
   pid_t actor_pid(JobId job) {
@@ -163,7 +177,7 @@ TEST_F(DaemonTest, RunsAJobAndAnswersEverything) {
   EXPECT_EQ(record.train_loss, 0.5);
   EXPECT_EQ(record.test_accuracy, 0.75);
   EXPECT_EQ(record.weights_sha256, "weights");
-  EXPECT_EQ(record.checkpoint, "/fake/step-3");
+  EXPECT_EQ(record.checkpoint, "/fake/checkpoint");
   EXPECT_GT(record.images_per_second, 0);
   EXPECT_GE(record.ended_at, record.started_at);
 
@@ -240,13 +254,22 @@ struct Ending {
 };
 class Endings : public DaemonTest, public ::testing::WithParamInterface<Ending> {};
 
-TEST_P(Endings, AnActorsEarlyExitFailsTheJobWithItsReason) {
+TEST_P(Endings, ALostActorIsReplacedAndTheReasonIsKept) {
   must_start();
   const JobId job = submit(GetParam().name, 2, 2);
-  const JobRecord record = wait_for(job, JobState::kFailed);
-  EXPECT_THAT(record.reason, HasSubstr(GetParam().says));
-  EXPECT_THAT(record.reason, HasSubstr(state_dir() + "/jobs/1/logs/actor-1.log"));
-  // The other actor, which would train for ever, is ended and the slots serve the next job.
+  const JobRecord record = wait_until(
+      job, [](const JobRecord& r) { return r.restarts == 1 && r.actors == 2 && r.epoch.counter > 2; });
+  EXPECT_EQ(record.state, JobState::kRunning);
+  std::string text;
+  const auto events = client_->ask<EventsReply>(EventsRequest{"1", 0, 100});
+  ASSERT_TRUE(events);
+  for (const EventRecord& e : events->events) {
+    if (e.kind == "ActorLost") text = e.text;
+  }
+  EXPECT_THAT(text, HasSubstr(GetParam().says));
+  EXPECT_THAT(text, HasSubstr(state_dir() + "/jobs/1/logs/actor-1.log"));
+  ASSERT_TRUE(client_->ask<StopReply>(StopRequest{"1"}));
+  wait_for(job, JobState::kStopped);
   wait_for(submit("finish", 2, 2), JobState::kSucceeded);
 }
 
@@ -255,13 +278,59 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Ending{"crash",
                              "actor 1 exited with code 3 before it finished, its last line: the fake actor "
                              "crashes"},
-                      Ending{"killed", "actor 1 was killed by signal 9 (KILL)"},
-                      Ending{"says-why", "actor 1: the data set is damaged"}),
-    [](const auto& info) {
-      std::string name = info.param.name;
-      std::erase(name, '-');
-      return name;
-    });
+                      Ending{"killed", "actor 1 was killed by signal 9 (not by sengd"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_F(DaemonTest, AnActorThatCannotTrainFailsTheJobWithItsReason) {
+  must_start();
+  const JobRecord record = wait_for(submit("says-why", 2, 2), JobState::kFailed);
+  EXPECT_THAT(record.reason, HasSubstr("actor 1: the data set is damaged"));
+  EXPECT_THAT(record.reason, HasSubstr(state_dir() + "/jobs/1/logs/actor-1.log"));
+  // The other actor is ended and the slots serve the next job.
+  wait_for(submit("finish", 2, 2), JobState::kSucceeded);
+}
+
+TEST_F(DaemonTest, ScalesAndDrainsARunningJob) {
+  must_start();
+  const JobId job = submit("runs", 1, 1);
+  wait_for(job, JobState::kRunning);
+  const pid_t first = actor_pid(job);
+  const auto scaled = client_->ask<ScaleReply>(ScaleRequest{"1", 2});
+  ASSERT_TRUE(scaled) << scaled.error().message;
+  EXPECT_EQ(scaled->job.actors_max, 2u);
+  wait_until(job, [](const JobRecord& r) { return r.actors == 2; });
+  EXPECT_EQ(actor_pid(job), first) << "it goes on in its process";
+  EXPECT_EQ(client_->ask<DrainReply>(DrainRequest{"1", 7}).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(client_->ask<ScaleReply>(ScaleRequest{"1", 99}).error().code, ErrorCode::kInvalidArgument);
+  ASSERT_TRUE(client_->ask<DrainReply>(DrainRequest{"1", 0}));
+  EXPECT_TRUE(wait_until_gone(first, 20));
+  wait_until(job, [](const JobRecord& r) { return r.actors == 2 && r.epoch.counter >= 4; });
+  ASSERT_TRUE(client_->ask<ScaleReply>(ScaleRequest{"1", 1}));
+  wait_until(job, [](const JobRecord& r) { return r.actors == 1; });
+  const JobRecord record = client_->ask<DescribeReply>(DescribeRequest{"1"})->job;
+  EXPECT_EQ(record.state, JobState::kRunning);
+  EXPECT_EQ(record.restarts, 0u);
+  ASSERT_TRUE(client_->ask<StopReply>(StopRequest{"1"}));
+  wait_for(job, JobState::kStopped);
+}
+
+TEST_F(DaemonTest, AStoppedActorIsLeftOutAndComesBack) {
+  must_start();
+  const JobId job = submit("runs", 2, 2);
+  wait_for(job, JobState::kRunning);
+  const pid_t pid = actor_pid(job);
+  const SystemClock clock;
+  const double begun = clock.now();
+  kill(pid, SIGSTOP);
+  wait_until(job, [](const JobRecord& r) { return r.actors == 1; });
+  EXPECT_LT(clock.now() - begun, 4 * 0.4) << "of 0.4 s leases";
+  kill(pid, SIGCONT);
+  const JobRecord record = wait_until(job, [](const JobRecord& r) { return r.actors == 2; });
+  EXPECT_EQ(record.restarts, 0u);
+  EXPECT_GT(start_time_ticks_of(pid), 0u) << "the same process";
+  ASSERT_TRUE(client_->ask<StopReply>(StopRequest{"1"}));
+  wait_for(job, JobState::kStopped);
+}
 
 TEST_F(DaemonTest, AnActorThatDiesBeforeItsFirstWord) {
   ASSERT_EQ(start({}, {{"FAKE_ACTOR", "exit"}}).exit_code, 0);
@@ -326,10 +395,11 @@ TEST_F(DaemonTest, SigtermStopsRunningJobsAndKeepsTheQueue) {
   const JobId waits = submit("finish", 2, 2);
   EXPECT_THAT(client_->ask<DescribeReply>(DescribeRequest{"2"})->job.reason, HasSubstr("waits for 2 slots"));
   EXPECT_TRUE(stop());
+  EXPECT_THAT(log(), HasSubstr("goes on from its checkpoint of step"));
   must_start();
-  const JobRecord record = wait_for(runs, JobState::kStopped);
-  EXPECT_EQ(record.reason, "the daemon was stopped");
-  EXPECT_EQ(record.checkpoint, "/fake/step-2") << "it was asked, not killed";
+  const JobRecord record = wait_for(runs, JobState::kRunning);
+  EXPECT_EQ(record.checkpoint, "/fake/checkpoint") << "it was asked, not killed";
+  ASSERT_TRUE(client_->ask<StopReply>(StopRequest{"1"}));
   wait_for(waits, JobState::kSucceeded);
 }
 
@@ -353,18 +423,43 @@ TEST_F(DaemonTest, ASecondSigintHurries) {
   EXPECT_LT(clock.now() - begun, 10);
 }
 
-TEST_F(DaemonTest, KillingTheDaemonAndStartingAnother) {
+TEST_F(DaemonTest, ActorsOutliveTheDaemonAndTheNextTakesThemOver) {
+  for (const bool killed : {true, false}) {
+    ASSERT_EQ(start({"--keep-actors"}).exit_code, 0);
+    const JobId job = submit("steps", 2, 2);
+    const JobRecord before = wait_for(job, JobState::kRunning);
+    const pid_t actor = actor_pid(job);
+    stop(killed ? SIGKILL : SIGTERM);
+    EXPECT_GT(start_time_ticks_of(actor), 0u) << "actors outlive the daemon";
+    must_start();
+    EXPECT_EQ(actor_pid(job), actor);
+    const JobRecord after =
+        wait_until(job, [&](const JobRecord& r) { return r.step > before.step + 20 && r.actors == 2; });
+    EXPECT_EQ(after.state, JobState::kRunning);
+    EXPECT_EQ(after.epoch, before.epoch) << "without a transition";
+    EXPECT_EQ(after.restarts, 0u);
+    // What is adopted can still be lost, replaced, and stopped.
+    kill(actor, SIGKILL);
+    wait_until(job, [](const JobRecord& r) { return r.restarts == 1 && r.actors == 2; });
+    ASSERT_TRUE(client_->ask<StopReply>(StopRequest{std::to_string(job)}));
+    wait_for(job, JobState::kStopped);
+    EXPECT_TRUE(stop());
+  }
+}
+
+TEST_F(DaemonTest, AJobWhoseActorsDiedWithTheDaemonResumes) {
   must_start();
-  const JobId job = submit("runs");
+  const JobId job = submit("runs", 1, 1);
   wait_for(job, JobState::kRunning);
   const JobId waits = submit("finish", 2, 2);
   const pid_t actor = actor_pid(job);
   stop(SIGKILL);
-  EXPECT_GT(start_time_ticks_of(actor), 0u) << "actors outlive the daemon";
-  must_start();
+  kill(actor, SIGKILL);
   EXPECT_TRUE(wait_until_gone(actor, 10));
-  const JobRecord record = wait_for(job, JobState::kFailed);
-  EXPECT_THAT(record.reason, HasSubstr("the daemon stopped while it ran"));
+  must_start();
+  wait_until(job, [](const JobRecord& r) { return r.restarts == 1 && r.reason.empty(); });
+  ASSERT_TRUE(client_->ask<StopReply>(StopRequest{"1"}));
+  wait_for(job, JobState::kStopped);
   wait_for(waits, JobState::kSucceeded);
 }
 

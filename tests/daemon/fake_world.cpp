@@ -1,5 +1,7 @@
 #include "tests/daemon/fake_world.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -60,6 +62,19 @@ void World::advance(double seconds) {
   clock.advance(end - clock.now());
   head_->on_time();
   settle();
+}
+
+void World::pass(JobId job, double seconds, std::vector<ActorId> silent) {
+  const double beat = options.timeouts.lease_s / 2;
+  for (double left = seconds; left > 0; left -= beat) {
+    for (const ActorRecord& a : head().actors(job).value_or(std::vector<ActorRecord>{})) {
+      if (a.state == "exited" || std::find(silent.begin(), silent.end(), a.actor) != silent.end()) continue;
+      Progress progress;
+      progress.applied_step = a.step;
+      say(job, a.actor, progress);
+    }
+    advance(std::min(beat, left));
+  }
 }
 
 JobId World::submit(const std::string& spec, const std::string& plan) {

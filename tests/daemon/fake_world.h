@@ -152,6 +152,8 @@ class World {
   Head& head() { return *head_; }
   void settle();                 // before_sleep(), as the loop does
   void advance(double seconds);  // time passes, with every deadline on the way kept
+  // The same, while all living actors but those report as often as they have to.
+  void pass(JobId job, double seconds, std::vector<ActorId> silent = {});
   // Submits and lets the plan succeed; 0 with `error` set if it is refused.
   JobId submit(const std::string& spec, const std::string& plan = plan_text());
   // All actors of a job that is starting say hello and answer until it trains.

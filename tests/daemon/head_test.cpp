@@ -31,8 +31,11 @@ TEST(Head, AJobFromSubmitToSuccess) {
   ASSERT_TRUE(welcome);
   EXPECT_EQ(welcome->job_dir, world.dir.path() + "/jobs/1");
   EXPECT_EQ(welcome->lease_ms, 1000u);
+  world.say_in(job, 0, {}, Prepared{});
   EXPECT_FALSE(world.told<Reconfigure>(job, 0)) << "announced before all members were there";
   const auto second = world.hello(job, 1);
+  EXPECT_TRUE(world.store->epochs(job)->empty()) << "the second one has not loaded its data yet";
+  world.say_in(job, 1, {}, Prepared{});
   ASSERT_TRUE(second);
   EXPECT_EQ(second->job_token, welcome->job_token);
   const auto epochs = world.store->epochs(job);
@@ -70,9 +73,9 @@ TEST(Head, AJobFromSubmitToSuccess) {
   world.say(job, 0, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
 
   world.say(job, 0, Finished{8, false, "weights", "state"});
-  EXPECT_EQ(world.record(job).state, JobState::kRunning);
-  world.say(job, 1, Finished{8, false, "", ""});
-  EXPECT_EQ(world.record(job).state, JobState::kSucceeded);
+  EXPECT_EQ(world.record(job).state, JobState::kSucceeded) << "the leader's word ends it";
+  ASSERT_TRUE(world.told<Retire>(job, 1));
+  world.say(job, 1, Finished{8, false, "", "", true});
   EXPECT_EQ(world.record(job).weights_sha256, "weights");
   EXPECT_EQ(world.record(job).actors, 2u);
   EXPECT_EQ(world.head().node().slots[0].job, job) << "the slot is its actor's until that is gone";
@@ -160,25 +163,6 @@ TEST(Head, AdmissionThatCannotBeStartedSaysSo) {
   EXPECT_THAT(world.error.message, HasSubstr("no such file"));
 }
 
-TEST(Head, AKilledActorFailsTheJobAndTheOthersAreEnded) {
-  World world;
-  const JobId job = world.submit(spec_text("a", 2, 2));
-  world.train(job);
-  std::ofstream(world.dir.path() + "/jobs/1/logs/actor-1.log") << "all is well\nsomething odd happened\n\n";
-  const pid_t other = world.pid_of(job, 0);
-  world.end(job, 1, kKilled);
-  const JobRecord record = world.record(job);
-  EXPECT_EQ(record.state, JobState::kFailed);
-  EXPECT_THAT(record.reason, HasSubstr("actor 1 was killed by signal 9 (KILL)"));
-  EXPECT_THAT(record.reason, HasSubstr("something odd happened"));
-  EXPECT_THAT(record.reason, HasSubstr(world.dir.path() + "/jobs/1/logs/actor-1.log"));
-  EXPECT_EQ(world.processes.running[other].signals, std::vector<int>{SIGTERM});
-  world.advance(5.1);
-  EXPECT_EQ(world.processes.running[other].signals, (std::vector<int>{SIGTERM, SIGKILL}));
-  world.end(job, 0, kKilled);
-  EXPECT_EQ(world.record(job).reason, record.reason) << "the first loss is the reason";
-}
-
 TEST(Head, AnActorsOwnWordsAreTheReason) {
   World world;
   const JobId job = world.submit(spec_text("a", 1, 1));
@@ -200,7 +184,7 @@ TEST(Head, ALastWordBehindTheExitIsWaitedFor) {
   EXPECT_EQ(world.record(job).state, JobState::kSucceeded);
 
   const JobId silent = world.submit(spec_text("b", 1, 1));
-  world.train(silent);
+  ASSERT_TRUE(world.hello(silent, 0));
   world.end(silent, 0, kExit0);
   world.advance(0.6);
   EXPECT_EQ(world.record(silent).state, JobState::kFailed);
@@ -242,6 +226,7 @@ TEST(Head, OnlyTheRightTokenAndVersionAreLetIn) {
   EXPECT_FALSE(world.head().hello(job + 1, 0, hello)) << "no such job";
   hello.version = "9.9.9";
   EXPECT_EQ(world.head().hello(job, 0, hello).error().code, ErrorCode::kUnsupported);
+  world.settle();
   EXPECT_EQ(world.record(job).state, JobState::kFailed) << "it can never train";
   EXPECT_THAT(world.record(job).reason, HasSubstr("9.9.9"));
 }
@@ -272,7 +257,6 @@ TEST(Head, JobsQueueBySlotsAndSayWhy) {
   EXPECT_THAT(world.record(third).reason, HasSubstr("behind job 2"));
   world.train(first);
   world.say(first, 0, Finished{8, false, "w", "s"});
-  world.say(first, 1, Finished{8, false, "", ""});
   world.end(first, 0, kExit0);
   EXPECT_EQ(world.record(second).state, JobState::kQueued);
   world.end(first, 1, kExit0);
@@ -293,7 +277,6 @@ TEST(Head, StoppingARunningJob) {
   ASSERT_TRUE(world.told<StopTraining>(job, 1));
   EXPECT_EQ(world.record(job).state, JobState::kRunning);
   world.say(job, 0, Finished{3, true, "w3", "s3"});
-  world.say(job, 1, Finished{3, true, "", ""});
   EXPECT_EQ(world.record(job).state, JobState::kStopped);
   EXPECT_EQ(world.record(job).weights_sha256, "w3");
   EXPECT_TRUE(world.head().stop("1")) << "again is no error";
@@ -301,7 +284,7 @@ TEST(Head, StoppingARunningJob) {
   const JobId deaf = world.submit(spec_text("b", 1, 1));
   world.train(deaf);
   world.head().stop("b");
-  world.advance(121);
+  world.pass(deaf, 121);
   EXPECT_EQ(world.record(deaf).state, JobState::kStopped);
   EXPECT_EQ(world.processes.running[world.pid_of(deaf, 0)].signals, std::vector<int>{SIGTERM});
 }
@@ -317,7 +300,7 @@ TEST(Head, ASilentActorIsReportedOnceAndItsReturnToo) {
   world.advance(5);
   world.say(job, 0, Progress{});
   const std::string kinds = world.event_kinds(job);
-  EXPECT_THAT(kinds, HasSubstr("ActorSilent ActorHeard"));
+  EXPECT_THAT(kinds, HasSubstr("ActorSilent Resuming ActorHeard"));
   EXPECT_EQ(kinds.find("ActorSilent"), kinds.rfind("ActorSilent"));
   EXPECT_EQ(world.record(job).state, JobState::kRunning);
 }
@@ -336,7 +319,7 @@ TEST(Head, AFullDiskStopsSubmitsButNotWhatRuns) {
   progress.steps.resize(1);
   progress.steps[0].step = 1;
   world.say(job, 0, progress);
-  world.advance(60);
+  world.pass(job, 60);
   EXPECT_EQ(world.record(job).step, 1u);
   EXPECT_LE(world.store->flushes - before, 20) << "tried too often";
   world.store->full = false;
@@ -354,37 +337,14 @@ TEST(Head, AnEpochThatCannotBeStoredIsNotAnnounced) {
   World world;
   const JobId job = world.submit(spec_text("a", 1, 1));
   world.store->full = true;
-  ASSERT_TRUE(world.hello(job, 0));
+  world.prepare(job, 0);
   world.link.sent.clear();
-  world.advance(12);
+  world.pass(job, 12);
   EXPECT_TRUE(world.link.sent.empty());
   EXPECT_EQ(world.record(job).state, JobState::kStarting);
   world.store->full = false;
-  world.advance(6);
+  world.pass(job, 6);
   EXPECT_TRUE(world.told<Reconfigure>(job, 0));
-}
-
-TEST(Head, ANewDaemonFindsWhatTheOldOneLeft) {
-  World world(1);
-  const JobId ran = world.submit(spec_text("ran", 1, 1));
-  const JobId waits = world.submit(spec_text("waits", 1, 1));
-  world.train(ran);
-  world.say(ran, 0, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
-  world.advance(2);
-  const pid_t pid = world.pid_of(ran, 0);
-  world.restart();
-  ASSERT_EQ(world.processes.leftovers.size(), 1u);
-  EXPECT_EQ(world.processes.leftovers[0].pid, pid);
-  EXPECT_EQ(world.processes.leftovers[0].start_time_ticks, static_cast<std::uint64_t>(pid) * 10);
-  EXPECT_EQ(world.record(ran).state, JobState::kFailed);
-  EXPECT_EQ(world.record(ran).reason, "the daemon stopped while it ran; its newest checkpoint is /c/step-4");
-  EXPECT_EQ(world.record(waits).state, JobState::kStarting) << "the queued job goes on";
-  EXPECT_EQ(world.store->incarnation(), 2u);
-  world.train(waits);
-  EXPECT_EQ(world.record(waits).epoch, (GroupEpoch{2, 1}));
-  world.processes.leftovers.clear();
-  world.restart();
-  EXPECT_EQ(world.processes.leftovers.size(), 1u) << "only the second job's";
 }
 
 TEST(Head, AQueuedJobThatNoLongerFitsIsFailedWithTheReason) {
@@ -408,15 +368,25 @@ TEST(Head, ShutsDownWithItsJobsStoppedAndTheQueueKept) {
   EXPECT_FALSE(world.head().shut_down());
   EXPECT_EQ(world.submit(spec_text("c", 1, 1)), 0u);
   EXPECT_EQ(world.error.code, ErrorCode::kUnavailable);
+  world.say(runs, 0, CheckpointReport{2, "/c/step-2", "w", "s", ""});
   world.say(runs, 0, Finished{2, true, "w", "s"});
-  EXPECT_EQ(world.record(runs).state, JobState::kStopped);
-  EXPECT_EQ(world.record(runs).reason, "the daemon was stopped");
+  EXPECT_EQ(world.record(runs).state, JobState::kQueued);
+  EXPECT_EQ(world.record(runs).reason,
+            "the daemon was stopped; goes on from its checkpoint of step 2 when a daemon starts");
   EXPECT_FALSE(world.head().shut_down());
   world.end(runs, 0, kExit0);
   EXPECT_TRUE(world.head().shut_down());
   EXPECT_EQ(world.record(waits).state, JobState::kQueued) << "no new start while stopping";
   world.restart();
-  EXPECT_EQ(world.record(waits).state, JobState::kStarting);
+  EXPECT_EQ(world.record(runs).state, JobState::kStarting) << "by age";
+  world.prepare(runs, 1);  // numbers are never used again
+  const auto group = world.reconfigured(runs, 1);
+  ASSERT_TRUE(group);
+  EXPECT_TRUE(group->restore);
+  world.transition(runs, {1}, {}, 2);
+  EXPECT_EQ(world.record(runs).state, JobState::kRunning);
+  EXPECT_EQ(world.record(runs).step, 2u);
+  ASSERT_EQ(world.head().actors(runs)->size(), 2u) << "the first one's log can still be read";
 }
 
 TEST(Head, AHurriedShutdownEndsWhatDoesNotStop) {
@@ -425,7 +395,8 @@ TEST(Head, AHurriedShutdownEndsWhatDoesNotStop) {
   world.train(job);
   world.head().begin_shutdown("the daemon was stopped");
   world.head().hurry_shutdown();
-  EXPECT_EQ(world.record(job).state, JobState::kStopped);
+  EXPECT_EQ(world.record(job).state, JobState::kQueued);
+  EXPECT_THAT(world.record(job).reason, HasSubstr("the daemon was stopped; its actors did not finish"));
   EXPECT_EQ(world.processes.running[world.pid_of(job, 0)].signals, std::vector<int>{SIGTERM});
   world.end(job, 0, {true, SIGTERM});
   EXPECT_TRUE(world.head().shut_down());

@@ -28,8 +28,13 @@ std::string told(const Schedule& plan) {
   return out;
 }
 
+JobDemand running(JobId job, std::uint32_t min, std::uint32_t max, std::uint32_t holds,
+                  std::uint32_t wants = 0, int priority = 0) {
+  return {job, min, max, 0, true, holds, wants, priority};
+}
+
 TEST(Scheduler, GivesAsManyAsAreFreeUpToMax) {
-  EXPECT_EQ(told(schedule({{1, 1, 3}}, capacity({0, 0, 0}))), "1:0,1,2, ");
+  EXPECT_EQ(told(schedule({{1, 1, 3}}, capacity({0, 0, 0, 0}))), "1:0,1,2, ");
   EXPECT_EQ(told(schedule({{1, 1, 9}}, capacity({0, 7, 0}))), "1:0,2, ");
   EXPECT_EQ(told(schedule({}, capacity({0, 0}))), "");
 }
@@ -40,7 +45,7 @@ TEST(Scheduler, ServesByAgeWhateverTheOrderOfAsking) {
 }
 
 TEST(Scheduler, AYoungJobDoesNotOvertakeABigOldOne) {
-  EXPECT_EQ(told(schedule({{3, 2, 2}, {4, 1, 1}, {5, 1, 1}}, capacity({1, 0}))),
+  EXPECT_EQ(told(schedule({running(1, 1, 1, 1), {3, 2, 2}, {4, 1, 1}, {5, 1, 1}}, capacity({1, 0}))),
             "3 waits for 2 slots: 1 of 2 free (job 1 holds 1); 4 waits behind job 3, which is older; "
             "5 waits behind job 3, which is older; ");
 }
@@ -49,22 +54,18 @@ TEST(Scheduler, MemoryCounts) {
   // Room for three of 2 GiB beside the one that runs.
   EXPECT_EQ(told(schedule({{2, 1, 4, 2 * kGiB}}, capacity({1, 0, 0, 0, 0}, 8 * kGiB, 2 * kGiB))),
             "2:1,2,3, ");
-  EXPECT_EQ(told(schedule({{2, 1, 1, 3 * kGiB}}, capacity({1, 0}, 4 * kGiB, 2 * kGiB))),
+  EXPECT_EQ(told(schedule({{1, 1, 1, 2 * kGiB, true, 1}, {2, 1, 1, 3 * kGiB}},
+                          capacity({1, 0}, 4 * kGiB, 2 * kGiB))),
             "2 waits for memory: 1 actor of 3072 MiB each, 2048 MiB of 4096 MiB free (job 1 holds 1); ");
   EXPECT_EQ(told(schedule({{2, 1, 1, 3 * kGiB}}, capacity({0}, 0))), "2:0, ") << "unknown memory is no limit";
   // What runs may have been planned at more than there is (a node that was resized): nothing wraps around.
   EXPECT_EQ(schedule({{2, 1, 1, kGiB}}, capacity({1, 0}, 4 * kGiB, 9 * kGiB)).grants.size(), 0u);
 }
 
-JobDemand running(JobId job, std::uint32_t min, std::uint32_t max, std::uint32_t holds,
-                  std::uint32_t wants = 0, int priority = 0) {
-  return {job, min, max, 0, true, holds, wants, priority};
-}
-
 TEST(Scheduler, RunningJobsGrowIntoWhatIsFree) {
   EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 3)}, capacity({1, 0, 0}))),
             "1:1,2, 1 3 of 4 actors: waits for free slots; ");
-  EXPECT_EQ(told(schedule({running(2, 1, 4, 1, 3), running(1, 1, 2, 1, 1)}, capacity({1, 2, 0}))),
+  EXPECT_EQ(told(schedule({running(2, 1, 4, 1, 3), running(1, 1, 2, 1, 1)}, capacity({1, 2, 0, 0}))),
             "1:2, 2:3, 2 2 of 4 actors: waits for free slots; ")
       << "the older one first";
   EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 0)}, capacity({1, 0, 0}))), "") << "it waits with its restart";

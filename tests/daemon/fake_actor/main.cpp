@@ -46,8 +46,10 @@ int plan() {
   }
   while (name == "endless-plan") std::puts("tell me more");
   while (name == "sleeping-plan") pause();
-  std::puts(
-      R"({"ok":true,"steps_total":3,"epochs_total":1.0,"train_samples":192,"test_samples":1,"memory_per_actor_bytes":1000})");
+  std::printf(
+      R"({"ok":true,"steps_total":%s,"epochs_total":1.0,"train_samples":192,"test_samples":1,"memory_per_actor_bytes":1000})"
+      "\n",
+      name == "steps" ? "1000000" : "3");
   return 0;
 }
 
@@ -114,6 +116,11 @@ class FakeActor {
         name_ = name_of(parse_body<Welcome>(message)->spec_yaml);
         if (std::exchange(welcomed_, true)) break;
         if (name_ == "deaf") signal(SIGTERM, SIG_IGN);
+        if (name_ == "says-why" && actor_ == 1) {
+          say(ActorFailed{ErrorCode::kCorrupt, "the data set is damaged"});
+          exit_code_ = 1;
+          break;
+        }
         say(Prepared{});
         break;
       case MessageKind::kReconfigure: {
@@ -158,21 +165,18 @@ class FakeActor {
       std::fputs("the fake actor crashes\n", stderr);
       exit_code_ = 3;
     }
-    if (unlucky && name_ == "says-why") {
-      say(ActorFailed{ErrorCode::kCorrupt, "the data set is damaged"});
-      exit_code_ = 1;
-    }
     if (leads_ && (name_ == "finish" || name_ == "lingers")) finish(3, false);
   }
 
-  // The heartbeat; each brings a step, until the last but one.
+  // The heartbeat.
   void report() {
     Progress progress;
-    if (training_ && step_ < 1000000) ++step_;
+    const bool steps = training_ && name_ == "steps" && step_ < 1000000;
+    if (steps) ++step_;
     progress.applied_step = step_;
     progress.counter = step_;
-    progress.activity = training_ ? kComputing : kIdle;
-    if (training_ && leads_) progress.steps.push_back(metrics_of(step_));
+    progress.activity = training_ && step_ > 0 ? kComputing : kIdle;
+    if (steps && leads_) progress.steps.push_back(metrics_of(step_));
     say(progress);
   }
 
