@@ -105,13 +105,14 @@ Status Driver::prepare(const Welcome& welcome) {
                      .gauges = &session_.gauges()});
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
   group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
-  session_.on_urgent([this](GroupEpoch epoch, bool planned) {
+  session_.on_urgent([this](GroupEpoch epoch, std::optional<GroupEpoch> follows) {
     {
       const std::lock_guard lock(announced_mutex_);
+      const bool planned = follows && *follows == current_epoch_;
       GroupEpoch& newest = planned ? planned_epoch_ : urgent_epoch_;
       newest = std::max(newest, epoch);
+      if (planned) return;
     }
-    if (planned) return;
     exchange_->interrupt("another membership is announced");
     transfer_->interrupt();
   });
@@ -165,6 +166,10 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   planned_ = reconfigure.planned;
   assigned_ = false;
   if (reconfigure.restore) SENG_TRY(restore());
+  {
+    const std::lock_guard lock(announced_mutex_);
+    current_epoch_ = epoch;
+  }
   session_.set_epoch(epoch);
   session_.set_applied_step(state_.step);
   if (leads() && !led) session_.repeat_steps({recent_.begin(), recent_.end()});

@@ -93,7 +93,8 @@ class Driver {
   std::deque<StepMetrics> recent_;  // the last steps, for a leader that stands in for another
 
   mutable std::mutex announced_mutex_;
-  GroupEpoch urgent_epoch_, planned_epoch_;  // the newest announced; guarded by announced_mutex_
+  // Guarded by announced_mutex_: the newest announced, and the one in hand.
+  GroupEpoch urgent_epoch_, planned_epoch_, current_epoch_;
 };
 
 }  // namespace seng

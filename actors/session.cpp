@@ -43,7 +43,7 @@ struct Session::State {
   Message progress_message();
   template <class Body>
   void post(const Body& body);
-  void call_urgent(GroupEpoch epoch, bool planned);
+  void call_urgent(GroupEpoch epoch, std::optional<GroupEpoch> follows = {});
   void wake_up() { eventfd_write(wake.get(), 1); }
 
   SessionOptions options;
@@ -59,7 +59,7 @@ struct Session::State {
 
   std::mutex urgent_mutex;
   // Guarded by urgent_mutex.
-  std::function<void(GroupEpoch, bool)> urgent;
+  std::function<void(GroupEpoch, std::optional<GroupEpoch>)> urgent;
   std::function<std::vector<ActorId>()> awaits;
 
   mutable std::mutex mutex;  // protects what follows
@@ -98,9 +98,9 @@ void Session::State::enqueue_command(const Message& message) {
 }
 
 // Held during the call: whoever replaces the callback waits for a call under way.
-void Session::State::call_urgent(GroupEpoch to, bool planned) {
+void Session::State::call_urgent(GroupEpoch to, std::optional<GroupEpoch> follows) {
   const std::lock_guard lock(urgent_mutex);
-  if (urgent) urgent(to, planned);
+  if (urgent) urgent(to, follows);
 }
 
 void Session::State::take(const Message& message) {
@@ -109,11 +109,12 @@ void Session::State::take(const Message& message) {
       return enqueue_command<Welcome>(message);
     case MessageKind::kReconfigure: {
       const auto body = parse_body<Reconfigure>(message);
-      call_urgent(message.envelope.epoch, body && body->planned);
+      const bool planned = body && body->planned;
+      call_urgent(message.envelope.epoch, planned ? std::optional(body->follows) : std::nullopt);
       return enqueue_command<Reconfigure>(message);
     }
     case MessageKind::kRetire:
-      call_urgent(kNoMembership, false);
+      call_urgent(kNoMembership);
       return enqueue_command<Retire>(message);
     case MessageKind::kHelloWanted:
       if (auto sent = channel->send(hello_message()); !sent)
@@ -127,7 +128,7 @@ void Session::State::take(const Message& message) {
       stop_requested = true;
       return enqueue_command<StopTraining>(message);
     case MessageKind::kError:
-      call_urgent(kNoMembership, false);
+      call_urgent(kNoMembership);
       return enqueue_command<ErrorReply>(message);
     default:
       log_warning("dropped a message of kind {}", message.envelope.kind);
@@ -205,7 +206,7 @@ void Session::State::loop() {
             {{}, ErrorReply{ErrorCode::kInternal, "the session broke: " + ready.error().message}});
         arrived.notify_all();
       }
-      call_urgent(kNoMembership, false);
+      call_urgent(kNoMembership);
       return;
     }
     eventfd_t ignored;
@@ -247,7 +248,7 @@ void Session::on_awaits(std::function<std::vector<ActorId>()> callback) {
   state_->awaits = std::move(callback);
 }
 
-void Session::on_urgent(std::function<void(GroupEpoch, bool)> callback) {
+void Session::on_urgent(std::function<void(GroupEpoch, std::optional<GroupEpoch>)> callback) {
   const std::lock_guard lock(state_->urgent_mutex);
   state_->urgent = std::move(callback);
 }

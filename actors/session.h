@@ -43,10 +43,10 @@ class Session {
   Status start();
 
   // Called on the session's thread when a command arrives that ends the membership in hand (Reconfigure,
-  // Retire, ErrorReply), before it can be taken. `planned`: behind a step of the leader's choice, else at
-  // once. `epoch`: the membership that comes; the greatest there is where none does. What it captures must
-  // outlive the session or be replaced before it goes.
-  void on_urgent(std::function<void(GroupEpoch epoch, bool planned)> callback);
+  // Retire, ErrorReply), before it can be taken. `follows`: the change is planned, and whoever is in that
+  // membership finishes a step first. `epoch`: the membership that comes; the greatest there is where none
+  // does. What it captures must outlive the session or be replaced before it goes.
+  void on_urgent(std::function<void(GroupEpoch epoch, std::optional<GroupEpoch> follows)> callback);
 
   Command wait();
   std::optional<Command> poll();

@@ -106,7 +106,9 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   cut_ranges(micro_batches_, members_);
   for (Member& m : leavers_) m.first_micro = m.last_micro = 0;
   restore_ = event.restore || !held;
-  planned_ = event.planned && !restore_;
+  // Only a group that trains has a step to finish.
+  planned_ = event.planned && !restore_ && phase_ == Phase::kTraining;
+  follows_ = epoch_;
   if (restore_) holders_.clear();
   epoch_ = {incarnation_, ++counter_};
   parked_.clear();

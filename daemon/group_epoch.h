@@ -146,7 +146,7 @@ class GroupEpochs {
   std::string misfit(ActorId actor, const GroupEpoch& epoch) const;
   bool counts(ActorId actor) const;
   Assign make_assign() const;
-  Reconfigure membership() const { return {members_, leavers_, planned_, restore_}; }
+  Reconfigure membership() const { return {members_, leavers_, planned_, restore_, follows_}; }
 
   const std::uint32_t micro_batches_;
   const std::uint64_t incarnation_;
@@ -155,6 +155,7 @@ class GroupEpochs {
   GroupEpoch epoch_;
   std::vector<Member> members_, leavers_;
   bool planned_ = false, restore_ = false;
+  GroupEpoch follows_;                // planned: which one finishes its step first
   std::map<ActorId, Parked> parked_;  // who has parked in this epoch, and with what
   std::set<ActorId> ready_;           // who is ready in this epoch
   std::set<ActorId> holders_;         // see holds_state()

@@ -120,12 +120,15 @@ struct Reconfigure {
   // directory, else of the one that the job resumes, else the job's beginning, and parks with its step, the
   // others with 0.
   bool restore = false;
+  GroupEpoch follows;  // planned: the membership that finishes a step first; who is in another parks at once
   template <class V>
   void visit(V& v) {
     v.field(1, "members", members);
     v.field(2, "leavers", leavers);
     v.field(3, "planned", planned);
     v.field(4, "restore", restore);
+    v.field(5, "follows.incarnation", follows.incarnation);
+    v.field(6, "follows.counter", follows.counter);
   }
 };
 

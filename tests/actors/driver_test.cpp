@@ -290,6 +290,7 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
   ASSERT_TRUE(daemon.expect<Progress>());
   Reconfigure members = group_of_one(daemon);
   members.planned = true;
+  members.follows = {1, 1};
   daemon.send(members, {1, 2});
   const auto parked = daemon.expect<Parked>();
   ASSERT_TRUE(parked);

@@ -112,12 +112,12 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng),
                          [](const auto& info) { return info.index == 0 ? "Sgd" : "Seng"; });
 
 TEST_F(Elastic, KilledActorsAreReplaced) {
-  const JobText job = elastic_job(kSeng, 300);
+  const JobText job = elastic_job(kSeng, 900);
   const std::string expected = undisturbed(job);
   submit(job, 1, 3);
   ASSERT_TRUE(has_actors(3));
   // Whoever it is: the leader (the lowest number) the first time.
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 3; ++round) {
     const auto living = pids();
     ASSERT_FALSE(living.empty());
     kill(round % 2 == 0 ? living.begin()->second : living.rbegin()->second, SIGKILL);
