@@ -301,8 +301,9 @@ void JobRun::act(ActorId actor, const actor_action::Gone&) {
   event(Severity::kInfo, "ActorExited", a.record.exit, actor);
   ports_.actors.forget(record_.id, actor);
   liveness_.remove({record_.id, actor});
-  // Its socket, if it had no time to remove it.
-  unlink(fmt::format("{}/a{}.{}", options_.peer_dir, record_.id, actor).c_str());
+  // Its sockets, if it had no time to remove them.
+  for (const char kind : {'a', 's'})
+    unlink(fmt::format("{}/{}{}.{}", options_.peer_dir, kind, record_.id, actor).c_str());
   save(actor);
   observer_.flush_soon();
   observer_.slots_freed();

@@ -8,7 +8,8 @@ group resized, sengd killed and started again. At the end:
 
     scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
 
-The schedule is a function of the seed; what it meets is not, since processes and the machine have their own timing.
+The job is submitted again until the time is over; every one must end so. The schedule is a function of the seed; what it
+meets is not, since processes and the machine have their own timing.
 """
 
 import argparse
@@ -49,9 +50,10 @@ ledger: true
 
 
 class Chaos:
-    def __init__(self, cluster, job, arguments):
+    def __init__(self, cluster, text, arguments):
         self.cluster = cluster
-        self.job = job
+        self.text = text
+        self.job = None
         self.arguments = arguments
         self.random = random.Random(arguments.seed)
         self.counts = collections.Counter()
@@ -151,18 +153,35 @@ class Chaos:
             self.counts[name] += 1
             self.say(done)
 
+    def over(self):
+        return time.monotonic() - self.start > 60 * self.arguments.minutes
+
     def run(self):
-        end = self.start + 60 * self.arguments.minutes
-        while time.monotonic() < end:
-            record = self.record()
-            if record["state"] not in ("queued", "starting", "running"):
-                break
+        """One job from its submission to its end; its record."""
+        self.job = str(json.loads(self.cluster.ctl("submit", "-", "-o", "json", text=self.text))["id"])
+        self.say(f"job {self.job}")
+        while not self.over() and self.record()["state"] in ("queued", "starting", "running"):
             self.inject()
             time.sleep(self.random.expovariate(1 / self.arguments.pause))
         self.cluster.ctl("scale", self.job, str(self.arguments.actors), check=False)
-        self.say(f"{sum(self.counts.values())} faults; waiting for the end")
         self.cluster.ctl("wait", self.job, "--timeout", str(self.arguments.patience), check=False)
-        return self.record()
+        record = self.record()
+        self.say(f"job {self.job} {record['state']} at step {record['steps']}")
+        return record
+
+    def check(self, record, expected):
+        """What is wrong with a job that has ended, in words."""
+        problems = []
+        if record["state"] != "succeeded":
+            problems.append(f"job {self.job} is {record['state']} at step {record['steps']}: {record['reason']}")
+            problems.append(self.cluster.ctl("events", self.job, check=False)[-4000:])
+        elif record["state_sha256"] != expected["state_sha256"]:
+            problems.append(f"job {self.job} has other bits: {record['state_sha256']}, not {expected['state_sha256']}")
+        ledger = subprocess.run([sys.executable, ROOT / "scripts" / "check_ledger.py",
+                                 f"{self.cluster.dir}/jobs/{self.job}"], capture_output=True, text=True)
+        if ledger.returncode != 0:
+            problems.append(f"ledger of job {self.job}: {ledger.stdout}{ledger.stderr}")
+        return problems
 
 
 def leaks(cluster, descriptors_before):
@@ -185,45 +204,40 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=2, help="how long faults are injected")
-    parser.add_argument("--steps", type=int, help="of the job (default: about as long as the faults last)")
+    parser.add_argument("--steps", type=int, default=1500, help="of each job")
     parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="seng")
     parser.add_argument("--actors", type=int, default=3)
     parser.add_argument("--slots", type=int, default=5)
-    parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between faults")
+    parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between faults")
     parser.add_argument("--patience", type=float, default=600, help="seconds for the job to end afterwards")
     parser.add_argument("--keep", action="store_true", help="keep the state directory")
     arguments = parser.parse_args()
-    steps = arguments.steps or int(500 * arguments.minutes)
-    text = job_text(arguments, steps)
+    text = job_text(arguments, arguments.steps)
     problems = []
 
     with Cluster(slots=1) as quiet:
         expected, _ = quiet.train("-", "actors.max=1", text=text)
-    print(f"undisturbed: {steps} steps, state {expected['state_sha256'][:16]}")
+    print(f"undisturbed: {arguments.steps} steps, state {expected['state_sha256'][:16]}")
 
     cluster = Cluster(slots=arguments.slots, keep=arguments.keep)
     with cluster:
         descriptors = cluster.descriptors()
-        job = str(json.loads(cluster.ctl("submit", "-", "-o", "json", text=text))["id"])
-        chaos = Chaos(cluster, job, arguments)
-        result = chaos.run()
-        if result["state"] != "succeeded":
-            problems.append(f"the job is {result['state']} at step {result['steps']}: {result['reason']}")
-            problems.append(cluster.ctl("events", job, check=False)[-4000:])
-        elif result["state_sha256"] != expected["state_sha256"]:
-            problems.append(f"other bits: {result['state_sha256']} instead of {expected['state_sha256']}")
-        ledger = subprocess.run([sys.executable, ROOT / "scripts" / "check_ledger.py", f"{cluster.dir}/jobs/{job}"],
-                                capture_output=True, text=True)
-        print(ledger.stdout.strip())
-        if ledger.returncode != 0:
-            problems.append("ledger: " + ledger.stdout + ledger.stderr)
+        chaos = Chaos(cluster, text, arguments)
+        jobs = restarts = 0
+        while not chaos.over() and not problems:
+            record = chaos.run()
+            problems += chaos.check(record, expected)
+            jobs += 1
+            restarts += record["restarts"]
         problems += leaks(cluster, descriptors)
 
     recovery = chaos.head_recovery
-    summary = {"seed": arguments.seed, "steps": steps, "faults": dict(chaos.counts), "restarts": result.get("restarts"),
+    summary = {"seed": arguments.seed, "jobs": jobs, "steps": arguments.steps, "faults": dict(chaos.counts),
+               "restarts": restarts,
                "head_recovery_s": {"median": median(recovery), "max": max(recovery, default=None)},
-               "state_sha256": result["state_sha256"], "problems": problems}
-    print(json.dumps(summary["faults"]), "restarts", summary["restarts"], "head", summary["head_recovery_s"])
+               "state_sha256": expected["state_sha256"], "problems": problems}
+    print(f"{jobs} jobs, {restarts} restarts, {json.dumps(summary['faults'])}, head right again after s:",
+          summary["head_recovery_s"])
     write_json(f"chaos-{arguments.optimizer}-{arguments.seed}", summary)
     for problem in problems:
         print("PROBLEM:", problem, file=sys.stderr)
