@@ -43,12 +43,13 @@ GroupEpochs::GroupEpochs(std::uint32_t micro_batches, std::uint64_t incarnation,
       epoch_{incarnation, counter} {}
 
 void GroupEpochs::adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
-                        const std::set<ActorId>& holders) {
+                        const std::set<ActorId>& holders, const std::set<ActorId>& may_hold) {
   SENG_CHECK(phase_ == Phase::kIdle && epoch.incarnation < incarnation_, "adopting late");
   epoch_ = epoch;
   members_ = membership.members;
   if (!training) leavers_ = membership.leavers;
   holders_ = may_hold_ = holders;
+  may_hold_.insert(may_hold.begin(), may_hold.end());
   change_phase(training ? Phase::kTraining : Phase::kBroken);
 }
 
@@ -106,7 +107,9 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   cut_ranges(micro_batches_, members_);
   for (Member& m : leavers_) m.first_micro = m.last_micro = 0;
   restore_ = event.restore || !held;
-  planned_ = event.planned && !restore_;
+  // A member that was left out before cannot tell whether the epoch of another head follows its own: all park
+  // at once then.
+  planned_ = event.planned && !restore_ && epoch_.incarnation == incarnation_;
   if (restore_) forget_states();
   epoch_ = {incarnation_, ++counter_};
   parked_.clear();
@@ -163,7 +166,7 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
   if (parked_.size() < members_.size() + leavers_.size()) return {};
   Assign assign = make_assign();
   if (assign.holders.empty()) {
-    forget_states();
+    for (const auto& [actor, p] : parked_) may_hold_.erase(actor);  // others, not here now, may still
     change_phase(Phase::kBroken);
     return {};
   }

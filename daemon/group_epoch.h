@@ -117,9 +117,11 @@ class GroupEpochs {
   EpochOutcome on(const EpochEvent& event);
 
   // What a head before this one had stored: its membership, which trains if `training`, else is broken; the
-  // next one is of this head. `holders` have a state. Before the first event only.
+  // next one is of this head. `holders` have a state, those of
+  // `may_hold` may have one. Before the first event
+  // only.
   void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
-             const std::set<ActorId>& holders);
+             const std::set<ActorId>& holders, const std::set<ActorId>& may_hold);
 
   Phase phase() const { return phase_; }
   const GroupEpoch& epoch() const { return epoch_; }

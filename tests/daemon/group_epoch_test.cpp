@@ -179,7 +179,7 @@ TEST(GroupEpochs, WhoseReadyCameTooLateHoldsTheStateAllTheSame) {
 
 TEST(GroupEpochs, AnAdoptedMembershipGoesOnAndTheNextIsOfThisHead) {
   GroupEpochs group(8, 3);
-  group.adopt({2, 9}, {members({0, 1}), {}, false, false}, true, {0, 1});
+  group.adopt({2, 9}, {members({0, 1}), {}, false, false}, true, {0, 1}, {});
   EXPECT_EQ(group.phase(), Phase::kTraining);
   EXPECT_EQ(group.epoch(), (GroupEpoch{2, 9}));
   group.on(e::Begin{members({1})});
