@@ -1,13 +1,21 @@
 #include "actors/driver.h"
 
+#include <algorithm>
+
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
+#include "actors/restore.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 
 namespace seng {
 
 namespace {
+
+// Steps whose metrics are told again by a new leader: more than a heartbeat holds, and little.
+constexpr std::size_t kRecentSteps = 1000;
+// How long a holder of state may say nothing, in leases: the daemon notices that it is gone long before.
+constexpr double kStallLeases = 10;
 
 PlacementOptions placement_options(const Workload& workload) {
   if (!workload.second_order) return {};
@@ -19,25 +27,51 @@ Status refused(const ErrorReply& refusal) {
   return fail(refusal.code, "the daemon does not want this actor: " + refusal.message);
 }
 
+Group make_group(JobId job, ActorId self, const GroupEpoch& epoch, const Workload& workload,
+                 const std::vector<Member>& members) {
+  Group group{.job = job,
+              .epoch = epoch,
+              .self = self,
+              .micro_batches = workload.spec.micro_batches(),
+              .members = members,
+              .placement = place_blocks(workload.network.blocks(), members, placement_options(workload)),
+              .fragment_floats = {}};
+  for (const FragmentShape& shape : workload.fragments) group.fragment_floats.push_back(shape.floats);
+  return group;
+}
+
 }  // namespace
 
 Driver::Driver(DriverOptions options, Session& session) : options_(std::move(options)), session_(session) {}
 Driver::~Driver() {
   session_.on_urgent({});
+  session_.on_awaits({});
 }
 
 Status Driver::run() {
   while (!finished_) {
-    const Command command = session_.wait();
-    if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
-    if (const auto* welcome = std::get_if<Welcome>(&command.body)) SENG_TRY(prepare(*welcome));
-    if (std::holds_alternative<Reconfigure>(command.body)) {
-      if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
-      SENG_TRY(enter_group(command));
-    }
-    // A stop that comes before training began is honoured by the first step.
+    session_.gauges().activity = kIdle;
+    SENG_TRY(on_command(session_.wait()));
   }
   return {};
+}
+
+Status Driver::on_command(const Command& command) {
+  if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
+  if (const auto* welcome = std::get_if<Welcome>(&command.body)) {
+    if (!workload_) SENG_TRY(prepare(*welcome));  // else from a daemon that was started anew
+    session_.send(Prepared{});
+    return {};
+  }
+  if (std::holds_alternative<Retire>(command.body)) return retire(), Status{};
+  if (const auto* reconfigure = std::get_if<Reconfigure>(&command.body)) {
+    if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
+    return park(command.epoch, *reconfigure);
+  }
+  if (command.epoch != group_.epoch) return {};  // of a membership that has passed
+  if (const auto* assign = std::get_if<Assign>(&command.body)) return on_assign(*assign);
+  if (std::holds_alternative<Resume>(command.body)) return on_resume();
+  return {};  // a stop is honoured by the first step
 }
 
 // Everything that does not depend on the membership: data, network, lanes, sockets.
@@ -52,18 +86,10 @@ Status Driver::prepare(const Welcome& welcome) {
   lanes_ = std::make_unique<Lanes>(lanes);
   for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, replica_options(*spec));
   state_ = TrainState::initial(*workload_);
-
-  ZmqExchangeOptions options;
-  options.step.block_floats = block_floats(workload_->network.blocks());
-  options.endpoint = options_.peer_endpoint;
-  options.token = welcome.job_token;
-  auto exchange = ZmqExchange::open(std::move(options));
-  if (!exchange) return fail(exchange.error());
-  exchange_ = std::move(*exchange);
-
+  checkpoints_dir_ = welcome.job_dir + "/checkpoints";
+  SENG_TRY(open_sockets(welcome));
   if (spec->ledger) {
-    const std::string path = welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv";
-    auto ledger = Ledger::create(path);
+    auto ledger = Ledger::create(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv");
     if (!ledger) return fail(ledger.error());
     ledger_ = std::make_unique<Ledger>(std::move(*ledger));
   }
@@ -74,136 +100,241 @@ Status Driver::prepare(const Welcome& welcome) {
                      .lanes = lanes_.get(),
                      .replicas = &replicas_,
                      .ledger = ledger_.get(),
-                     .event =
-                         [this](const std::string& kind, const std::string& text) {
-                           session_.send(ActorEvent{Severity::kWarning, kind, text});
-                         },
-                     .progress = &session_.progress()});
-  evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_);
-  group_checkpoint_ =
-      std::make_unique<GroupCheckpoint>(*workload_, *exchange_, welcome.job_dir + "/checkpoints");
-  session_.on_urgent([this] {
-    asked_to_leave_ = true;
-    exchange_->interrupt("the daemon asks for another membership");
+                     .event = [this](const std::string& kind,
+                                     const std::string& text) { event(Severity::kWarning, kind, text); },
+                     .gauges = &session_.gauges()});
+  evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
+  group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
+  session_.on_urgent([this](GroupEpoch epoch, bool planned) {
+    {
+      const std::lock_guard lock(announced_mutex_);
+      GroupEpoch& newest = planned ? planned_epoch_ : urgent_epoch_;
+      newest = std::max(newest, epoch);
+    }
+    if (planned) return;
+    exchange_->interrupt("another membership is announced");
+    transfer_->interrupt();
   });
+  session_.on_awaits([this] { return exchange_->awaits(); });
   return {};
 }
 
-// Reconfigure -> Parked -> Assign -> Ready -> Resume, then trains. A newer Reconfigure at any point starts it
-// again.
-Status Driver::enter_group(const Command& first) {
-  Command command = first;
-  while (true) {
-    const auto* reconfigure = std::get_if<Reconfigure>(&command.body);
-    if (reconfigure) {
-      asked_to_leave_ = false;
-      group_ = Group{.job = options_.job,
-                     .epoch = command.epoch,
-                     .self = options_.actor,
-                     .micro_batches = workload_->spec.micro_batches(),
-                     .members = reconfigure->members,
-                     .placement = {},
-                     .fragment_floats = {}};
-      for (const FragmentShape& shape : workload_->fragments) group_.fragment_floats.push_back(shape.floats);
-      group_.placement =
-          place_blocks(workload_->network.blocks(), group_.members, placement_options(*workload_));
-      session_.set_epoch(group_.epoch);
-      session_.send(Parked{state_.step});
-    } else if (command.epoch == group_.epoch && std::holds_alternative<Assign>(command.body)) {
-      const std::uint64_t base = std::get<Assign>(command.body).base_step;
-      if (base != state_.step)
-        return fail(ErrorCode::kUnavailable, "the group starts from step " + std::to_string(base) +
-                                                 ", this actor has step " + std::to_string(state_.step));
-      SENG_TRY(exchange_->join(group_));
-      trainer_->set_group(group_);
-      session_.send(Ready{});
-    } else if (command.epoch == group_.epoch && std::holds_alternative<Resume>(command.body)) {
-      return train();
-    }
-    command = session_.wait();
-    if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
+Status Driver::open_sockets(const Welcome& welcome) {
+  ZmqExchangeOptions options;
+  options.step.block_floats = block_floats(workload_->network.blocks());
+  options.endpoint = options_.peer_endpoint;
+  options.token = welcome.job_token;
+  auto exchange = ZmqExchange::open(std::move(options));
+  if (!exchange) return fail(exchange.error());
+  exchange_ = std::move(*exchange);
+  auto transfer = StateTransfer::open({.endpoint = options_.state_endpoint,
+                                       .token = welcome.job_token,
+                                       .stall_s = kStallLeases * 1e-3 * welcome.lease_ms},
+                                      *workload_, state_);
+  if (!transfer) return fail(transfer.error());
+  transfer_ = std::move(*transfer);
+  return {};
+}
+
+void Driver::event(Severity severity, const std::string& kind, const std::string& text) {
+  session_.send(ActorEvent{severity, kind, text});
+}
+
+bool Driver::is_member() const {
+  return std::ranges::any_of(group_.members,
+                             [&](const Member& member) { return member.actor == options_.actor; });
+}
+
+bool Driver::must_leave() const {
+  const std::lock_guard lock(announced_mutex_);
+  return urgent_epoch_ > group_.epoch;
+}
+
+bool Driver::change_is_planned() const {
+  const std::lock_guard lock(announced_mutex_);
+  return planned_epoch_ > group_.epoch;
+}
+
+// Whatever was under way is dropped; the state is that of a committed step.
+Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
+  transfer_->begin();
+  const bool led = leads();
+  group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
+  participants_ = reconfigure.members;
+  participants_.insert(participants_.end(), reconfigure.leavers.begin(), reconfigure.leavers.end());
+  planned_ = reconfigure.planned;
+  assigned_ = false;
+  if (reconfigure.restore) SENG_TRY(restore());
+  session_.set_epoch(epoch);
+  session_.set_applied_step(state_.step);
+  if (leads() && !led) session_.repeat_steps({recent_.begin(), recent_.end()});
+  session_.send(Parked{state_.step, transfer_->held()});
+  return {};
+}
+
+// The leader reads what there is, the others take it from it. Only the job's beginning they all make
+// themselves.
+Status Driver::restore() {
+  recent_.clear();
+  state_.curvature.clear();
+  const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
+  if (!leads() && from_checkpoint) {
+    state_ = TrainState::initial(*workload_);
+    return {};
   }
+  Result<RestoredState> restored = fail(ErrorCode::kNotFound, "");
+  if (leads()) {
+    restored = newest_restorable(
+        *workload_, checkpoints_dir_, [this](const std::string& directory, const Error& error) {
+          event(Severity::kWarning, "CheckpointRefused", directory + ": " + error.message);
+        });
+    if (!restored && restored.error().code != ErrorCode::kNotFound) return fail(restored.error());
+  }
+  if (!restored) restored = beginning(*workload_);
+  if (!restored) return fail(restored.error());
+  if (leads() && restored->step > 0)
+    event(Severity::kInfo, "Restored",
+          "step " + std::to_string(restored->step) + " from " + restored->source);
+  auto state = to_train_state(*workload_, std::move(*restored));
+  if (!state) return fail(state.error());
+  state_ = std::move(*state);
+  return {};
+}
+
+Status Driver::on_assign(const Assign& assign) {
+  if (assigned_) return {};
+  if (must_leave()) return {};  // the next Reconfigure is on its way
+  if (state_.step > assign.base_step)
+    return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
+                                          ", this actor has committed step " + std::to_string(state_.step));
+  if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
+  const auto outcome = transfer_->pull(assign, group_, participants_);
+  if (!outcome) {
+    if (must_leave()) return {};
+    return fail(outcome.error());
+  }
+  if (outcome->interrupted) return {};
+  if (outcome->lost) {
+    session_.send(StateLost{outcome->what});
+    return {};
+  }
+  SENG_TRY(exchange_->join(group_));
+  if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
+  session_.set_applied_step(state_.step);
+  assigned_ = true;
+  session_.send(Ready{});
+  return {};
+}
+
+Status Driver::on_resume() {
+  if (!assigned_ || must_leave()) return {};
+  assigned_ = false;
+  SENG_TRY(transfer_->take_over());
+  trainer_->set_group(group_);
+  // Some members may have done what follows from the base step, others not, and the one who reported it may
+  // be gone: it is done again, and what comes twice is one and the same.
+  if (state_.step > 0 && !planned_) {
+    const bool last = state_.step >= workload_->steps_total;
+    SENG_TRY(after_step(last));
+    if (finished_ || last || must_leave()) return {};
+  } else if (state_.step >= workload_->steps_total) {
+    return after_step(true);
+  }
+  return train();
+}
+
+// What the others needed of this actor they have.
+void Driver::retire() {
+  if (transfer_) transfer_->begin();
+  Finished finished;
+  finished.step = state_.step;
+  finished.retired = true;
+  session_.send(finished);
+  finished_ = true;
 }
 
 Status Driver::train() {
-  while (!finished_) {
-    const auto result = trainer_->step(session_.stop_requested());
+  while (true) {
+    const auto result = trainer_->step({.stop = session_.stop_requested(), .park = change_is_planned()});
     if (!result) {
-      if (ledger_) ledger_->abandon();
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());
       return interrupted(trainer_->interruption());
     }
-    if (ledger_) SENG_TRY(ledger_->commit());
+    const StepMetrics& metrics = result->metrics;
+    if (ledger_) note_ledger(ledger_->commit(group_.epoch, state_.step));
     session_.set_applied_step(state_.step);
-    session_.add_step(result->metrics, leads());
-    running_.loss += result->metrics.loss;
-    running_.accuracy += result->metrics.accuracy;
-    running_.seconds += result->metrics.seconds;
-    running_.steps += 1;
-    SENG_TRY(after_step(result->metrics, result->stop));
-    if (asked_to_leave_) return {};
+    session_.add_step(metrics, leads());
+    recent_.push_back(metrics);
+    if (recent_.size() > kRecentSteps) recent_.pop_front();
+    state_.tally.add(metrics.loss, metrics.accuracy, metrics.seconds);
+    SENG_TRY(after_step(result->stop));
+    if (result->stop || result->park || must_leave()) return {};
   }
-  return {};
+}
+
+// Training goes on without it: what could not be written waits for room.
+void Driver::note_ledger(const Status& written) {
+  if (!written && !ledger_failed_) event(Severity::kWarning, "LedgerFailed", written.error().message);
+  ledger_failed_ = !written;
 }
 
 // Back to the daemon's commands, if one of them is the reason; else nobody would ever wake this actor again.
 Status Driver::interrupted(const std::string& reason) const {
-  if (asked_to_leave_) return {};
+  if (must_leave()) return {};
   return fail(ErrorCode::kUnavailable, reason);
 }
 
-Status Driver::after_step(const StepMetrics& metrics, bool last) {
+Status Driver::after_step(bool last) {
   const std::uint64_t step = state_.step;
-  const bool stopped = last && step < workload_->steps_total;
+  session_.gauges().activity = kSaving;
   std::optional<EvaluationResult> evaluation;
-  // A job that is being stopped saves its state first and foremost: the daemon waits for that only so long.
   if (workload_->evaluates(step)) {
     evaluation = evaluation_->run(state_, group_);
     if (leads() && !evaluation) return interrupted("the evaluation was left");
   }
-  if (evaluation || workload_->ends_epoch(step)) report_epoch(metrics, evaluation);
-  if (workload_->checkpoints(step) || last) return checkpoint(last, stopped);
+  if (workload_->evaluates(step) || workload_->ends_epoch(step)) report_epoch(evaluation);
+  if (workload_->checkpoints(step) || last) return checkpoint(last);
   return {};
 }
 
-void Driver::report_epoch(const StepMetrics& metrics, const std::optional<EvaluationResult>& evaluation) {
+void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
+  EpochTally& tally = state_.tally;
+  tally.closed = true;
+  if (!leads() || tally.steps == 0) return;
   EpochMetrics epoch;
-  epoch.epoch = metrics.epoch;
-  epoch.step = metrics.step;
-  const double steps = static_cast<double>(running_.steps);
-  epoch.train_loss = running_.loss / steps;
-  epoch.train_accuracy = running_.accuracy / steps;
-  epoch.seconds = running_.seconds;
-  epoch.images_per_second = steps * workload_->spec.batch_global / running_.seconds;
+  epoch.epoch = workload_->epoch_after(state_.step);
+  epoch.step = state_.step;
+  const double steps = static_cast<double>(tally.steps);
+  epoch.train_loss = tally.loss / steps;
+  epoch.train_accuracy = tally.accuracy / steps;
+  epoch.seconds = tally.seconds;
+  epoch.images_per_second = steps * workload_->spec.batch_global / tally.seconds;
   if (evaluation) {
     epoch.test_loss = evaluation->loss;
     epoch.test_accuracy = evaluation->accuracy;
   }
-  running_ = {};
-  if (!leads()) return;
   log_info("epoch {:.2f} step {}: train loss {:.4f}, test accuracy {:.4f}, {:.0f} images/s", epoch.epoch,
            epoch.step, epoch.train_loss, epoch.test_accuracy, epoch.images_per_second);
   session_.send(EpochReport{epoch});
 }
 
-Status Driver::checkpoint(bool last, bool stopped) {
+// The leader's word that the last checkpoint is there ends the job. Where it cannot be written the daemon has
+// the group try again, later.
+Status Driver::checkpoint(bool last) {
   auto report = group_checkpoint_->write(state_, group_);
-  if (leads()) {
-    if (!report) return interrupted("the checkpoint was left");
-    session_.send(*report);
-    if (!report->error.empty()) log_warning("checkpoint of step {}: {}", report->step, report->error);
-    if (last && !report->error.empty())
-      return fail(ErrorCode::kIo, "the last checkpoint (step " + std::to_string(state_.step) +
-                                      ") could not be written: " + report->error);
+  if (!leads()) return {};
+  if (!report) return interrupted("the checkpoint was left");
+  session_.send(*report);
+  if (!report->error.empty()) {
+    log_warning("checkpoint of step {}: {}", report->step, report->error);
+    return {};
   }
   if (!last) return {};
   Finished finished;
   finished.step = state_.step;
-  finished.stopped = stopped;
-  if (report) {
-    finished.weights_sha256 = report->weights_sha256;
-    finished.state_sha256 = report->state_sha256;
-  }
+  finished.stopped = state_.step < workload_->steps_total;
+  finished.weights_sha256 = report->weights_sha256;
+  finished.state_sha256 = report->state_sha256;
   session_.send(finished);
   finished_ = true;
   return {};

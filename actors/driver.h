@@ -1,9 +1,23 @@
 // The life of an actor within its job: takes the daemon's commands, joins memberships, trains, evaluates,
 // writes checkpoints, reports. Runs on the process's main thread.
+//
+//                1 Welcome             2 Reconfigure          3 Assign, pulled        4 Resume
+//   connected -------------> prepared --------------> parked ------------------> ready -----------> training
+//                                                      ^  |                        |                   |
+//                                                      |  +-- a leaver: serves     |                   |
+//                                                      +------- 5 Reconfigure -----+-------------------+
+//                                                                                      6 the job's last step
+//   1 Data, network and sockets are there: Prepared.
+//   2 Its state stays as it is, or (restore) becomes a checkpoint's or the job's beginning: Parked.
+//   3 It has the state of the base step and of the curvature that is placed here: Ready. Or StateLost.
+//   4 What follows from the base step (evaluation, checkpoint) is done again, unless the change was planned.
+//   5 The step in hand is left, or, if planned, the one that the leader names is the last.
+//   6 The leader has saved everything: Finished, exit. The others wait for Retire; so does a leaver.
 #pragma once
 
-#include <atomic>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +25,7 @@
 #include "actors/evaluation.h"
 #include "actors/group_checkpoint.h"
 #include "actors/session.h"
+#include "actors/state_transfer.h"
 #include "actors/trainer.h"
 #include "protocol/base/error.h"
 
@@ -19,8 +34,9 @@ namespace seng {
 struct DriverOptions {
   JobId job = 0;
   ActorId actor = 0;
-  int slot_lanes = 1;         // threads of the slot, where the job does not say
-  std::string peer_endpoint;  // where this actor's peer socket binds
+  int slot_lanes = 1;          // threads of the slot, where the job does not say
+  std::string peer_endpoint;   // where this actor's peer socket binds
+  std::string state_endpoint;  // where it offers its state
 };
 
 class Driver {
@@ -32,14 +48,26 @@ class Driver {
   Status run();
 
  private:
+  Status on_command(const Command& command);
   Status prepare(const Welcome& welcome);
-  Status enter_group(const Command& reconfigure);
+  Status open_sockets(const Welcome& welcome);
+  Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
+  Status restore();
+  Status on_assign(const Assign& assign);
+  Status on_resume();
+  void retire();
   Status train();  // until the job ends or the membership changes
+  Status after_step(bool last);
+  void report_epoch(const std::optional<EvaluationResult>& evaluation);
+  Status checkpoint(bool last);
+  void note_ledger(const Status& written);
+  void event(Severity severity, const std::string& kind, const std::string& text);
+
+  bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
+  bool is_member() const;
+  bool must_leave() const;         // for a membership that is announced, or for good
+  bool change_is_planned() const;  // one that waits for this one's last step
   Status interrupted(const std::string& reason) const;
-  Status after_step(const StepMetrics& metrics, bool last);
-  void report_epoch(const StepMetrics& metrics, const std::optional<EvaluationResult>& evaluation);
-  Status checkpoint(bool last, bool stopped);
-  bool leads() const { return group_.members.front().actor == options_.actor; }
 
   DriverOptions options_;
   Session& session_;
@@ -49,19 +77,23 @@ class Driver {
   std::vector<Replica> replicas_;
   std::unique_ptr<Ledger> ledger_;
   TrainState state_;
+  std::unique_ptr<StateTransfer> transfer_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluation> evaluation_;
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
-  Group group_;
-  bool finished_ = false;
-  // Set on the session's thread when a command wants the step in hand left; other interruptions are failures.
-  std::atomic<bool> asked_to_leave_{false};
+  std::string checkpoints_dir_;
 
-  // Sums over the steps since the last epoch report.
-  struct Running {
-    double loss = 0, accuracy = 0, seconds = 0;
-    std::uint64_t steps = 0;
-  } running_;
+  Group group_;                       // of the membership in hand
+  std::vector<Member> participants_;  // members and leavers
+  bool planned_ = false;              // nothing was left for it
+  bool assigned_ = false;             // Ready was sent in it
+  bool finished_ = false;
+  bool ledger_failed_ = false;  // said so
+
+  std::deque<StepMetrics> recent_;  // the last steps, for a leader that stands in for another
+
+  mutable std::mutex announced_mutex_;
+  GroupEpoch urgent_epoch_, planned_epoch_;  // the newest announced; guarded by announced_mutex_
 };
 
 }  // namespace seng

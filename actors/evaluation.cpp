@@ -17,8 +17,8 @@ std::uint32_t rank_of(const Group& group) {
 }  // namespace
 
 Evaluation::Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes,
-                       std::vector<Replica>& replicas)
-    : workload_(workload), exchange_(exchange), lanes_(lanes), replicas_(replicas) {
+                       std::vector<Replica>& replicas, Gauges& gauges)
+    : workload_(workload), exchange_(exchange), lanes_(lanes), replicas_(replicas), gauges_(gauges) {
   const Dataset& test = *workload.data.test;
   const std::size_t batch = workload.spec.batch_micro;
   const std::size_t image = static_cast<std::size_t>(test.channels()) * test.height() * test.width();
@@ -32,6 +32,7 @@ std::optional<EvaluationResult> Evaluation::run(const TrainState& state, const G
   const auto first = static_cast<std::uint32_t>(batches_ * rank / members);
   const auto last = static_cast<std::uint32_t>(batches_ * (rank + 1) / members);
   EvaluationPart own = own_part(state, first, last);
+  if (exchange_.interrupted()) return std::nullopt;  // what is there may be a part of the part
   if (rank != 0) {
     exchange_.send(group.members.front().actor, state.step, std::move(own));
     return std::nullopt;
@@ -49,6 +50,7 @@ EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first
   const Dataset& test = *workload_.data.test;
   const std::size_t batch = workload_.spec.batch_micro;
   lanes_.run(last - first, [&](std::size_t i, int lane) {
+    if (exchange_.interrupted()) return;  // it would be for nothing
     const std::size_t begin = (first + i) * batch, end = std::min(begin + batch, test.size());
     std::vector<std::uint32_t> indices(end - begin);
     std::iota(indices.begin(), indices.end(), static_cast<std::uint32_t>(begin));
@@ -60,6 +62,7 @@ EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first
     const LossSum sum = replicas_[lane].evaluate(micro);
     part.loss_sums[i] = sum.loss;
     part.hits[i] = sum.hits;
+    gauges_.counter.fetch_add(1, std::memory_order_relaxed);
   });
   return part;
 }

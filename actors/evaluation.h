@@ -9,6 +9,7 @@
 
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
+#include "actors/gauges.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 
@@ -21,7 +22,8 @@ struct EvaluationResult {
 class Evaluation {
  public:
   // Borrowed; all must outlive it.
-  Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes, std::vector<Replica>& replicas);
+  Evaluation(const Workload& workload, Exchange& exchange, Lanes& lanes, std::vector<Replica>& replicas,
+             Gauges& gauges);
 
   // Evaluates the state after `state.step`. Every member calls it at the same steps; only the leader gets a
   // result, the others an empty one at once. Empty for the leader: interrupted.
@@ -35,6 +37,7 @@ class Evaluation {
   Exchange& exchange_;
   Lanes& lanes_;
   std::vector<Replica>& replicas_;
+  Gauges& gauges_;
   std::uint32_t batches_;
   std::vector<std::vector<float>> images_;         // per lane
   std::vector<std::vector<std::int32_t>> labels_;  // per lane

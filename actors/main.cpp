@@ -47,6 +47,8 @@ int run_actor(const ActorCommandLine& line) {
   options.hello.start_time_ticks = process_start_time_ticks();
   options.hello.peer_endpoint =
       "ipc://" + line.peer_dir + "/a" + std::to_string(line.job) + "." + std::to_string(line.actor);
+  options.hello.state_endpoint =
+      "ipc://" + line.peer_dir + "/s" + std::to_string(line.job) + "." + std::to_string(line.actor);
   options.hello.device = "cpu x" + std::to_string(line.lanes);
   options.hello.lanes = static_cast<std::uint32_t>(line.lanes);
   options.hello.version = std::string(seng_version());
@@ -65,7 +67,8 @@ int run_actor(const ActorCommandLine& line) {
   Driver driver({.job = line.job,
                  .actor = line.actor,
                  .slot_lanes = line.lanes,
-                 .peer_endpoint = options.hello.peer_endpoint},
+                 .peer_endpoint = options.hello.peer_endpoint,
+                 .state_endpoint = options.hello.state_endpoint},
                 session);
   Status status;
   try {

@@ -2,8 +2,10 @@
 
 #include <numeric>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/restore.h"
 #include "actors/workload.h"
 
 namespace seng {
@@ -79,6 +81,22 @@ Json blocks_json(const Workload& workload) {
   return blocks;
 }
 
+// What the job begins with, read whole: null for its seed.
+Result<Json> initial_json(const Workload& workload) {
+  const JobSpec& spec = workload.spec;
+  if (spec.initial_checkpoint.empty() && spec.initial_weights.empty()) return Json(nullptr);
+  const auto state = beginning(workload);
+  if (!state) return fail(state.error());
+  if (state->step >= workload.steps_total)
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("initial.checkpoint: {} is of step {}, and the job ends with step {}: nothing is left "
+                    "to do; expected more steps or epochs",
+                    state->source, state->step, workload.steps_total));
+  if (state->state_sha256.empty()) return Json{{"step", state->step}, {"weights", state->source}};
+  return Json{{"step", state->step}, {"checkpoint", state->source}, {"state_sha256", state->state_sha256}};
+}
+
 }  // namespace
 
 PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
@@ -86,6 +104,8 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   if (!spec) return refused(spec.error().message);
   auto workload = load_workload(*spec);
   if (!workload) return refused(workload.error().message);
+  const auto initial = initial_json(*workload);
+  if (!initial) return refused(initial.error().message);
   auto replica = replica_bytes(*workload);
   if (!replica) return refused(replica.error().message);
 
@@ -107,6 +127,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
             {"epochs_total", workload->epochs_total},
             {"train_samples", workload->data.train->size()},
             {"test_samples", workload->data.test->size()},
+            {"initial", *initial},
             {"lanes", actor_lanes},
             {"memory_per_actor_bytes", total},
             {"memory",

@@ -23,6 +23,8 @@ namespace {
 constexpr Poller::Token kChannelToken = 1, kWakeToken = 2;
 // Step metrics kept while the daemon cannot be reached; the oldest go first.
 constexpr std::size_t kMaxWaitingSteps = 20000;
+// In the place of the membership that comes: none does.
+constexpr GroupEpoch kNoMembership{~std::uint64_t{0}, ~std::uint64_t{0}};
 
 }  // namespace
 
@@ -37,10 +39,11 @@ struct Session::State {
   void enqueue_command(const Message& message);
   void flush();
   void heartbeat();
+  Message hello_message();
   Message progress_message();
   template <class Body>
   void post(const Body& body);
-  void call_urgent();
+  void call_urgent(GroupEpoch epoch, bool planned);
   void wake_up() { eventfd_write(wake.get(), 1); }
 
   SessionOptions options;
@@ -50,11 +53,14 @@ struct Session::State {
   std::thread thread;
 
   std::atomic<bool> stop_requested{false}, closing{false};
-  std::atomic<std::uint64_t> progress{0}, applied_step{0};
+  std::atomic<std::uint64_t> applied_step{0};
+  Gauges gauges;
   std::atomic<std::uint32_t> lease_ms{1000};
 
   std::mutex urgent_mutex;
-  std::function<void()> urgent;  // guarded by urgent_mutex
+  // Guarded by urgent_mutex.
+  std::function<void(GroupEpoch, bool)> urgent;
+  std::function<std::vector<ActorId>()> awaits;
 
   mutable std::mutex mutex;  // protects what follows
   std::condition_variable arrived;
@@ -92,18 +98,27 @@ void Session::State::enqueue_command(const Message& message) {
 }
 
 // Held during the call: whoever replaces the callback waits for a call under way.
-void Session::State::call_urgent() {
+void Session::State::call_urgent(GroupEpoch to, bool planned) {
   const std::lock_guard lock(urgent_mutex);
-  if (urgent) urgent();
+  if (urgent) urgent(to, planned);
 }
 
 void Session::State::take(const Message& message) {
   switch (static_cast<MessageKind>(message.envelope.kind)) {
     case MessageKind::kWelcome:
       return enqueue_command<Welcome>(message);
-    case MessageKind::kReconfigure:
-      enqueue_command<Reconfigure>(message);
-      return call_urgent();
+    case MessageKind::kReconfigure: {
+      const auto body = parse_body<Reconfigure>(message);
+      call_urgent(message.envelope.epoch, body && body->planned);
+      return enqueue_command<Reconfigure>(message);
+    }
+    case MessageKind::kRetire:
+      call_urgent(kNoMembership, false);
+      return enqueue_command<Retire>(message);
+    case MessageKind::kHelloWanted:
+      if (auto sent = channel->send(hello_message()); !sent)
+        log_warning("not sent: {}", sent.error().message);
+      return;
     case MessageKind::kAssign:
       return enqueue_command<Assign>(message);
     case MessageKind::kResume:
@@ -112,8 +127,8 @@ void Session::State::take(const Message& message) {
       stop_requested = true;
       return enqueue_command<StopTraining>(message);
     case MessageKind::kError:
-      enqueue_command<ErrorReply>(message);
-      return call_urgent();
+      call_urgent(kNoMembership, false);
+      return enqueue_command<ErrorReply>(message);
     default:
       log_warning("dropped a message of kind {}", message.envelope.kind);
   }
@@ -137,8 +152,15 @@ void Session::State::flush() {
 Message Session::State::progress_message() {
   Progress body;
   body.applied_step = applied_step.load();
-  body.counter = progress.load();
+  body.counter = gauges.counter.load();
   body.memory_bytes = process_resident_bytes();
+  body.activity = gauges.activity.load();
+  body.micro_batches = gauges.micro_batches.load();
+  body.compute_seconds = 1e-9 * static_cast<double>(gauges.compute_ns.load());
+  if (body.activity == kWaiting) {
+    const std::lock_guard lock(urgent_mutex);
+    if (awaits) body.awaits = awaits();
+  }
   const std::lock_guard lock(mutex);
   body.steps.swap(steps);
   body.bytes_sent = bytes_sent;
@@ -149,6 +171,18 @@ Message Session::State::progress_message() {
   envelope.epoch = epoch;
   envelope.step = body.applied_step;
   return make_message(envelope, body);
+}
+
+Message Session::State::hello_message() {
+  ActorHello hello = options.hello;
+  const std::lock_guard lock(mutex);
+  hello.epoch = epoch;
+  hello.applied_step = applied_step.load();
+  hello.activity = gauges.activity.load();
+  Envelope envelope;
+  envelope.job = options.job;
+  envelope.from = options.actor;
+  return make_message(envelope, hello);
 }
 
 void Session::State::heartbeat() {
@@ -171,7 +205,7 @@ void Session::State::loop() {
             {{}, ErrorReply{ErrorCode::kInternal, "the session broke: " + ready.error().message}});
         arrived.notify_all();
       }
-      call_urgent();
+      call_urgent(kNoMembership, false);
       return;
     }
     eventfd_t ignored;
@@ -208,7 +242,12 @@ Status Session::start() {
   return {};
 }
 
-void Session::on_urgent(std::function<void()> callback) {
+void Session::on_awaits(std::function<std::vector<ActorId>()> callback) {
+  const std::lock_guard lock(state_->urgent_mutex);
+  state_->awaits = std::move(callback);
+}
+
+void Session::on_urgent(std::function<void(GroupEpoch, bool)> callback) {
   const std::lock_guard lock(state_->urgent_mutex);
   state_->urgent = std::move(callback);
 }
@@ -232,8 +271,8 @@ std::optional<Command> Session::poll() {
 bool Session::stop_requested() const {
   return state_->stop_requested.load();
 }
-std::atomic<std::uint64_t>& Session::progress() {
-  return state_->progress;
+Gauges& Session::gauges() {
+  return state_->gauges;
 }
 void Session::set_applied_step(std::uint64_t step) {
   state_->applied_step = step;
@@ -256,6 +295,17 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
   state_->steps.push_back(metrics);
 }
 
+void Session::repeat_steps(const std::vector<StepMetrics>& steps) {
+  const std::lock_guard lock(state_->mutex);
+  state_->steps.insert(state_->steps.end(), steps.begin(), steps.end());
+}
+
+void Session::send(const Prepared& body) {
+  state_->post(body);
+}
+void Session::send(const StateLost& body) {
+  state_->post(body);
+}
 void Session::send(const Parked& body) {
   state_->post(body);
 }

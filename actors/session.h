@@ -1,6 +1,6 @@
 // The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a
 // thread; sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter
-// that tells the two apart.
+// that tells the two apart. To a daemon that was started anew it says hello again by itself.
 //
 // Threads: all methods may be called from any thread; wait() and poll() from one.
 #pragma once
@@ -13,6 +13,7 @@
 #include <string>
 #include <variant>
 
+#include "actors/gauges.h"
 #include "protocol/base/error.h"
 #include "protocol/messages/control.h"
 #include "protocol/messages/lifecycle.h"
@@ -23,7 +24,7 @@ namespace seng {
 // membership that it belongs to.
 struct Command {
   GroupEpoch epoch;
-  std::variant<Welcome, Reconfigure, Assign, Resume, StopTraining, ErrorReply> body;
+  std::variant<Welcome, Reconfigure, Assign, Resume, Retire, StopTraining, ErrorReply> body;
 };
 
 struct SessionOptions {
@@ -41,24 +42,32 @@ class Session {
   // Connects and says hello. Error: the endpoint is unusable.
   Status start();
 
-  // Called on the session's thread when a command arrives that must not wait for the step in hand
-  // (Reconfigure, ErrorReply). What it captures must outlive the session or be replaced before it goes.
-  void on_urgent(std::function<void()> callback);
+  // Called on the session's thread when a command arrives that ends the membership in hand (Reconfigure,
+  // Retire, ErrorReply), before it can be taken. `planned`: behind a step of the leader's choice, else at
+  // once. `epoch`: the membership that comes; the greatest there is where none does. What it captures must
+  // outlive the session or be replaced before it goes.
+  void on_urgent(std::function<void(GroupEpoch epoch, bool planned)> callback);
 
   Command wait();
   std::optional<Command> poll();
   bool stop_requested() const;  // a StopTraining has come (it is also a Command)
 
   // For the heartbeats.
-  std::atomic<std::uint64_t>& progress();
+  Gauges& gauges();
+  // Whose parts the step in hand waits for; asked on the session's thread. As on_urgent().
+  void on_awaits(std::function<std::vector<ActorId>()> callback);
   void set_applied_step(std::uint64_t step);
   void set_epoch(GroupEpoch epoch);  // of what is sent from here on
   // Adds the step's traffic to this actor's; `leads`: the metrics are the group's word on it.
   void add_step(const StepMetrics& metrics, bool leads);
+  // Reports steps again, whose leader may have died before it did.
+  void repeat_steps(const std::vector<StepMetrics>& steps);
   void set_lease(std::uint32_t lease_ms);
 
+  void send(const Prepared& body);
   void send(const Parked& body);
   void send(const Ready& body);
+  void send(const StateLost& body);
   void send(const EpochReport& body);
   void send(const CheckpointReport& body);
   void send(const Finished& body);

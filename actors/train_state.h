@@ -12,10 +12,28 @@
 
 namespace seng {
 
+// Sums over the steps since the last epoch report. Every member keeps them, so that whoever leads can report.
+struct EpochTally {
+  double loss = 0, accuracy = 0, seconds = 0;
+  std::uint64_t steps = 0;
+  bool closed = false;  // the report is due or made; the next step begins anew
+
+  void add(double step_loss, double step_accuracy, double step_seconds) {
+    if (closed) *this = {};
+    loss += step_loss;
+    accuracy += step_accuracy;
+    seconds += step_seconds;
+    steps += 1;
+  }
+};
+
 struct TrainState {
   std::uint64_t step = 0;  // committed steps
   std::vector<float> parameters, momentum, statistics;
-  std::map<std::uint32_t, Curvature> curvature;  // by block
+  // Per block: the refresh whose curvature is in force, wherever it lies; 0: none.
+  std::vector<std::uint64_t> curvature_steps;
+  EpochTally tally;
+  std::map<std::uint32_t, Curvature> curvature;  // by block: what lies here
 
   // The state of step 0: initialised from the job's seed.
   static TrainState initial(const Workload& workload);
@@ -24,5 +42,8 @@ struct TrainState {
     return std::span(parameters).subspan(block.offset, block.count);
   }
 };
+
+// An empty place for a block's curvature.
+Curvature empty_curvature(const Workload& workload, std::uint32_t block);
 
 }  // namespace seng

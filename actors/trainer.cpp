@@ -72,25 +72,26 @@ void Trainer::set_group(const Group& group) {
 
   if (!w.second_order) return;
   for (std::uint32_t b = 0; b < blocks.size(); ++b) {
+    auto& curvature = parts_.state->curvature;
     const bool keep = owned_[b].mine || group.placement.backup[b] == group.self;
-    if (!keep) parts_.state->curvature.erase(b);
-    if (keep && !parts_.state->curvature.contains(b))
-      parts_.state->curvature.emplace(
-          b, Curvature(blocks[b], {.micro_batches = static_cast<int>(w.spec.micro_batches()),
-                                   .samples_per_micro = w.factor_samples,
-                                   .representation = w.fragments[b].representation}));
+    if (!keep) curvature.erase(b);
+    if (keep && !curvature.contains(b)) curvature.emplace(b, empty_curvature(w, b));
+    if (keep)
+      SENG_CHECK(curvature.at(b).settle(parts_.state->curvature_steps[b]),
+                 "a membership began without the curvature of block " + blocks[b].name);
   }
 }
 
-std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
+std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   const auto start = std::chrono::steady_clock::now();
   const Workload& w = *parts_.workload;
   const std::uint64_t step = parts_.state->step + 1;
   const double epoch_before = w.epoch_after(step - 1);
   const bool refresh = w.refreshes(step);
   lr_ = schedule_value(w.spec.optimizer.lr, epoch_before, w.epochs_total);
-  damping_ = damping_value(w.spec.optimizer, epoch_before);
-  ask_stop_ = ask_stop;
+  damping_ = w.damping_at(step);
+  ask_ = ask;
+  parts_.gauges->activity = kComputing;
   for (OwnedBlock& block : owned_) block.summed = block.published = false;
 
   parts_.exchange->begin_step(step, refresh);
@@ -99,7 +100,9 @@ std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
 
   std::optional<StepComplete> complete;
   while (!complete) {
+    parts_.gauges->activity = kWaiting;
     ExchangeEvent event = parts_.exchange->next();
+    parts_.gauges->activity = kComputing;
     if (auto* sum = std::get_if<BlockSummed>(&event)) on_sum(*sum, refresh);
     if (auto* fragment = std::get_if<FragmentArrived>(&event)) {
       on_fragment(*fragment);
@@ -108,6 +111,7 @@ std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
     if (auto* done = std::get_if<StepComplete>(&event)) complete = std::move(*done);
     if (auto* interrupted = std::get_if<Interrupted>(&event)) {
       interruption_ = interrupted->reason;
+      if (refresh) leave();
       return std::nullopt;
     }
   }
@@ -121,11 +125,17 @@ std::optional<Trainer::StepResult> Trainer::step(bool ask_stop) {
   metrics.refreshed = refresh;
   commit(*complete, metrics);
   result.stop = (complete->flags & kStopAfterStep) != 0;
+  result.park = (complete->flags & kParkAfterStep) != 0;
   const StepTraffic traffic = parts_.exchange->traffic();
   metrics.bytes_sent = traffic.sum_bytes + traffic.direction_bytes;
   metrics.fragment_bytes_sent = traffic.fragment_bytes;
   metrics.seconds = seconds_since(start);
   return result;
+}
+
+// What a backup has said it holds must be found here when the group goes on without the owner.
+void Trainer::leave() {
+  for (const FragmentArrived& fragment : parts_.exchange->take_fragments()) on_fragment(fragment);
 }
 
 void Trainer::begin_refresh(std::uint64_t step, double damping) {
@@ -137,17 +147,24 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   const std::uint32_t micro = w.spec.batch_micro;
   const std::uint64_t begin = (step - 1) * w.spec.batch_global + std::uint64_t(first_) * micro;
   order_.resize(std::size_t(last_ - first_) * micro);
+  if (parts_.ledger) parts_.ledger->begin_step(group_.epoch, step);
   for (std::size_t i = 0; i < order_.size(); ++i) {
     order_[i] = stream_.sample_at(begin + i);
-    if (parts_.ledger) parts_.ledger->add(stream_.epoch_at(begin + i), order_[i], step);
+    if (parts_.ledger) parts_.ledger->add(stream_.epoch_at(begin + i), order_[i]);
   }
+  if (parts_.ledger) (void)parts_.ledger->publish();  // what could not be written waits; commit() says so
 
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);
   });
   parts_.lanes->run(last_ - first_, [&](std::size_t i, int lane) {
+    if (parts_.exchange->interrupted()) return;  // it would be for nothing
+    const auto start = std::chrono::steady_clock::now();
     compute_micro(first_ + static_cast<std::uint32_t>(i), lane, step, refresh ? w.factor_samples : 0);
-    parts_.progress->fetch_add(1, std::memory_order_relaxed);
+    const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+    parts_.gauges->compute_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
+    parts_.gauges->micro_batches.fetch_add(1, std::memory_order_relaxed);
+    parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
   });
 }
 
@@ -200,29 +217,32 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
               micros = static_cast<float>(w.spec.micro_batches());
   std::span<float> gradient = owned.sum.first(block.count);
   for (float& value : gradient) value /= batch;
-  double inner_product = 0;
+  PublishWord word;
   const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
   const std::span<float> direction = out.first(block.count);
   if (curvature) {
     if (refresh)
-      if (auto accepted = curvature->accept(*parts_.lanes); !accepted)
+      if (auto accepted = curvature->accept(*parts_.lanes); !accepted) {
+        word.refused = true;
         parts_.event("CurvatureRefused", accepted.error().message);
-    inner_product = curvature->precondition(gradient, direction, damping_, *parts_.lanes);
+      }
+    word.inner_product = curvature->precondition(gradient, direction, damping_, *parts_.lanes);
   } else {
     std::copy(gradient.begin(), gradient.end(), direction.begin());
   }
   for (std::size_t i = 0; i < block.statistics_count; ++i)
     out[block.count + i] = owned.sum[block.count + i] / micros;
   owned.published = true;
-  parts_.exchange->publish(index, out, inner_product);
-  parts_.progress->fetch_add(1, std::memory_order_relaxed);
+  parts_.exchange->publish(index, out, word);
+  parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Trainer::publish_summary(std::span<float> sum) {
   const std::uint64_t step = parts_.state->step + 1;
-  const bool last = ask_stop_ || step >= parts_.workload->steps_total;
-  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, 0,
-                           last ? std::uint32_t{kStopAfterStep} : 0u);
+  PublishWord word;
+  if (ask_.stop || step >= parts_.workload->steps_total) word.flags |= kStopAfterStep;
+  if (ask_.park) word.flags |= kParkAfterStep;
+  parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, word);
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
@@ -231,18 +251,27 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   const std::span<const double> products =
       std::span(complete.inner_products).first(w.network.blocks().size());
   metrics.trust_scale = w.second_order ? trust_region_scale(optimizer.trust_region, lr_, products) : 1.0;
-  if (metrics.refreshed)
-    for (auto& [block, curvature] : parts_.state->curvature)
-      if (!owned_[block].mine)
-        if (auto kept = curvature.accept_unformed(); !kept)
-          parts_.event("CurvatureRefused", kept.error().message);
-
+  if (metrics.refreshed) commit_curvature(complete, metrics.step);
   update_weights(complete, static_cast<float>(metrics.trust_scale));
   update_statistics(complete);
   const std::span<const float> summary = complete.directions.back();
   metrics.loss = summary[0] / static_cast<double>(w.spec.batch_global);
   metrics.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
   parts_.state->step += 1;
+}
+
+// The owners' word decides which refreshes count, so that all know what is in force where.
+void Trainer::commit_curvature(const StepComplete& complete, std::uint64_t step) {
+  TrainState& state = *parts_.state;
+  for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
+    if (!complete.refused[b]) state.curvature_steps[b] = step;
+  for (auto& [block, curvature] : state.curvature) {
+    if (!owned_[block].mine && complete.refused[block]) curvature.reject();
+    if (!owned_[block].mine && !complete.refused[block])
+      if (auto kept = curvature.accept_unformed(); !kept)
+        parts_.event("CurvatureRefused", kept.error().message);
+    (void)curvature.settle(state.curvature_steps[block]);
+  }
 }
 
 void Trainer::update_weights(const StepComplete& complete, float scale) {

@@ -20,6 +20,7 @@
 #include "actors/data/sample_stream.h"
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
+#include "actors/gauges.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/messages/records.h"
@@ -38,22 +39,27 @@ class Trainer {
     Ledger* ledger = nullptr;        // null: none is kept
     // Warnings for the job's events, such as a refused refresh: kind, text.
     std::function<void(const std::string& kind, const std::string& text)> event;
-    std::atomic<std::uint64_t>* progress;  // grows with every micro-batch and block done
+    Gauges* gauges;
   };
   explicit Trainer(Parts parts);
   ~Trainer();
 
   // Takes the membership: which micro-batches, which blocks. Makes room for the curvature of owned and
-  // backed-up blocks and drops that of others.
+  // backed-up blocks, drops that of others and every version but the one in force.
   void set_group(const Group& group);
 
+  // What this actor asks of the step, if it leads.
+  struct Ask {
+    bool stop = false;  // the job's last
+    bool park = false;  // the membership's last
+  };
   struct StepResult {
     StepMetrics metrics;
-    bool stop = false;  // the leader ends the job with this step
+    bool stop = false, park = false;  // the leader's word
   };
-  // Performs and commits step state->step + 1. `ask_stop`: this actor, if it leads, makes it the last one.
-  // Empty: interrupted; the state is that of the step before.
-  std::optional<StepResult> step(bool ask_stop);
+  // Performs and commits step state->step + 1. Empty: interrupted; the state is that of the step before, and
+  // of curvature both the version in force and what has been renewed in the step are here.
+  std::optional<StepResult> step(Ask ask);
 
   const std::string& interruption() const { return interruption_; }
 
@@ -68,8 +74,10 @@ class Trainer {
   void on_sum(const BlockSummed& event, bool refresh);
   void on_fragment(const FragmentArrived& event);
   void advance(std::uint32_t block, bool refresh);
+  void leave();
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
+  void commit_curvature(const StepComplete& complete, std::uint64_t step);
   void update_weights(const StepComplete& complete, float scale);
   void update_statistics(const StepComplete& complete);
 
@@ -82,7 +90,7 @@ class Trainer {
   std::vector<std::vector<std::int32_t>> labels_;  // per lane
   std::uint32_t first_ = 0, last_ = 0;             // this actor's micro-batches
   double lr_ = 0, damping_ = 0;                    // of the step in hand
-  bool ask_stop_ = false;
+  Ask ask_;
   std::string interruption_;
 };
 

@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include "actors/optim/update.h"
+
 namespace seng {
 
 namespace {
@@ -17,6 +19,10 @@ bool crosses(double every, double before, double after) {
 }
 
 }  // namespace
+
+double Workload::damping_at(std::uint64_t step) const {
+  return damping_value(spec.optimizer, epoch_after(step - 1));
+}
 
 bool Workload::evaluates(std::uint64_t step) const {
   if (step >= steps_total) return true;
@@ -41,6 +47,11 @@ ReplicaOptions replica_options(const JobSpec& spec) {
   return options;
 }
 
+double length_in_steps(const JobSpec& spec, std::size_t samples) {
+  return spec.steps > 0 ? static_cast<double>(spec.steps)
+                        : std::ceil(spec.epochs * static_cast<double>(samples) / spec.batch_global - 1e-9);
+}
+
 Result<Workload> load_workload(const JobSpec& spec) {
   auto data = open_dataset(spec.data_name, spec.data_root, spec.data_options);
   if (!data) return fail(data.error().with_context("data"));
@@ -51,13 +62,11 @@ Result<Workload> load_workload(const JobSpec& spec) {
   if (!network) return fail(network.error().with_context("model"));
 
   Workload workload{spec, std::move(*network), std::move(*data)};
-  const double samples = static_cast<double>(workload.data.train->size());
   if (spec.batch_global > workload.data.train->size())
     return fail(ErrorCode::kInvalidArgument,
                 "batch.global: " + std::to_string(spec.batch_global) + " is more than the " +
                     std::to_string(workload.data.train->size()) + " training samples of " + spec.data_name);
-  const double steps = spec.steps > 0 ? static_cast<double>(spec.steps)
-                                      : std::ceil(spec.epochs * samples / spec.batch_global - 1e-9);
+  const double steps = length_in_steps(spec, workload.data.train->size());
   if (!(steps >= 1) || steps > 1e12)
     return fail(ErrorCode::kInvalidArgument,
                 "epochs: gives " + std::to_string(steps) + " steps; expected 1 to 1e12");

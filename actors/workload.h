@@ -32,11 +32,16 @@ struct Workload {
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
   }
+  // The damping of that step; a refresh takes it into its curvature.
+  double damping_at(std::uint64_t step) const;
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
   bool evaluates(std::uint64_t step) const;
   bool checkpoints(std::uint64_t step) const;
   bool ends_epoch(std::uint64_t step) const;
 };
+
+// The job's length in steps, rounded up, over `samples` training samples; not bounded.
+double length_in_steps(const JobSpec& spec, std::size_t samples);
 
 // Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.

@@ -38,6 +38,8 @@ ExitCode run_describe(const Arguments&, Session&);
 ExitCode run_logs(const Arguments&, Session&);
 ExitCode run_watch(const Arguments&, Session&);
 ExitCode run_stop(const Arguments&, Session&);
+ExitCode run_scale(const Arguments&, Session&);
+ExitCode run_drain(const Arguments&, Session&);
 ExitCode run_wait(const Arguments&, Session&);
 ExitCode run_events(const Arguments&, Session&);
 ExitCode run_metrics(const Arguments&, Session&);

@@ -34,6 +34,8 @@ void changes(OptionTable& table) {
 void for_submit(OptionTable& t) {
   changes(t);
   option(t, "name", "NAME", "the job's name, instead of the file's");
+  option(t, "resume", "JOB|DIR", "go on from the newest checkpoint of a job or directory, or from that one");
+  option(t, "init-from", "FILE", "begin with these weights (safetensors, PyTorch's names)");
   option(t, "wait", nullptr, "wait for its end, then print the result");
   option(t, "follow", nullptr, "show its progress until it ends, then print the result");
   seconds(t, "timeout", "with --wait or --follow: stop waiting after so long (exit code 124)");
@@ -46,6 +48,10 @@ void for_validate(OptionTable& t) {
 void for_logs(OptionTable& t) {
   number(t, "actor", "K", "only this actor's");
   option(t, "follow,f", nullptr, "go on as the logs grow");
+}
+void for_drain(OptionTable& t) {
+  number(t, "actor", "K", "which actor");
+  add_format_option(t);
 }
 void for_wait(OptionTable& t) {
   seconds(t, "timeout", "stop waiting after so long (exit code 124)");
@@ -69,11 +75,12 @@ constexpr std::string_view kFollowing =
     "Ctrl-C only ends the watching: the job goes on, and `sengctl watch JOB` shows it again.";
 
 constexpr Command kCommands[] = {
-    {"submit", "FILE", "hand a job to sengd",
-     "FILE is the job's YAML, - for standard input. Prints the job. With --wait or --follow the exit code is "
-     "the "
-     "job's: 0 succeeded, 1 failed, 5 stopped.",
-     1, 1, for_submit, run_submit},
+    {"submit", "[FILE]", "hand a job to sengd",
+     "FILE is the job's YAML, - for standard input; with --resume it may be left out: then the job is the "
+     "one "
+     "that is resumed. Prints the job. With --wait or --follow the exit code is the job's: 0 succeeded, "
+     "1 failed, 5 stopped.",
+     0, 1, for_submit, run_submit},
     {"validate", "FILE", "check a job file without starting anything",
      "Prints the effective specification, the parameter count, the memory per actor and the blocks. Needs no "
      "sengd.",
@@ -87,6 +94,11 @@ constexpr Command kCommands[] = {
     {"watch", "JOB", "show a job's progress until it ends", kFollowing, 1, 1, add_format_option, run_watch},
     {"stop", "JOB", "end a job after its step in flight, with a checkpoint", "", 1, 1, add_format_option,
      run_stop},
+    {"scale", "JOB N", "give a job at most N actors, while it runs or before",
+     "It grows as slots get free and shrinks behind a step; the bits of its result stay the same.", 2, 2,
+     add_format_option, run_scale},
+    {"drain", "JOB", "take an actor out of its group behind a step",
+     "Nothing is lost; another actor is started in its place.", 1, 1, for_drain, run_drain},
     {"wait", "JOB", "wait for a job's end",
      "The exit code is the job's: 0 succeeded, 1 failed, 5 stopped; 124 when the time is over first.", 1, 1,
      for_wait, run_wait},

@@ -19,28 +19,51 @@ Result<std::string> read_stdin(std::istream& in) {
 }
 
 // sengd has another working directory.
-void make_root_absolute(JobSpec& spec, const Surroundings& surroundings) {
-  if (spec.data_root == "auto") return;
-  const std::string home = surroundings.variable("HOME");
-  if (spec.data_root.starts_with("~/") && !home.empty()) spec.data_root = home + spec.data_root.substr(1);
-  const std::filesystem::path root(spec.data_root);
-  if (root.is_relative())
-    spec.data_root = (std::filesystem::path(surroundings.working_directory) / root).lexically_normal();
+void make_paths_absolute(JobSpec& spec, const Surroundings& surroundings) {
+  if (spec.data_root != "auto") spec.data_root = absolute_path(spec.data_root, surroundings);
+  for (std::string* path : {&spec.initial_checkpoint, &spec.initial_weights})
+    if (!path->empty()) *path = absolute_path(*path, surroundings);
+}
+
+Result<JobFile> read_source(const Arguments& arguments, Session& session, const ResumePoint* resume,
+                            const std::vector<std::string>& overrides) {
+  std::string source, text;
+  if (arguments.operands().empty() && resume != nullptr) {
+    source = resume->source;
+    text = resume->spec_yaml;
+  } else {
+    const std::string file = arguments.operand(0);
+    source = file == "-" ? "<stdin>" : file;
+    auto read = file == "-" ? read_stdin(session.console().in) : read_file(file, kMaxSpecBytes);
+    if (!read) return fail(ErrorCode::kInvalidArgument, read.error().message);
+    text = *std::move(read);
+  }
+  auto spec = parse_job_spec(text, source, overrides);
+  if (!spec) return fail(spec.error());
+  return JobFile{*std::move(spec), source};
 }
 
 }  // namespace
 
-Result<JobFile> read_job_file(const Arguments& arguments, Session& session) {
-  const std::string file = arguments.operand(0);
-  const std::string source = file == "-" ? "<stdin>" : file;
-  const auto text = file == "-" ? read_stdin(session.console().in) : read_file(file, kMaxSpecBytes);
-  if (!text) return fail(ErrorCode::kInvalidArgument, text.error().message);
+std::string absolute_path(const std::string& path, const Surroundings& surroundings) {
+  const std::string home = surroundings.variable("HOME");
+  const std::filesystem::path expanded(path.starts_with("~/") && !home.empty() ? home + path.substr(1)
+                                                                               : path);
+  if (expanded.is_absolute()) return expanded;
+  return (std::filesystem::path(surroundings.working_directory) / expanded).lexically_normal();
+}
+
+Result<JobFile> read_job_file(const Arguments& arguments, Session& session, const ResumePoint* resume) {
   std::vector<std::string> overrides = arguments.texts("set");
   if (arguments.has("name")) overrides.push_back("name=" + arguments.text("name"));
-  auto spec = parse_job_spec(*text, source, overrides);
-  if (!spec) return fail(spec.error());
-  make_root_absolute(*spec, session.surroundings());
-  return JobFile{*std::move(spec), source};
+  auto file = read_source(arguments, session, resume, overrides);
+  if (!file) return file;
+  if (resume != nullptr || arguments.has("init-from")) {
+    file->spec.initial_checkpoint = resume != nullptr ? resume->checkpoint : "";
+    file->spec.initial_weights = resume != nullptr ? "" : arguments.text("init-from");
+  }
+  make_paths_absolute(file->spec, session.surroundings());
+  return file;
 }
 
 void print_notes(const JobSpec& spec, Console& console) {

@@ -2,18 +2,25 @@
 #pragma once
 
 #include "cli/arguments.h"
+#include "cli/resume.h"
 #include "cli/session.h"
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
 
 struct JobFile {
-  JobSpec spec;        // a relative data.root made absolute
+  JobSpec spec;        // paths (data.root, initial) made absolute
   std::string source;  // the file's name, "<stdin>" for -
 };
 
-// FILE with its --set, and --name where the command has one. The error's message is for the user as it is.
-Result<JobFile> read_job_file(const Arguments& arguments, Session& session);
+// FILE with its --set, and --name where the command has one; without FILE the specification of `resume`. With
+// `resume` the job begins with its checkpoint, with --init-from with those weights, whatever the file says.
+// The error's message is for the user as it is.
+Result<JobFile> read_job_file(const Arguments& arguments, Session& session,
+                              const ResumePoint* resume = nullptr);
+
+// Of where sengctl runs; a leading ~/ is the home directory.
+std::string absolute_path(const std::string& path, const Surroundings& surroundings);
 
 // Prints what the specification says without effect, as talk.
 void print_notes(const JobSpec& spec, Console& console);

@@ -1,5 +1,7 @@
 #include "cli/job_tables.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "cli/text_format.h"
@@ -21,23 +23,25 @@ std::string actors_of(const JobRecord& job) {
 }  // namespace
 
 Table job_table(const std::vector<JobRecord>& jobs) {
-  Table table({{"ID", true},
-               {"NAME", false, true},
-               {"STATE"},
-               {"MODEL"},
-               {"OPTIMIZER"},
-               {"ACTORS"},
-               {"EPOCHS", true},
-               {"STEPS", true},
-               {"LOSS", true},
-               {"TEST ACC", true},
-               {"IMAGES/S", true},
-               {"SUBMITTED"}});
+  const bool restarts =
+      std::any_of(jobs.begin(), jobs.end(), [](const JobRecord& job) { return job.restarts > 0; });
+  std::vector<Column> columns = {{"ID", true}, {"NAME", false, true}, {"STATE"},
+                                 {"MODEL"},    {"OPTIMIZER"},         {"ACTORS"}};
+  if (restarts) columns.push_back({"RESTARTS", true});
+  for (const char* title : {"EPOCHS", "STEPS", "LOSS", "TEST ACC", "IMAGES/S"})
+    columns.push_back({title, true});
+  columns.push_back({"SUBMITTED"});
+  Table table(columns);
   for (const JobRecord& job : jobs) {
-    table.add({std::to_string(job.id), job.name, std::string(job_state_name(job.state)), job.model,
-               job.optimizer, actors_of(job), format_count(job.epochs), progress_of(job),
-               job.step > 0 ? format_loss(job.train_loss) : "-", format_percent(job.test_accuracy),
-               format_rate(job.images_per_second), format_time(job.submitted_at)});
+    std::vector<std::string> cells = {
+        std::to_string(job.id), job.name,      std::string(job_state_name(job.state)), job.model,
+        job.optimizer,          actors_of(job)};
+    if (restarts) cells.push_back(job.restarts > 0 ? std::to_string(job.restarts) : "-");
+    cells.insert(cells.end(),
+                 {format_count(job.epochs), progress_of(job),
+                  job.step > 0 ? format_loss(job.train_loss) : "-", format_percent(job.test_accuracy),
+                  format_rate(job.images_per_second), format_time(job.submitted_at)});
+    table.add(std::move(cells));
   }
   return table;
 }
@@ -97,6 +101,7 @@ void print_job(const JobRecord& job, Console& console) {
   line("model", job.model);
   line("optimizer", job.optimizer);
   line("actors", actors_of(job));
+  if (job.restarts > 0) line("restarts", std::to_string(job.restarts));
   line("epochs", count_of(format_count(job.epochs), format_count(job.epochs_total)));
   line("steps", count_of(std::to_string(job.step), std::to_string(job.steps_total)));
   if (job.step > 0) {

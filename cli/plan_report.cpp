@@ -41,6 +41,12 @@ void print_plan_summary(const Json& plan, Console& console) {
     console.out << fmt::format("{:<18} {}\n", "epochs", format_count(epochs->get<double>()));
   line("training samples", "train_samples");
   line("test samples", "test_samples");
+  if (const Json* initial = field(plan, "initial"); initial != nullptr && initial->is_object()) {
+    const Json* from = field(*initial, "checkpoint");
+    if (from == nullptr) from = field(*initial, "weights");
+    console.out << fmt::format("{:<18} step {} of {}\n", "begins with", plain_text(field(*initial, "step")),
+                               one_line(plain_text(from)));
+  }
   const Json* memory = field(plan, "memory_per_actor_bytes");
   if (memory == nullptr) return;
   std::string parts;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,14 +34,22 @@ Result<Pipe> make_pipe() {
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// A child with its three standard streams on pipes.
+// For the child's input: writing to a child that has gone is then an error and not a SIGPIPE.
+Result<Pipe> make_socket_pair() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail(errno_error("cannot make a socket pair"));
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// A child with its three standard streams connected to us.
 struct Child {
   pid_t pid = -1;
   UniqueFd in, out, err;
 };
 
 Result<Child> start(const std::string& program, std::vector<std::string> words) {
-  auto in = make_pipe(), out = make_pipe(), err = make_pipe();
+  auto in = make_socket_pair(), out = make_pipe(), err = make_pipe();
   for (const auto* pipe : {&in, &out, &err}) {
     if (!*pipe) return fail(pipe->error());
   }
@@ -84,7 +93,7 @@ bool converse(Child& child, std::string_view input, int timeout_ms, std::string&
     if (left <= 0 || out.size() > kMostOutput || err.size() > kMostOutput) return false;
     if (poll(items.data(), items.size(), static_cast<int>(left)) < 0) continue;
     if (items[0].revents != 0) {
-      const ssize_t n = write(child.in.get(), input.data(), input.size());
+      const ssize_t n = send(child.in.get(), input.data(), input.size(), MSG_NOSIGNAL);
       if (n > 0) input.remove_prefix(static_cast<std::size_t>(n));
       if (n < 0 && errno != EAGAIN && errno != EINTR) input = {};
     }

@@ -79,6 +79,7 @@ Json job_value(const JobRecord& job) {
           {"weights_sha256", job.weights_sha256},
           {"state_sha256", job.state_sha256},
           {"checkpoint", job.checkpoint},
+          {"restarts", job.restarts},
           {"group_epoch", to_string(job.epoch)},
           {"submitted_at", time_or_null(job.submitted_at)},
           {"started_at", time_or_null(job.started_at)},

@@ -141,20 +141,20 @@ Assign GroupEpochs::make_assign() const {
   for (const auto& [actor, p] : parked_) {
     if (counts(actor, p.applied_step)) out.base_step = std::max(out.base_step, p.applied_step);
   }
-  std::map<std::uint32_t, CurvatureHolders> blocks;
+  std::map<std::pair<std::uint32_t, std::uint64_t>, CurvatureHolders> versions;
   for (const auto& [actor, p] : parked_) {
     if (!counts(actor, p.applied_step)) continue;
     if (p.applied_step == out.base_step) out.holders.push_back(actor);
     for (const HeldCurvature& held : p.curvature) {
       if (held.step > out.base_step) continue;  // of a step that nobody has applied
-      CurvatureHolders& block =
-          blocks.try_emplace(held.block, CurvatureHolders{held.block, 0, {}}).first->second;
-      if (held.step > block.step) block = {held.block, held.step, {}};
-      const bool listed = !block.holders.empty() && block.holders.back() == actor;
-      if (held.step == block.step && !listed) block.holders.push_back(actor);
+      CurvatureHolders& version = versions[{held.block, held.step}];
+      version.block = held.block;
+      version.step = held.step;
+      const bool listed = !version.holders.empty() && version.holders.back() == actor;
+      if (!listed) version.holders.push_back(actor);
     }
   }
-  for (auto& [number, block] : blocks) out.curvature.push_back(std::move(block));
+  for (auto& [key, version] : versions) out.curvature.push_back(std::move(version));
   return out;
 }
 

@@ -11,10 +11,10 @@
 // 1 Members are chosen and [0, V) is cut among them; leavers are named. The epoch is announced to nobody
 //   before it is stored. It restores, if that was asked or nobody in it holds any state.
 // 2 It is stored: Reconfigure goes to all members and leavers.
-// 3 Everybody, the leavers too, has parked. (If it shows that nobody holds a state after all: as 7.) The base
-// step is the largest applied one of those who hold a
-//   state: it was committed, and its holders are named in Assign. Per block of curvature the newest version
-//   not after the base step, and who holds it. In a membership that restores only the leader's word counts.
+// 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
+//   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
+//   after the base step, and who holds them. In a membership that restores only the leader's word counts. If
+//   it shows that nobody holds a state after all the group is broken and the next Begin restores.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;

@@ -145,7 +145,8 @@ void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
       out.push_back(a::StopNow{"its last actor was lost before it had stopped"});
       return;
     }
-    if (starting || without.size() < view.min) return;
+    // Those who are in a group already do not wait for more.
+    if (those_here(view, view.members).empty() && (starting || without.size() < view.min)) return;
   }
   with_state.insert(with_state.end(), without.begin(), without.end());
   if (with_state.size() > view.max) with_state.resize(view.max);

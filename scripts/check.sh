@@ -6,19 +6,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Tests that count processor time: instrumented code and the sanitizers' own threads use some. They run in release.
+counts_cpu='WaitsWithoutSpinning|WaitingLanesSleep'
+
 format() { scripts/format.sh --check; }
 layers() { python3 scripts/check_layers.py; }
 asan() {
   scripts/build.sh asan
   ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
     LSAN_OPTIONS=suppressions="$PWD/tests/support/lsan.supp":print_suppressions=0 \
-    ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' -E Resnet18Se
+    ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' \
+    -E "Resnet18Se|$counts_cpu"
 }
 tsan() {
-  scripts/build.sh tsan actors_exchange_tests actors_engine_tests actors_tests
+  scripts/build.sh tsan actors_exchange_tests actors_state_tests actors_engine_tests actors_tests
   TSAN_OPTIONS=suppressions="$PWD/tests/support/tsan.supp":halt_on_error=1:second_deadlock_stack=1 \
-    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/exchange/|Lanes|Session' \
-    -E 'WaitsWithoutSpinning|WaitingLanesSleep'  # they count processor time, and the sanitizer's own thread uses some
+    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/(exchange|state)/|Lanes|Session' \
+    -E "$counts_cpu"
 }
 tidy() {
   scripts/build.sh release

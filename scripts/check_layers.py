@@ -27,6 +27,7 @@ MAY_INCLUDE = {
     "actors/data": [BASE, "actors/engine"],
     "actors/optim": [BASE, "protocol/spec", "actors/engine"],
     "actors/exchange": PROTOCOL + ["actors/engine", "actors/optim"],
+    "actors/state": PROTOCOL,
     "actors/checkpoint": PROTOCOL + ["actors/engine", "actors/optim"],
     "actors": PROTOCOL + ["actors"],
     "tests": PROTOCOL + ["daemon", "cli", "actors", "tests"],
@@ -45,6 +46,7 @@ VENDOR = {
     r"spdlog/.*": r"protocol/base/log.*",
     r"cuda.*|cudnn.*|cublas.*|cusolver.*|nccl\.h": r"actors/(engine/cuda|exchange)/.*",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
+    r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",
 }
 

@@ -86,6 +86,8 @@ struct CheckpointContent {
   std::vector<float> parameters, statistics, momentum;
   std::vector<CurvatureValues> curvature;
 };
+// Strict as parse_manifest; model and optimizer must be listed. Looks at no other file.
+Result<Manifest> read_manifest(const std::string& directory);
 // Checks every file's size and hash against the manifest, names and shapes against the blocks; errors name
 // the file.
 Result<CheckpointContent> read_checkpoint(const std::string& directory, std::span<const Block> blocks);

@@ -149,6 +149,8 @@ Status read_curvature_file(const std::string& path, std::span<const Block> block
   return {};
 }
 
+}  // namespace
+
 Result<Manifest> read_manifest(const std::string& directory) {
   const std::string path = join(directory, kManifestName);
   auto text = read_file(path, kManifestMaxBytes);
@@ -162,8 +164,6 @@ Result<Manifest> read_manifest(const std::string& directory) {
   }
   return manifest;
 }
-
-}  // namespace
 
 Result<CheckpointContent> read_checkpoint(const std::string& directory, std::span<const Block> blocks) {
   CheckpointContent content;

@@ -15,6 +15,7 @@ namespace seng {
 namespace {
 
 constexpr std::string_view kHeader = kLedgerHeader;
+constexpr std::string_view kCommitted = "committed,\n";
 constexpr std::size_t kChunk = 256 * 1024;
 
 Status write_all(int fd, std::string_view bytes, const std::string& path) {
@@ -27,6 +28,11 @@ Status write_all(int fd, std::string_view bytes, const std::string& path) {
   return {};
 }
 
+Status cut(int fd, std::uint64_t size, const std::string& path) {
+  if (::ftruncate(fd, static_cast<off_t>(size)) == 0) return {};
+  return fail(errno_error("cannot cut the unfinished row off ledger " + path));
+}
+
 template <class T>
 bool take_number(std::string_view& text, char end, T* value) {
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
@@ -36,6 +42,23 @@ bool take_number(std::string_view& text, char end, T* value) {
   return true;
 }
 
+bool take_mark(std::string_view& text, std::string_view mark) {
+  if (!text.starts_with(mark)) return false;
+  text.remove_prefix(mark.size());
+  return true;
+}
+
+// `text` is one line with its end.
+bool parse_row(std::string_view text, LedgerRow* row) {
+  if (!take_number(text, '.', &row->group_epoch.incarnation) ||
+      !take_number(text, ',', &row->group_epoch.counter) || !take_number(text, ',', &row->step) ||
+      row->step == 0)
+    return false;
+  row->committed = take_mark(text, kCommitted);
+  if (row->committed) return text.empty();
+  return take_number(text, ',', &row->epoch) && take_number(text, '\n', &row->sample) && text.empty();
+}
+
 // Calls take(row) for each whole row and returns the length of the whole rows with the header: 0 when the
 // file ends inside the header.
 template <class Take>
@@ -43,10 +66,11 @@ Result<std::uint64_t> scan(int fd, const std::string& path, Take take) {
   std::string text;
   std::uint64_t size = 0, line = 0;
   std::vector<char> chunk(kChunk);
-  const auto wrong = [&](const char* expected) {
+  const auto wrong = [&](std::string_view expected) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("ledger {}, line {}: expected {}", path, line + 1, expected));
   };
+  const std::string_view header_text = kHeader.substr(0, kHeader.size() - 1);
   for (ssize_t got = 1; got != 0;) {
     got = ::read(fd, chunk.data(), chunk.size());
     if (got < 0 && errno == EINTR) continue;
@@ -54,13 +78,12 @@ Result<std::uint64_t> scan(int fd, const std::string& path, Take take) {
     text.append(chunk.data(), static_cast<std::size_t>(got));
     std::string_view rest = text;
     for (std::size_t end; (end = rest.find('\n')) != rest.npos; ++line) {
-      std::string_view row = rest.substr(0, end + 1);
+      const std::string_view row = rest.substr(0, end + 1);
       LedgerRow values;
       if (line == 0) {
-        if (row != kHeader) return wrong("\"epoch,sample,step\"");
-      } else if (!take_number(row, ',', &values.epoch) || !take_number(row, ',', &values.sample) ||
-                 !take_number(row, '\n', &values.step) || values.step == 0) {
-        return wrong("an epoch, a sample's index and a step (from 1), with commas between them");
+        if (row != kHeader) return wrong(header_text);
+      } else if (!parse_row(row, &values)) {
+        return wrong("EPOCH.COUNT,STEP,EPOCH,SAMPLE or EPOCH.COUNT,STEP,committed, with a step from 1");
       } else {
         take(values);
       }
@@ -70,7 +93,7 @@ Result<std::uint64_t> scan(int fd, const std::string& path, Take take) {
     if (rest.size() > kLedgerMaxLine) return wrong("a shorter line");
     text.erase(0, text.size() - rest.size());
   }
-  if (line == 0 && !kHeader.starts_with(text)) return wrong("\"epoch,sample,step\"");
+  if (line == 0 && !kHeader.starts_with(text)) return wrong(header_text);
   return size;
 }
 
@@ -81,31 +104,43 @@ Result<Ledger> Ledger::create(const std::string& path) {
   if (!fd) return fail(errno_error("cannot open ledger " + path));
   auto size = scan(fd.get(), path, [](const LedgerRow&) {});
   if (!size) return fail(size.error());
-  if (::ftruncate(fd.get(), static_cast<off_t>(*size)) != 0) {
-    return fail(errno_error("cannot cut the unfinished row off ledger " + path));
-  }
+  SENG_TRY(cut(fd.get(), *size, path));
   Ledger ledger(std::move(fd), path, *size);
   if (*size == 0) {
     ledger.pending_ = kHeader;
-    SENG_TRY(ledger.commit());
+    SENG_TRY(ledger.publish());
   }
   return ledger;
 }
 
-void Ledger::add(std::uint64_t epoch, std::uint32_t sample, std::uint64_t step) {
-  fmt::format_to(std::back_inserter(pending_), "{},{},{}\n", epoch, sample, step);
+void Ledger::begin_step(GroupEpoch group_epoch, std::uint64_t step) {
+  step_ = fmt::format("{}.{},{},", group_epoch.incarnation, group_epoch.counter, step);
 }
 
-Status Ledger::commit() {
-  const Status written = write_all(fd_.get(), pending_, path_);
+void Ledger::add(std::uint64_t epoch, std::uint32_t sample) {
+  fmt::format_to(std::back_inserter(pending_), "{}{},{}\n", step_, epoch, sample);
+}
+
+Status Ledger::publish() {
+  // Where the rest of a torn row cannot be cut off, nothing may be written behind it.
+  Status written = torn_ ? cut(fd_.get(), size_, path_) : Status();
+  if (written) written = write_all(fd_.get(), pending_, path_);
   if (written) {
     size_ += pending_.size();
-  } else {
-    // Where even this fails, a row that was cut off is dropped by the next reader.
-    [[maybe_unused]] const int ignored = ::ftruncate(fd_.get(), static_cast<off_t>(size_));
+    pending_.clear();
+    torn_ = false;
+    return written;
   }
+  torn_ = !cut(fd_.get(), size_, path_);
+  if (pending_.size() <= kLedgerMaxPending) return written;
   pending_.clear();
-  return written;
+  return fail(written.error().with_context("rows of the ledger are lost"));
+}
+
+Status Ledger::commit(GroupEpoch group_epoch, std::uint64_t step) {
+  fmt::format_to(std::back_inserter(pending_), "{}.{},{},{}", group_epoch.incarnation, group_epoch.counter,
+                 step, kCommitted);
+  return publish();
 }
 
 Result<std::vector<LedgerRow>> read_ledger(const std::string& path) {

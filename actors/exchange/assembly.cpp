@@ -16,6 +16,7 @@ void DirectionSet::begin() {
     Entry& entry = entries_[block];
     entry.owner.reset();
     entry.data = nullptr;
+    entry.refused = false;
     entry.runs_missing = group_->grid(block).runs();
     entry.seen.assign(entry.runs_missing, false);
   }
@@ -35,12 +36,13 @@ std::span<float> DirectionSet::buffer(std::uint32_t block) {
   return {entries_[block].data, group_->grid(block).floats};
 }
 
-Arrival DirectionSet::set_own(std::uint32_t block, double inner_product) {
+Arrival DirectionSet::set_own(std::uint32_t block, double inner_product, bool refused) {
   std::lock_guard lock(mutex_);
   Entry& entry = entries_[block];
   if (entry.runs_missing == 0) return Arrival::kDuplicate;
   entry.runs_missing = 0;
   entry.inner_product = inner_product;
+  entry.refused = refused;
   return --blocks_missing_ == 0 ? Arrival::kCompleted : Arrival::kTaken;
 }
 
@@ -51,14 +53,15 @@ Frame DirectionSet::frame(std::uint32_t block, std::uint32_t run) {
   return Frame(entry.owner, entry.data + grid.offset(run), grid.count(run) * sizeof(float));
 }
 
-Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, double inner_product, const Frame& values) {
+Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, double inner_product, bool refused,
+                          const Frame& values) {
   float* data = nullptr;
   {
     std::lock_guard lock(mutex_);
     Entry& entry = entries_[block];
     if (entry.seen[run]) return Arrival::kDuplicate;
     entry.seen[run] = true;
-    if (run == 0) entry.inner_product = inner_product;
+    if (run == 0) entry.inner_product = inner_product, entry.refused = refused;
     allocate(entry, block);
     data = entry.data;
   }
@@ -84,6 +87,18 @@ std::vector<double> DirectionSet::inner_products() const {
   all.reserve(entries_.size());
   for (const Entry& entry : entries_) all.push_back(entry.inner_product);
   return all;
+}
+
+std::vector<bool> DirectionSet::refused() const {
+  std::lock_guard lock(mutex_);
+  std::vector<bool> all;
+  for (const Entry& entry : entries_) all.push_back(entry.refused);
+  return all;
+}
+
+bool DirectionSet::complete(std::uint32_t block) const {
+  std::lock_guard lock(mutex_);
+  return entries_[block].runs_missing == 0;
 }
 
 Result<std::optional<FragmentSet::Complete>> FragmentSet::add(const Fragment& part, const Frame& values,

@@ -115,6 +115,17 @@ Result<bool> BlockSum::claim(std::uint32_t node, std::uint32_t run) {
   return true;
 }
 
+std::vector<bool> BlockSum::missing_leaves() const {
+  std::vector<bool> missing(tree_.leaves(), false);
+  for (std::uint32_t i = 0; i < grid_.runs(); ++i) {
+    std::lock_guard lock(runs_[i].mutex);
+    for (std::uint32_t leaf = 0; leaf < tree_.leaves(); ++leaf) {
+      if (!runs_[i].covered[leaf]) missing[leaf] = true;
+    }
+  }
+  return missing;
+}
+
 bool BlockSum::take(Run& run, std::uint32_t node, Value* value) {
   for (Waiting& waiting : run.waiting) {
     if (waiting.node != node) continue;

@@ -54,6 +54,9 @@ class BlockSum {
   // One run of a node's value, grid().count(run) floats; the frame is kept while it is needed.
   Result<Added> add_partial(std::uint32_t node, std::uint32_t run, const Frame& values);
 
+  // Leaves that nothing given covers yet, in any run.
+  std::vector<bool> missing_leaves() const;
+
   const RunGrid& grid() const { return grid_; }
   std::span<float> total() { return {total_.get(), owner_ ? grid_.floats : 0}; }  // owner only
 
@@ -70,7 +73,7 @@ class BlockSum {
     Value value;
   };
   struct Run {
-    std::mutex mutex;
+    mutable std::mutex mutex;
     // Guarded by mutex.
     std::vector<Waiting> waiting;  // nodes whose sibling is not there yet
     std::vector<bool> given;       // nodes that came from outside

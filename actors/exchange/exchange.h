@@ -28,6 +28,13 @@ namespace seng {
 
 inline constexpr std::size_t kSummaryFloats = 4;
 
+// What the owner says beside the direction.
+struct PublishWord {
+  double inner_product = 0;  // g^T d
+  std::uint32_t flags = 0;   // the leader's StepFlag bits; only with the summary block
+  bool refused = false;      // the refresh of this step was refused: the curvature of before stays in force
+};
+
 struct Placement {              // placement.h computes it: a pure function of blocks and members
   std::vector<ActorId> owner;   // per block, the summary last
   std::vector<ActorId> backup;  // per block; kNoActor in a group of one, and for the summary
@@ -65,6 +72,7 @@ struct FragmentArrived {  // this actor owns or backs up the block
 struct StepComplete {
   std::vector<std::span<const float>> directions;  // per block, the summary last; valid until begin_step
   std::vector<double> inner_products;              // per block
+  std::vector<bool> refused;                       // per block: publish() said so
   std::uint32_t flags = 0;                         // the leader's StepFlag bits
 };
 // What came on the side channels. next() returns these only while no step is open (before begin_step, or
@@ -105,9 +113,11 @@ class Exchange {
   // Valid until the next begin_step. The block must be this actor's.
   virtual std::span<float> direction_buffer(std::uint32_t block) = 0;
 
-  // The owner's direction, [direction | statistics], to all members. flags: only with the summary block.
-  virtual void publish(std::uint32_t block, std::span<const float> direction, double inner_product,
-                       std::uint32_t flags = 0) = 0;
+  // The owner's direction, [direction | statistics], to all members. Where the step renews the block's
+  // curvature it leaves only when the block's backup has all fragments too (CurvatureHeld): what any member
+  // commits then survives the owner.
+  virtual void publish(std::uint32_t block, std::span<const float> direction,
+                       const PublishWord& word = {}) = 0;
 
   virtual void send(ActorId to, std::uint64_t step,
                     const std::variant<EvaluationPart, StateDigest, CheckpointShard>&) = 0;
@@ -122,6 +132,15 @@ class Exchange {
 
   // From any thread: next() returns Interrupted, now and until join().
   virtual void interrupt(std::string reason) = 0;
+  // After an interruption: the fragments of the step in hand that have come and were not taken yet. A backup
+  // that has said it holds a block's fragments must find them all.
+  virtual std::vector<FragmentArrived> take_fragments() = 0;
+  // From any thread: interrupt() was called since join(); what is computed for the step is for nothing.
+  virtual bool interrupted() const = 0;
+
+  // From any thread: whose parts of the step in hand are missing, in order, without this actor. Empty outside
+  // of a step.
+  virtual std::vector<ActorId> awaits() const = 0;
 
   virtual StepTraffic traffic() const = 0;  // of the step since begin_step
 };

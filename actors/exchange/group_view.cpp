@@ -149,6 +149,13 @@ Result<GroupView::DirectionRun> GroupView::check(const DirectionPart& part, Acto
   return DirectionRun{part.block, *run};
 }
 
+Status GroupView::check_held(std::uint32_t block, ActorId from) const {
+  SENG_TRY(check_block(block));
+  if (!owns(block)) return refuse("block {} is actor {}'s, not ours", block, owner(block));
+  if (backup(block) != from) return refuse("block {}'s backup is another", block);
+  return {};
+}
+
 Status GroupView::check(const Fragment& fragment, ActorId from) const {
   SENG_TRY(check_block(fragment.block));
   if (fragment.block == summary()) return refuse("a fragment of the summary");

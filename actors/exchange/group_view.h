@@ -64,6 +64,8 @@ class GroupView {
   };
   Result<DirectionRun> check(const DirectionPart& part, ActorId from) const;
   Status check(const Fragment& fragment, ActorId from) const;
+  // `from` backs the block up, and this actor owns it.
+  Status check_held(std::uint32_t block, ActorId from) const;
   // The cut of a block's fragment of `total` floats.
   RunGrid fragment_grid(std::uint64_t total) const {
     return {static_cast<std::size_t>(total), limits_.run_floats};

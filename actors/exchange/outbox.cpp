@@ -72,6 +72,11 @@ void Outbox::add_fragment(std::span<const ActorId> to, const Fragment& fragment,
   for (const ActorId actor : to) push(actor, step_, message, &traffic_.fragment_bytes);
 }
 
+void Outbox::add_held(ActorId owner, std::uint32_t block) {
+  std::lock_guard lock(mutex_);
+  push(owner, step_, make_message({}, CurvatureHeld{{block}}), &traffic_.fragment_bytes);
+}
+
 void Outbox::add_message(ActorId to, std::uint64_t step,
                          const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) {
   Message message = std::visit([](const auto& typed) { return make_message({}, typed); }, body);

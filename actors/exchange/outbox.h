@@ -44,6 +44,7 @@ class Outbox {
   // values: part.count floats, immutable from here on.
   void add_direction(const DirectionPart& part, const Frame& values, std::uint32_t flags);
   void add_fragment(std::span<const ActorId> to, const Fragment& fragment, const Frame& values);
+  void add_held(ActorId owner, std::uint32_t block);
   void add_message(ActorId to, std::uint64_t step,
                    const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body);
 

@@ -1,6 +1,7 @@
 #include "actors/exchange/step_exchange.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -31,6 +32,7 @@ Status StepExchange::join(const Group& group) {
   directions_ = std::make_unique<DirectionSet>(group_, pool_);
   fragments_ = std::make_unique<FragmentSet>(group_);
   progress_.join(group_);
+  backups_.begin();
   outbox_.join(group_);
   pool_->trim();
   {
@@ -54,6 +56,7 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   directions_->begin();
   fragments_->begin();
   progress_.begin(renews_curvature);
+  backups_.begin();
   outbox_.begin_step(step);
   {
     // Events of the step before go, if it was left unfinished; messages beside the steps stay.
@@ -130,21 +133,25 @@ std::span<float> StepExchange::direction_buffer(std::uint32_t block) {
   return directions_->buffer(block);
 }
 
-void StepExchange::publish(std::uint32_t block, std::span<const float> direction, double inner_product,
-                           std::uint32_t flags) {
+void StepExchange::publish(std::uint32_t block, std::span<const float> direction, const PublishWord& word) {
   std::shared_lock lock(step_mutex_);
   SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks() && group_->owns(block),
              "another's block");
   const std::span<float> buffer = directions_->buffer(block);
   SENG_CHECK(direction.size() == buffer.size(), "a direction of another block's length");
   if (direction.data() != buffer.data()) std::copy(direction.begin(), direction.end(), buffer.begin());
-  if (block == group_->summary()) flags_ = flags;
-  const Arrival arrival = directions_->set_own(block, inner_product);
+  const bool copied = group_->backup(block) != kNoActor && progress_.renews(block);
+  if (!copied || backups_.ready(block, word)) release(block, word);
+}
+
+void StepExchange::release(std::uint32_t block, const PublishWord& word) {
+  if (block == group_->summary()) flags_ = word.flags;
+  const Arrival arrival = directions_->set_own(block, word.inner_product, word.refused);
   if (arrival == Arrival::kDuplicate) return;
   const RunGrid& grid = group_->grid(block);
   for (std::uint32_t run = 0; run < grid.runs() && !group_->alone(); ++run) {
-    const DirectionPart part{block, grid.offset(run), grid.count(run), inner_product};
-    outbox_.add_direction(part, directions_->frame(block, run), block == group_->summary() ? flags : 0);
+    const DirectionPart part{block, grid.offset(run), grid.count(run), word.inner_product, word.refused};
+    outbox_.add_direction(part, directions_->frame(block, run), block == group_->summary() ? word.flags : 0);
   }
   if (arrival == Arrival::kCompleted) directions_complete();
 }
@@ -166,11 +173,39 @@ void StepExchange::directions_complete() {
 }
 
 void StepExchange::fragment_complete(std::uint32_t block) {
-  if (progress_.fragment_complete(block)) push_complete();
+  const StepProgress::Fragments now = progress_.fragment_complete(block);
+  if (now.block_complete && group_->backup(block) == group_->self()) {
+    outbox_.add_held(group_->owner(block), block);
+  }
+  if (now.step_complete) push_complete();
 }
 
 void StepExchange::push_complete() {
-  push(StepComplete{directions_->directions(), directions_->inner_products(), flags_.load()});
+  push(StepComplete{directions_->directions(), directions_->inner_products(), directions_->refused(),
+                    flags_.load()});
+}
+
+std::vector<ActorId> StepExchange::awaits() const {
+  std::shared_lock lock(step_mutex_);
+  if (!group_ || step_ == 0) return {};
+  std::set<ActorId> missing;
+  const auto holders_of = [&](const std::vector<bool>& leaves) {
+    for (const Member& member : group_->group().members) {
+      for (std::uint32_t micro = member.first_micro; micro < member.last_micro; ++micro) {
+        if (leaves[micro]) missing.insert(member.actor);
+      }
+    }
+  };
+  for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
+    if (group_->owns(block)) {
+      holders_of(sums_[block]->missing_leaves());
+    } else if (!directions_->complete(block)) {
+      missing.insert(group_->owner(block));
+    }
+  }
+  for (const std::uint32_t block : backups_.waiting()) missing.insert(group_->backup(block));
+  missing.erase(group_->self());
+  return {missing.begin(), missing.end()};
 }
 
 void StepExchange::push(ExchangeEvent event) {
@@ -196,6 +231,17 @@ std::optional<ExchangeEvent> StepExchange::next_event() {
     messages_.pop_front();
   }
   return event;
+}
+
+std::vector<FragmentArrived> StepExchange::take_fragments() {
+  std::lock_guard lock(event_mutex_);
+  std::vector<FragmentArrived> fragments;
+  std::erase_if(events_, [&](ExchangeEvent& event) {
+    auto* fragment = std::get_if<FragmentArrived>(&event);
+    if (fragment != nullptr) fragments.push_back(std::move(*fragment));
+    return fragment != nullptr;
+  });
+  return fragments;
 }
 
 bool StepExchange::has_event() const {

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "actors/exchange/assembly.h"
+#include "actors/exchange/backup_wait.h"
 #include "actors/exchange/block_sum.h"
 #include "actors/exchange/exchange.h"
 #include "actors/exchange/group_view.h"
@@ -67,10 +68,10 @@ class StepExchange {
                 std::span<const float> statistics);
   void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values);
   std::span<float> direction_buffer(std::uint32_t block);
-  void publish(std::uint32_t block, std::span<const float> direction, double inner_product,
-               std::uint32_t flags);
+  void publish(std::uint32_t block, std::span<const float> direction, const PublishWord& word);
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body);
+  std::vector<ActorId> awaits() const;
   StepTraffic traffic() const { return outbox_.traffic(); }
 
   void say_hello(const std::string& token) { outbox_.add_hello(token); }
@@ -83,6 +84,7 @@ class StepExchange {
   bool has_event() const;
   // The first message of that kind and step, if there is one.
   std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step);
+  std::vector<FragmentArrived> take_fragments();
   std::vector<Outgoing> take_outgoing() { return outbox_.take(); }
   bool has_outgoing() const { return !outbox_.empty(); }
   ExchangeCounters counters() const;
@@ -98,13 +100,17 @@ class StepExchange {
     GroupView::DirectionRun run;
     double inner_product;
     std::uint32_t flags;
+    bool refused;
     Frame values;
   };
   struct FragmentArrival {
     Fragment part;
     Frame values;
   };
-  using Arrived = std::variant<SumArrival, DirectionArrival, FragmentArrival>;
+  struct HeldArrival {
+    std::uint32_t block;
+  };
+  using Arrived = std::variant<SumArrival, DirectionArrival, FragmentArrival, HeldArrival>;
   using EarlyKey = std::tuple<std::size_t, std::uint32_t, std::uint32_t, std::uint64_t>;
   using EarlyStep = std::map<EarlyKey, Arrived>;
 
@@ -121,6 +127,8 @@ class StepExchange {
   Status apply(const SumArrival& sum);
   Status apply(const DirectionArrival& direction);
   Status apply(const FragmentArrival& fragment);
+  Status apply(const HeldArrival& held);
+  void release(std::uint32_t block, const PublishWord& word);
   void finished(std::uint32_t block, std::optional<BlockSum::Finished> finished);
   void directions_complete();
   void fragment_seen(std::uint32_t block) { progress_.fragment_seen(block); }
@@ -145,6 +153,7 @@ class StepExchange {
   std::size_t future_bytes_ = 0;
   std::atomic<std::uint32_t> flags_{0};
   StepProgress progress_;
+  BackupWait backups_;
 
   mutable std::mutex event_mutex_;
   // Guarded by event_mutex_.

@@ -42,11 +42,16 @@ void StepProgress::expect(std::uint32_t block) {
   missing_ += fragments_missing_[block];
 }
 
-bool StepProgress::fragment_complete(std::uint32_t block) {
+StepProgress::Fragments StepProgress::fragment_complete(std::uint32_t block) {
   std::lock_guard lock(mutex_);
   --fragments_missing_[block];
   --missing_;
-  return complete();
+  return {fragments_missing_[block] == 0, complete()};
+}
+
+bool StepProgress::renews(std::uint32_t block) const {
+  std::lock_guard lock(mutex_);
+  return expected_[block];
 }
 
 bool StepProgress::directions_complete() {

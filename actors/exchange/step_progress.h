@@ -24,9 +24,15 @@ class StepProgress {
 
   // A fragment of the block, or a run of one, is on its way from or to somebody.
   void fragment_seen(std::uint32_t block);
-  // Both: true once, to whoever completes the step.
-  bool fragment_complete(std::uint32_t block);  // a micro-batch's is here, whole
-  bool directions_complete();                   // all are here
+  // A micro-batch's fragment is here, whole. step_complete, as below: true once, to whoever completes it.
+  struct Fragments {
+    bool block_complete = false, step_complete = false;
+  };
+  Fragments fragment_complete(std::uint32_t block);
+  bool directions_complete();  // all are here
+
+  // The step renews the curvature of this block, which this actor owns or backs up.
+  bool renews(std::uint32_t block) const;
 
  private:
   // Require mutex_.
@@ -35,7 +41,7 @@ class StepProgress {
   bool complete();
 
   std::shared_ptr<const GroupView> group_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::vector<std::uint32_t> fragments_missing_;  // per block; 0 where none is expected
   std::uint64_t missing_ = 0;                     // their sum

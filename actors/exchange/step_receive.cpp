@@ -25,7 +25,7 @@ bool is_kind(const Message& message, MessageKind kind) {
 
 bool is_step_kind(const Message& message) {
   return is_kind(message, MessageKind::kPartialSums) || is_kind(message, MessageKind::kDirections) ||
-         is_kind(message, MessageKind::kFragment);
+         is_kind(message, MessageKind::kFragment) || is_kind(message, MessageKind::kCurvatureHeld);
 }
 
 Status check_payload(const Message& message, std::uint64_t floats) {
@@ -172,10 +172,21 @@ Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& me
     auto body = parse_body<Directions>(message);
     if (!body) return fail(std::move(body).error());
     const auto flags = body->flags;
-    return cut<Arrived>(*group_, message, body->parts,
-                        [&](const GroupView::DirectionRun& run, const DirectionPart& part, Frame values) {
-                          return DirectionArrival{run, part.inner_product, flags, std::move(values)};
-                        });
+    return cut<Arrived>(
+        *group_, message, body->parts,
+        [&](const GroupView::DirectionRun& run, const DirectionPart& part, Frame values) {
+          return DirectionArrival{run, part.inner_product, flags, part.refused, std::move(values)};
+        });
+  }
+  if (is_kind(message, MessageKind::kCurvatureHeld)) {
+    const auto body = parse_body<CurvatureHeld>(message);
+    if (!body) return fail(body.error());
+    std::vector<Arrived> arrived;
+    for (const std::uint32_t block : body->blocks) {
+      SENG_TRY(group_->check_held(block, message.envelope.from));
+      arrived.push_back(HeldArrival{block});
+    }
+    return arrived;
   }
   auto fragment = parse_body<Fragment>(message);
   if (!fragment) return fail(std::move(fragment).error());
@@ -190,6 +201,7 @@ StepExchange::EarlyKey StepExchange::key(const Arrived& arrived) {
   if (const auto* direction = std::get_if<DirectionArrival>(&arrived)) {
     return {1, direction->run.block, 0, direction->run.run};
   }
+  if (const auto* held = std::get_if<HeldArrival>(&arrived)) return {3, held->block, 0, 0};
   const Fragment& part = std::get<FragmentArrival>(arrived).part;
   return {2, part.block, part.micro, part.offset};
 }
@@ -209,7 +221,8 @@ Status StepExchange::apply(const SumArrival& sum) {
 Status StepExchange::apply(const DirectionArrival& direction) {
   const GroupView::DirectionRun& run = direction.run;
   if (run.block == group_->summary()) flags_ = direction.flags;
-  switch (directions_->add(run.block, run.run, direction.inner_product, direction.values)) {
+  switch (
+      directions_->add(run.block, run.run, direction.inner_product, direction.refused, direction.values)) {
     case Arrival::kDuplicate:
       ++duplicates_;
       break;
@@ -231,6 +244,11 @@ Status StepExchange::apply(const FragmentArrival& fragment) {
   if (!*added) return {};
   push(FragmentArrived{fragment.part.block, fragment.part.micro, (*added)->values, (*added)->owner});
   fragment_complete(fragment.part.block);
+  return {};
+}
+
+Status StepExchange::apply(const HeldArrival& held) {
+  if (const auto word = backups_.held(held.block)) release(held.block, *word);
   return {};
 }
 

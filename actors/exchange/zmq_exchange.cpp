@@ -94,9 +94,8 @@ std::span<float> ZmqExchange::direction_buffer(std::uint32_t block) {
   return core_.direction_buffer(block);
 }
 
-void ZmqExchange::publish(std::uint32_t block, std::span<const float> direction, double inner_product,
-                          std::uint32_t flags) {
-  core_.publish(block, direction, inner_product, flags);
+void ZmqExchange::publish(std::uint32_t block, std::span<const float> direction, const PublishWord& word) {
+  core_.publish(block, direction, word);
   after_local_work();
 }
 
@@ -130,6 +129,11 @@ void ZmqExchange::interrupt(std::string reason) {
     if (!interrupted_) interrupted_ = std::move(reason);
   }
   changed_.notify_all();
+}
+
+bool ZmqExchange::interrupted() const {
+  std::lock_guard lock(mutex_);
+  return interrupted_.has_value();
 }
 
 void ZmqExchange::after_local_work() {

@@ -61,13 +61,15 @@ class ZmqExchange final : public Exchange {
                 std::span<const float> statistics) override;
   void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) override;
   std::span<float> direction_buffer(std::uint32_t block) override;
-  void publish(std::uint32_t block, std::span<const float> direction, double inner_product,
-               std::uint32_t flags = 0) override;
+  void publish(std::uint32_t block, std::span<const float> direction, const PublishWord& word = {}) override;
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) override;
   ExchangeEvent next() override;
   std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step) override;
   void interrupt(std::string reason) override;
+  std::vector<FragmentArrived> take_fragments() override { return core_.take_fragments(); }
+  bool interrupted() const override;
+  std::vector<ActorId> awaits() const override { return core_.awaits(); }
   StepTraffic traffic() const override { return core_.traffic(); }
 
   ExchangeCounters counters() const { return core_.counters(); }
@@ -111,7 +113,7 @@ class ZmqExchange final : public Exchange {
   std::atomic<bool> wake_pending_{false}, stop_{false};
   std::atomic<std::uint64_t> strangers_{0};
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   // Guarded by mutex_.
   std::optional<std::string> interrupted_;

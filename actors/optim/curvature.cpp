@@ -42,7 +42,7 @@ struct Curvature::State {
   const CurvatureOptions options;
   const std::size_t samples;  // N
   const SampleSize size;
-  std::unique_ptr<Generation> current, pending;
+  std::unique_ptr<Generation> current, previous, pending, incoming;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
@@ -91,9 +91,16 @@ struct Curvature::State {
     return {};
   }
 
+  bool whole() const { return pending && missing == 0; }
+
+  void put_in_force(std::unique_ptr<Generation> made) {
+    previous = std::move(current);
+    current = std::move(made);
+  }
+
   // Closes the open refresh.
   Result<std::unique_ptr<Generation>> take_pending() {
-    const bool all_in = pending && missing == 0;
+    const bool all_in = whole();
     auto made = std::exchange(pending, nullptr);
     if (!made)
       return fail(ErrorCode::kInvalidArgument, "block " + block.name + ": no curvature refresh is open");
@@ -150,7 +157,7 @@ Status Curvature::accept(Lanes& lanes) {
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.check(**made));
   SENG_TRY(s.form(**made, lanes));
-  s.current = std::move(*made);
+  s.put_in_force(std::move(*made));
   return {};
 }
 
@@ -159,7 +166,58 @@ Status Curvature::accept_unformed() {
   auto made = s.take_pending();
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.check(**made));
-  s.current = std::move(*made);
+  s.put_in_force(std::move(*made));
+  return {};
+}
+
+std::vector<Curvature::Version> Curvature::versions() const {
+  const State& s = *state_;
+  std::vector<Version> out;
+  const auto add = [&](const Generation* made) {
+    if (made == nullptr) return;
+    const SampleStore& store = made->store;
+    out.push_back({made->step,
+                   made->lambda,
+                   {store.first.data(), store.first.size()},
+                   {store.second.data(), store.second.size()}});
+  };
+  add(s.current.get());
+  add(s.previous.get());
+  if (s.whole()) add(s.pending.get());
+  return out;
+}
+
+bool Curvature::settle(std::uint64_t step) {
+  State& s = *state_;
+  std::unique_ptr<Generation> kept;
+  for (auto* made : {&s.current, &s.previous, &s.pending}) {
+    if (*made && (*made)->step == step && (made != &s.pending || s.whole())) {
+      kept = std::move(*made);
+      break;
+    }
+  }
+  if (step != 0 && !kept) return false;
+  s.current = std::move(kept);
+  s.previous = nullptr;
+  s.pending = nullptr;
+  return true;
+}
+
+Curvature::Room Curvature::begin_version(std::uint64_t step, double lambda) {
+  State& s = *state_;
+  s.incoming = s.generation(step, lambda);
+  SampleStore& store = s.incoming->store;
+  return {{store.first.data(), store.first.size()}, {store.second.data(), store.second.size()}};
+}
+
+Status Curvature::finish_version() {
+  State& s = *state_;
+  SENG_CHECK(s.incoming != nullptr, "no version was begun");
+  auto made = std::exchange(s.incoming, nullptr);
+  SENG_TRY(s.check(*made));
+  s.current = std::move(made);
+  s.previous = nullptr;
+  s.pending = nullptr;
   return {};
 }
 
@@ -217,6 +275,7 @@ Status Curvature::restore(std::uint64_t step, double lambda, std::span<const flo
   SENG_TRY(s.check(*made));
   SENG_TRY(s.form(*made, lanes));
   s.current = std::move(made);
+  s.previous = nullptr;
   return {};
 }
 
@@ -234,10 +293,10 @@ Digest Curvature::digest() const {
 
 std::size_t Curvature::bytes() const {
   std::size_t bytes = 0;
-  for (const auto& made : {std::cref(state_->current), std::cref(state_->pending)}) {
-    if (!made.get()) continue;
-    bytes += (made.get()->store.first.size() + made.get()->store.second.size()) * sizeof(float);
-    if (made.get()->system) bytes += state_->samples * state_->samples * sizeof(double);
+  for (const auto* made : {&state_->current, &state_->previous, &state_->pending, &state_->incoming}) {
+    if (!*made) continue;
+    bytes += ((*made)->store.first.size() + (*made)->store.second.size()) * sizeof(float);
+    if ((*made)->system) bytes += state_->samples * state_->samples * sizeof(double);
   }
   return bytes;
 }

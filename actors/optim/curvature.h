@@ -12,7 +12,9 @@
 //   begin_refresh -> add_fragment (V of them) -> accept            owner: formed at once
 //                                             -> accept_unformed   backup: formed when first needed
 //                                             -> reject            backup, when the owner refused
-// The curvature in force is the last accepted one; an open refresh does not touch it.
+//   settle(step)                               the step is committed, or left: one version stays
+// The curvature in force is the last accepted one; an open refresh does not touch it. The one before is kept
+// until settle(), since the step that renewed it may be left and the group go on with what was before.
 //
 // Not thread-safe. Deterministic: work is cut into tasks that do not depend on the number of lanes, and
 // fragments lie in micro-batch order however they came.
@@ -71,6 +73,25 @@ class Curvature {
   std::uint64_t step() const;  // of the refresh in force; 0 before the first
   double lambda() const;       // likewise
 
+  // One version of the curvature, whole. The spans are valid until it is dropped; its bytes are values().
+  struct Version {
+    std::uint64_t step = 0;
+    double lambda = 0;
+    std::span<const float> first, second;
+  };
+  // In force, the one before if it is still kept, and a refresh whose fragments are all in.
+  std::vector<Version> versions() const;
+  // Makes the version of that step the one in force and drops all others; 0: there is none in force. False:
+  // it is not here, and nothing has changed.
+  bool settle(std::uint64_t step);
+  // A version that comes from elsewhere: to be filled, then taken by finish_version(), which puts it in force
+  // unformed. Error: what accept_unformed() refuses.
+  struct Room {
+    std::span<float> first, second;
+  };
+  Room begin_version(std::uint64_t step, double lambda);
+  Status finish_version();
+
   // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted
   // refresh d = g / (1 + lambda_fallback). kScale: d = g / (1 + lambda). A backup's curvature that cannot be
   // formed here is dropped (ready() turns false), with the same fallback.
@@ -85,7 +106,7 @@ class Curvature {
   // SHA-256 over step (u64), lambda (IEEE double) and values() (IEEE floats), little-endian. Before the first
   // accepted refresh: of step 0, lambda 0 and no values.
   Digest digest() const;
-  std::size_t bytes() const;  // held now: samples in force and pending, and the factor
+  std::size_t bytes() const;  // held now: samples of all versions, and the factor
 
  private:
   struct State;

@@ -27,6 +27,8 @@ constexpr std::string_view kTail = R"bash(  case $previous in
     --state-dir) COMPREPLY=($(compgen -d -- "$word")); return ;;
     --output) compopt -o default 2>/dev/null; return ;;
     -o|--format) [[ $command != export ]] && { COMPREPLY=($(compgen -W "table json yaml" -- "$word")); return; } ;;
+    --resume) COMPREPLY=($(compgen -W "$(_sengctl_jobs)" -- "$word") $(compgen -d -- "$word")); return ;;
+    --init-from) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --series) COMPREPLY=($(compgen -W "step epoch all" -- "$word")); return ;;
   esac
   case " $values " in
@@ -47,7 +49,7 @@ complete -F _sengctl sengctl
 
 std::string operands_of(const Command& command, const std::string& all_commands) {
   if (command.operands.find("JOB") != std::string_view::npos) return "JOB";
-  if (command.operands == "FILE") return "FILE";
+  if (command.operands == "FILE" || command.operands == "[FILE]") return "FILE";
   if (command.operands == "SHELL") return "bash";
   return command.operands == "[COMMAND]" ? all_commands : "";
 }

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -40,7 +42,19 @@ ExitCode see_it_through(const Arguments& arguments, Session& session, const JobR
 ExitCode run_submit(const Arguments& arguments, Session& session) {
   if (arguments.has("timeout") && !arguments.has("wait") && !arguments.has("follow"))
     return session.fail(ExitCode::kUsage, "submit: --timeout goes with --wait or --follow");
-  const auto file = read_job_file(arguments, session);
+  if (arguments.has("resume") && arguments.has("init-from"))
+    return session.fail(ExitCode::kUsage, "submit: --resume and --init-from exclude each other");
+  if (arguments.operands().empty() && !arguments.has("resume"))
+    return session.fail(
+        ExitCode::kUsage,
+        "submit: FILE is missing; only with --resume is the resumed job's specification taken");
+  std::optional<ResumePoint> resume;
+  if (arguments.has("resume")) {
+    auto found = find_resume_point(arguments.text("resume"), session);
+    if (!found) return found.error();
+    resume = *std::move(found);
+  }
+  const auto file = read_job_file(arguments, session, resume ? &*resume : nullptr);
   if (!file) return session.refuse(file.error().message);
   Client& client = session.client();
   // A silent daemon is noticed before the long wait for the plan.
@@ -52,7 +66,8 @@ ExitCode run_submit(const Arguments& arguments, Session& session) {
   const JobRecord& job = reply->job;
   const bool stays = arguments.has("wait") || arguments.has("follow");
   if (arguments.format() == OutputFormat::kTable) {
-    session.console().err << fmt::format("submitted job {} ({})\n", job.id, job.name);
+    session.console().err << fmt::format("submitted job {} ({}){}\n", job.id, job.name,
+                                         resume ? ", which goes on from " + resume->checkpoint : "");
     if (!stays) session.console().out << job.id << "\n";
   } else if (!stays) {
     print_value(session.console(), arguments.format(), job_value(job));

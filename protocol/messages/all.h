@@ -8,6 +8,7 @@
 #include "protocol/messages/lifecycle.h"
 #include "protocol/messages/peer.h"
 #include "protocol/messages/queries.h"
+#include "protocol/messages/state.h"
 
 namespace seng {
 
@@ -19,8 +20,9 @@ using ControlMessages =
 using LifecycleMessages = std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume,
                                      Progress, EpochReport, CheckpointReport, Finished, ActorFailed,
                                      StopTraining, ActorEvent, Prepared, Retire, HelloWanted, StateLost>;
-using PeerMessages = std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest,
-                                CheckpointShard, CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable>;
+using PeerMessages =
+    std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard,
+               CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;
 using AllMessages = decltype(std::tuple_cat(std::declval<ControlMessages>(),
                                             std::declval<LifecycleMessages>(), std::declval<PeerMessages>()));
 

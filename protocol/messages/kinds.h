@@ -66,6 +66,7 @@ enum class MessageKind : std::uint16_t {
   kBlobRequest = 310,
   kBlobChunk = 311,
   kBlobUnavailable = 312,
+  kBlobDigest = 313,
 };
 
 // "PartialSums"; empty for a number that is no kind.

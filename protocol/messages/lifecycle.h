@@ -153,7 +153,8 @@ struct Parked {
   }
 };
 
-// Of all that parked and hold the block's curvature at a step not after the base step, those with the newest.
+// Who of those that parked holds this version of the block's curvature, which is not after the base step.
+// Which one is in force the state says: a refresh may have been refused.
 struct CurvatureHolders {
   std::uint32_t block = 0;
   std::uint64_t step = 0;

@@ -29,6 +29,8 @@ class Relations {
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
                                        spec_.actors_min, spec_.actors_max));
+    if (!spec_.initial_checkpoint.empty() && !spec_.initial_weights.empty())
+      refuse("initial.weights", "given beside initial.checkpoint; expected one of the two");
     if (!given("name")) spec_.name = default_name();
   }
 

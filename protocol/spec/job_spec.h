@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocol/base/error.h"
@@ -65,7 +66,14 @@ struct JobSpec {
   std::uint32_t checkpoint_keep = 2;
   double evaluate_every_epochs = 1;         // 0: only at the end
   std::string engine_convolution = "auto";  // auto | direct
-  bool ledger = false;                      // each actor writes (epoch, sample, step) of every sample it used
+  bool ledger = false;                      // each actor writes which samples it used
+  // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
+  std::uint32_t restart_max = 20;
+  double restart_window_s = 3600;
+  std::int32_t priority = 0;  // the higher gets its actors first
+  // What the weights of step 0, or the whole state, are taken from; at most one, empty: from the seed.
+  std::string initial_checkpoint;  // a checkpoint's directory: the job goes on from its step
+  std::string initial_weights;     // a safetensors file with PyTorch's names
 
   std::uint32_t micro_batches() const { return batch_global / batch_micro; }
   bool operator==(const JobSpec&) const = default;
@@ -79,6 +87,12 @@ Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& 
 // Every key written out, in a fixed order; parse_job_spec(to_yaml(s)) == s for every s that parse_job_spec
 // gives.
 std::string to_yaml(const JobSpec& spec);
+
+// "optimizer.lr.initial: 0.1 and 0.05": each key, in the order of to_yaml, whose values differ, a's first.
+// Keys of options that only one has are "none" in the other. `but_for`: keys, and groups with all their keys,
+// that may differ.
+std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
+                                     const std::vector<std::string_view>& but_for = {});
 
 // What the specification says without effect, for the user to see: "optimizer.trust_region has no effect:
 // ...". Such keys are allowed, so that `--set optimizer.name=sgd` turns any SENG job into its baseline.

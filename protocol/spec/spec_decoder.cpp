@@ -74,6 +74,14 @@ struct FieldReader {
     f.set(spec, value);
     return "";
   }
+  std::string operator()(const IntegerField& f) const {
+    double value = 0;
+    const bool whole = node.text.find_first_of(".eE") == std::string::npos;
+    if (std::string wrong = read_number(node, value); !wrong.empty() || !whole) return describe(node);
+    if (value < f.low || value > f.high) return node.text + " is out of range";
+    f.at(spec) = static_cast<std::int32_t>(value);
+    return "";
+  }
   std::string operator()(const FlagField& f) const {
     const bool plain = node.kind == SpecNode::Kind::kScalar && !node.quoted;
     if (!plain || (node.text != "true" && node.text != "false")) return describe(node);

@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::size_t kLongestName = 64;
 constexpr std::size_t kLongestText = 4096;
-constexpr double kMany = 1e6;  // epochs, rates: more is a slip
+constexpr double kMany = 1e6;         // epochs, rates: more is a slip
+constexpr double kLongestTime = 1e8;  // seconds, three years
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -42,6 +43,10 @@ std::string refuse_path(std::string_view text) {
   if (!text.empty() && text.size() <= kLongestText && std::none_of(text.begin(), text.end(), is_control))
     return "";
   return "auto or a directory";
+}
+
+std::string refuse_optional_path(std::string_view text) {
+  return text.empty() || refuse_path(text).empty() ? "" : "a path, or \"\" for none";
 }
 
 // A captureless accessor, so that the table below stays a table.
@@ -100,11 +105,16 @@ std::vector<SpecField> make_fields() {
       {"actors.min", count(SENG_AT(actors_min), 1, 1024)},
       {"actors.max", count(SENG_AT(actors_max), 1, 1024)},
       {"actors.lanes", count(SENG_AT(lanes), 1, 1024, "auto")},
+      {"restart.max", count(SENG_AT(restart_max), 0, 100'000)},
+      {"restart.window", above(SENG_AT(restart_window_s), 0, kLongestTime)},
+      {"priority", IntegerField{SENG_AT(priority), -1000, 1000}},
       {"checkpoint.every_steps", count(SENG_AT(checkpoint_every_steps), 0, 1'000'000'000)},
       {"checkpoint.keep", count(SENG_AT(checkpoint_keep), 1, 1000)},
       {"evaluate.every_epochs", number(SENG_AT(evaluate_every_epochs), 0, kMany)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
       {"ledger", FlagField{SENG_AT(ledger)}},
+      {"initial.checkpoint", TextField{SENG_AT(initial_checkpoint), refuse_optional_path}},
+      {"initial.weights", TextField{SENG_AT(initial_weights), refuse_optional_path}},
   };
 }
 
@@ -120,9 +130,11 @@ std::vector<SpecGroup> make_groups() {
       {"optimizer.damping", "initial"},
       {"optimizer.curvature", ""},
       {"actors", "max"},
+      {"restart", "max"},
       {"checkpoint", ""},
       {"evaluate", ""},
       {"engine", ""},
+      {"initial", ""},
   };
 }
 
@@ -148,9 +160,12 @@ struct Expectation {
     if (f.high == UINT64_MAX) return fmt::format("{}a whole number from {} to 2^64-1", zero, f.low);
     return fmt::format("{}a whole number from {} to {}", zero, f.low, f.high);
   }
+  std::string operator()(const IntegerField& f) const {
+    return fmt::format("a whole number from {} to {}", f.low, f.high);
+  }
   std::string operator()(const FlagField&) const { return "true or false"; }
   std::string operator()(const ChoiceField& f) const { return words(f.words); }
-  std::string operator()(const TextField& f) const { return f.refusal(""); }
+  std::string operator()(const TextField& f) const { return f.refusal(std::string_view("\0", 1)); }
   std::string operator()(const NumberListField& f) const {
     return fmt::format("a list of at most {} growing numbers above 0, as [1, 2.5]", f.longest);
   }

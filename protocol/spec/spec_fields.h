@@ -32,6 +32,10 @@ struct CountField {
   void set(JobSpec& spec, std::uint64_t value) const;
   std::uint64_t get(const JobSpec& spec) const;
 };
+struct IntegerField {
+  Member<std::int32_t> at;
+  std::int32_t low = 0, high = 0;
+};
 struct FlagField {
   Member<bool> at;
 };
@@ -51,7 +55,8 @@ struct NumberListField {  // above 0, growing
 
 struct SpecField {
   std::string_view path;
-  std::variant<NumberField, CountField, FlagField, ChoiceField, TextField, NumberListField> type;
+  std::variant<NumberField, CountField, IntegerField, FlagField, ChoiceField, TextField, NumberListField>
+      type;
   bool required = false;  // when its group is there
 };
 

@@ -1,4 +1,4 @@
-// to_yaml and notes_on of job_spec.h.
+// to_yaml, differences and notes_on of job_spec.h.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -51,6 +51,7 @@ struct FieldWriter {
     const std::uint64_t value = f.get(spec);
     return value == 0 && !f.zero_word.empty() ? std::string(f.zero_word) : std::to_string(value);
   }
+  std::string operator()(const IntegerField& f) const { return std::to_string(f.at(spec)); }
   std::string operator()(const FlagField& f) const { return f.at(spec) ? "true" : "false"; }
   std::string operator()(const ChoiceField& f) const { return f.at(spec); }
   std::string operator()(const TextField& f) const { return yaml_text(f.at(spec)); }
@@ -65,7 +66,40 @@ std::string indent(std::string_view path) {
   return std::string(2 * static_cast<std::size_t>(std::count(path.begin(), path.end(), '.')), ' ');
 }
 
+void add_option_differences(std::string_view group, const std::map<std::string, std::string>& a,
+                            const std::map<std::string, std::string>& b, std::vector<std::string>& out) {
+  std::map<std::string, std::pair<std::string, std::string>> both;
+  for (const auto& [key, value] : a) both[key] = {yaml_text(value), "none"};
+  for (const auto& [key, value] : b)
+    both.try_emplace(key, "none", "none").first->second.second = yaml_text(value);
+  for (const auto& [key, values] : both)
+    if (values.first != values.second)
+      out.push_back(fmt::format("{}.{}: {} and {}", group, key, values.first, values.second));
+}
+
 }  // namespace
+
+std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
+                                     const std::vector<std::string_view>& but_for) {
+  JobSpec first = a, second = b;  // the accessors want them mutable
+  const auto left_out = [&](std::string_view path) {
+    return std::any_of(but_for.begin(), but_for.end(), [&](std::string_view each) {
+      return path == each || (path.starts_with(each) && path[each.size()] == '.');
+    });
+  };
+  std::vector<std::string> out;
+  for (const SpecField& field : spec_fields()) {
+    if (left_out(field.path)) continue;
+    const std::string x = std::visit(FieldWriter{first}, field.type),
+                      y = std::visit(FieldWriter{second}, field.type);
+    if (x != y) out.push_back(fmt::format("{}: {} and {}", field.path, x, y));
+  }
+  for (const SpecGroup& group : spec_groups()) {
+    if (group.options != nullptr && !left_out(group.path))
+      add_option_differences(group.path, group.options(first), group.options(second), out);
+  }
+  return out;
+}
 
 std::string to_yaml(const JobSpec& spec) {
   JobSpec copy = spec;

@@ -1,9 +1,10 @@
-"""A sengd of one's own for benchmarks and experiments: started in a temporary state directory, asked through
-sengctl, stopped."""
+"""A sengd of one's own for benchmarks, experiments and fault injection: started in a temporary state directory, asked
+through sengctl, killed and started again, stopped."""
 
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -13,23 +14,50 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BIN = pathlib.Path(os.environ.get("SENG_BIN", ROOT / "build" / "release" / "bin"))
 
 
+def wait_for_end(pid, number, seconds=60):
+    """Signals the process and waits until it is gone."""
+    try:
+        descriptor = os.pidfd_open(pid)
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+    select.select([descriptor], [], [], seconds)
+    os.close(descriptor)
+
+
 class Cluster:
-    def __init__(self, slots=2):
+    def __init__(self, slots=2, keep=False, options=()):
         self.dir = tempfile.mkdtemp(prefix="seng-")
-        subprocess.run([BIN / "sengd", "--state-dir", self.dir, "--slots", str(slots)], check=True)
+        self.keep = keep
+        self.options = ["--slots", str(slots), *options]
+        self.pid = None
+        self.start_daemon()
+
+    def start_daemon(self):
+        subprocess.run([BIN / "sengd", "--state-dir", self.dir, *self.options], check=True)
+        self.pid = json.loads(self.ctl("version", "-o", "json"))["daemon"]["pid"]
+
+    def kill_daemon(self):
+        wait_for_end(self.pid, signal.SIGKILL)
+        self.pid = None
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def stop(self):
+        if self.pid is not None:
+            wait_for_end(self.pid, signal.SIGTERM)
+        self.pid = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        daemon = self.ctl("version", "-o", "json")
-        pid = json.loads(daemon)["daemon"]["pid"]
-        descriptor = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGTERM)
-        import select
-        select.select([descriptor], [], [], 60)
-        os.close(descriptor)
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self.stop()
+        if self.keep:
+            print(f"kept: {self.dir}")
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def ctl(self, *arguments, text=None, check=True):
         result = subprocess.run([BIN / "sengctl", *arguments, "--state-dir", self.dir], input=text,
@@ -51,6 +79,11 @@ class Cluster:
 def median(values):
     ordered = sorted(values)
     return ordered[len(ordered) // 2] if ordered else float("nan")
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 def write_json(name, data):

@@ -85,17 +85,20 @@ class PlayedDaemon {
 // The actor, on its own thread.
 class RunningActor {
  public:
-  explicit RunningActor(PlayedDaemon& daemon) : peer_("ipc://" + daemon.directory() + "/p") {
+  explicit RunningActor(PlayedDaemon& daemon)
+      : peer_("ipc://" + daemon.directory() + "/p"), state_("ipc://" + daemon.directory() + "/s") {
     SessionOptions options;
     options.daemon_endpoint = daemon.endpoint();
     options.job = 7;
     options.hello.token = "secret";
     options.hello.peer_endpoint = peer_;
+    options.hello.state_endpoint = state_;
     thread_ = std::thread([this, options] {
       Session session(options);
       status_ = session.start();
       if (!status_) return;
-      Driver driver({.job = 7, .actor = 0, .slot_lanes = 2, .peer_endpoint = peer_}, session);
+      Driver driver({.job = 7, .actor = 0, .slot_lanes = 2, .peer_endpoint = peer_, .state_endpoint = state_},
+                    session);
       status_ = driver.run();
     });
   }
@@ -105,19 +108,28 @@ class RunningActor {
   }
 
  private:
-  std::string peer_;
+  std::string peer_, state_;
   Status status_;
   std::thread thread_;
 };
 
-void start_group(PlayedDaemon& daemon, GroupEpoch epoch) {
-  daemon.send(Reconfigure{{Member{0, "n", "ipc://" + daemon.directory() + "/p", 0, 4}}}, epoch);
+Reconfigure group_of_one(const PlayedDaemon& daemon) {
+  return {.members = {
+              {0, "n", "ipc://" + daemon.directory() + "/p", 0, 4, "ipc://" + daemon.directory() + "/s"}}};
+}
+
+// Begins the membership; gives the step that the actor was at.
+std::uint64_t start_group(PlayedDaemon& daemon, GroupEpoch epoch, bool restore = true) {
+  Reconfigure members = group_of_one(daemon);
+  members.restore = restore;
+  daemon.send(members, epoch);
   const auto parked = daemon.expect<Parked>();
-  ASSERT_TRUE(parked);
-  EXPECT_EQ(parked->applied_step, 0u);
-  daemon.send(Assign{0, {}}, epoch);
-  ASSERT_TRUE(daemon.expect<Ready>());
+  EXPECT_TRUE(parked);
+  if (!parked) return 0;
+  daemon.send(Assign{parked->applied_step, {0}}, epoch);
+  EXPECT_TRUE(daemon.expect<Ready>());
   daemon.send(Resume{}, epoch);
+  return parked->applied_step;
 }
 
 Welcome welcome_of(const PlayedDaemon& daemon, const std::string& job = kJob) {
@@ -185,7 +197,7 @@ TEST(DriverSession, ANewerMembershipReplacesTheOlder) {
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
   daemon.send(welcome_of(daemon), {});
-  const Reconfigure members{{Member{0, "n", "ipc://" + daemon.directory() + "/p", 0, 4}}};
+  const Reconfigure members = group_of_one(daemon);
   daemon.send(members, {1, 1});
   ASSERT_TRUE(daemon.expect<Parked>());
   daemon.send(members, {1, 2});
@@ -236,8 +248,8 @@ TEST(DriverSession, LeavesTrainingWhenTheDaemonRefusesIt) {
   EXPECT_FALSE(actor.finish());
 }
 
-// A checkpoint that cannot be written is reported, and training goes on; the last one's failure fails the
-// job.
+// A checkpoint that cannot be written is reported, and training goes on; the last one is tried again when the
+// daemon begins a membership for it.
 TEST(DriverSession, ReportsACheckpointThatCannotBeWritten) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
@@ -256,9 +268,92 @@ TEST(DriverSession, ReportsACheckpointThatCannotBeWritten) {
   const auto second = daemon.expect<CheckpointReport>();
   ASSERT_TRUE(second);
   EXPECT_EQ(second->step, 6u);
-  const Status status = actor.finish();
-  ASSERT_FALSE(status);
-  EXPECT_NE(status.error().message.find("last checkpoint"), std::string::npos);
+  EXPECT_NE(second->error, "");
+  std::filesystem::remove(welcome.job_dir + "/checkpoints");
+  EXPECT_EQ(start_group(daemon, {1, 2}, false), 6u);
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_EQ(finished->step, 6u);
+  EXPECT_TRUE(actor.finish());
+}
+
+// The old membership's leader says where it ends; nothing that was begun is left.
+TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  std::string job = kJob;
+  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  daemon.send(welcome_of(daemon, job), {});
+  ASSERT_TRUE(daemon.expect<Prepared>());
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  Reconfigure members = group_of_one(daemon);
+  members.planned = true;
+  daemon.send(members, {1, 2});
+  const auto parked = daemon.expect<Parked>();
+  ASSERT_TRUE(parked);
+  EXPECT_GT(parked->applied_step, 0u);
+  daemon.send(Assign{parked->applied_step, {0}}, {1, 2});
+  ASSERT_TRUE(daemon.expect<Ready>());
+  daemon.send(Resume{}, {1, 2});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  // A leaver: it offers what it has until it is told to go.
+  Reconfigure without;
+  without.leavers = members.members;
+  without.members = {{1, "n", "ipc://" + daemon.directory() + "/nobody", 0, 4, ""}};
+  daemon.send(without, {1, 3});
+  const auto left = daemon.expect<Parked>();
+  ASSERT_TRUE(left);
+  EXPECT_FALSE(left->curvature.empty());
+  daemon.send(Assign{left->applied_step, {0}}, {1, 3});
+  daemon.send(Retire{}, {1, 3});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(finished->retired);
+  EXPECT_TRUE(actor.finish());
+}
+
+// What the head asks for of an actor that holds less than the others.
+TEST(DriverSession, SaysWhatStateIsLost) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon), {});
+  daemon.send(group_of_one(daemon), {1, 1});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(Assign{4, {}}, {1, 1});
+  const auto lost = daemon.expect<StateLost>();
+  ASSERT_TRUE(lost);
+  EXPECT_NE(lost->what.find("step 4"), std::string::npos) << lost->what;
+  start_group(daemon, {1, 2});
+  EXPECT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
+// A daemon that was started anew asks who is there; training goes on meanwhile.
+TEST(DriverSession, SaysHelloAgainWhenAsked) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  std::string job = kJob;
+  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  daemon.send(welcome_of(daemon, job), {});
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  daemon.send(HelloWanted{}, {});
+  const auto hello = daemon.expect<ActorHello>();
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->token, "secret");
+  EXPECT_EQ(hello->epoch, (GroupEpoch{1, 1}));
+  EXPECT_NE(hello->activity, kIdle);
+  daemon.send(welcome_of(daemon, job), {});
+  const auto before = hello->applied_step;
+  daemon.send(StopTraining{"test"}, {1, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_GT(finished->step, before);
+  EXPECT_TRUE(actor.finish());
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   options.token = "secret";
   auto exchange = ZmqExchange::open(std::move(options));
   if (!exchange) return result.problem = exchange.error().message, result;
-  std::atomic<std::uint64_t> progress{0};
+  Gauges gauges;
   Trainer trainer({.workload = &*workload,
                    .state = &state,
                    .exchange = exchange->get(),
@@ -63,7 +63,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
                    .replicas = &replicas,
                    .ledger = nullptr,
                    .event = [&](const std::string&, const std::string& what) { result.problem = what; },
-                   .progress = &progress});
+                   .gauges = &gauges});
   Group group{
       .job = 1, .epoch = {1, 1}, .self = self, .micro_batches = spec->micro_batches(), .members = members};
   group.placement = place_blocks(workload->network.blocks(), members);
@@ -71,7 +71,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   trainer.set_group(group);
   resume.arrive_and_wait();  // nobody may begin before all have joined: the daemon's Ready and Resume
   while (state.step < workload->steps_total) {
-    const auto step = trainer.step(false);
+    const auto step = trainer.step({});
     if (!step) return result.problem = trainer.interruption(), result;
     result.losses.push_back(step->metrics.loss);
   }

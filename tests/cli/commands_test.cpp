@@ -59,7 +59,7 @@ class Commands : public ::testing::Test {
       reply.job = jobs_[0];
       reply.spec_yaml = "name: fashion-lenet\nbatch:\n  global: 256\n";
       reply.plan_json =
-          R"({"ok":true,"parameters":421834,"memory_per_actor_bytes":66479718,"memory":{"data":1024}})";
+          R"({"ok":true,"parameters":421834,"initial":{"step":6,"checkpoint":"/c/step-6"},"memory_per_actor_bytes":66479718,"memory":{"data":1024}})";
       ActorRecord actor;
       actor.actor = 1;
       actor.state = "training";
@@ -136,6 +136,7 @@ TEST_F(Commands, Describe) {
   for (const char* part : {"job              3 (fashion-lenet)", "parameters         421834",
                            "memory per actor   63.4 MiB (data 1.0 KiB)", "training",
                            "/state/jobs/3/logs/actor-1.log", "epoch 1.1 with 2 actors", "  global: 256"}) {
+    EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, HasSubstr("begins with        step 6 of /c/step-6\n"));
     EXPECT_THAT(table.out, HasSubstr(part));
   }
   const Json json = json_of(ctl(daemon_, {"describe", "3", "-o", "json"}));
@@ -173,6 +174,64 @@ TEST_F(Commands, Stop) {
   jobs_[0].state = JobState::kStopped;
   EXPECT_EQ(ctl(daemon_, {"stop", "3"}).out, "job 3 (fashion-lenet) has stopped\n");
   EXPECT_EQ(json_of(ctl(daemon_, {"stop", "3", "-o", "json"}))["state"], "stopped");
+}
+
+TEST_F(Commands, RestartsAreShownWhereThereWereSome) {
+  EXPECT_THAT(ctl(daemon_, {"list"}).out, Not(HasSubstr("RESTARTS")));
+  EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, Not(HasSubstr("restarts")));
+  EXPECT_EQ(json_of(ctl(daemon_, {"status", "3", "-o", "json"}))["restarts"], 0);
+  jobs_[0].restarts = 4;
+  EXPECT_THAT(ctl(daemon_, {"list"}).out, HasSubstr("ACTORS    RESTARTS  EPOCHS"));
+  EXPECT_THAT(ctl(daemon_, {"status"}).out, HasSubstr("2 of 1-2         4    2.35"));
+  EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, HasSubstr("restarts         4\n"));
+  EXPECT_EQ(json_of(ctl(daemon_, {"status", "3", "-o", "json"}))["restarts"], 4);
+}
+
+TEST_F(Commands, ScaleSaysWhatWillHappen) {
+  JobRecord& job = jobs_[0];
+  daemon_.on<ScaleRequest, ScaleReply>([&](const ScaleRequest& request) -> Result<ScaleReply> {
+    if (request.job != "3") return fail(ErrorCode::kNotFound, "there is no job \"" + request.job + "\"");
+    if (request.actors > 100) return fail(ErrorCode::kInvalidArgument, "the node has 100 slots");
+    job.actors_max = std::min(request.actors, 8u);  // its micro-batches
+    return ScaleReply{job};
+  });
+  const CtlRun grows = ctl(daemon_, {"scale", "3", "4"});
+  EXPECT_EQ(grows.code, ExitCode::kOk);
+  EXPECT_EQ(grows.out, "job 3 (fashion-lenet) grows from 2 to 4 actors as slots get free\n");
+  EXPECT_EQ(grows.err, "");
+  const CtlRun capped = ctl(daemon_, {"scale", "3", "9"});
+  EXPECT_THAT(capped.out, HasSubstr("grows from 2 to 8 actors"));
+  EXPECT_EQ(capped.err, "note: the job has work for 8 actors at most\n");
+  EXPECT_THAT(ctl(daemon_, {"scale", "3", "1"}).out, HasSubstr("shrinks from 2 to 1 actor behind a step"));
+  EXPECT_THAT(ctl(daemon_, {"scale", "3", "2"}).out, HasSubstr("keeps its 2 actors"));
+  const Json json = json_of(ctl(daemon_, {"scale", "3", "5", "-o", "json"}));
+  EXPECT_EQ(json, job_value(job));
+  EXPECT_EQ(job.actors_max, 5u);
+  job.actors = 0;
+  EXPECT_THAT(ctl(daemon_, {"scale", "3", "2"}).out, HasSubstr("starts with at most 2 actors"));
+  job.state = JobState::kSucceeded;
+  EXPECT_THAT(ctl(daemon_, {"scale", "3", "2"}).out, HasSubstr("has ended already: succeeded"));
+  EXPECT_EQ(ctl(daemon_, {"scale", "9", "2"}).code, ExitCode::kNoSuchJob);
+  const CtlRun refused = ctl(daemon_, {"scale", "3", "101"});
+  EXPECT_EQ(refused.code, ExitCode::kUsage);
+  EXPECT_THAT(refused.err, HasSubstr("the node has 100 slots"));
+}
+
+TEST_F(Commands, Drain) {
+  daemon_.on<DrainRequest, DrainReply>([&](const DrainRequest& request) -> Result<DrainReply> {
+    if (request.actor != 1) return fail(ErrorCode::kNotFound, "job 3 has no actor 7 in its group");
+    return DrainReply{jobs_[0]};
+  });
+  const CtlRun run = ctl(daemon_, {"drain", "3", "--actor", "1"});
+  EXPECT_EQ(run.code, ExitCode::kOk);
+  EXPECT_EQ(run.out,
+            "actor 1 leaves job 3 (fashion-lenet) behind a step; another one is started in its place\n");
+  EXPECT_EQ(json_of(ctl(daemon_, {"drain", "3", "--actor", "1", "-o", "json"})), job_value(jobs_[0]));
+  const CtlRun none = ctl(daemon_, {"drain", "3", "--actor", "7"});
+  EXPECT_EQ(none.code, ExitCode::kNoSuchJob);
+  EXPECT_THAT(none.err, HasSubstr("no actor 7"));
+  jobs_[0].state = JobState::kFailed;
+  EXPECT_THAT(ctl(daemon_, {"drain", "3", "--actor", "1"}).out, HasSubstr("has ended already: failed"));
 }
 
 TEST_F(Commands, EventsGoOnUntilThereAreNoMore) {

@@ -40,6 +40,17 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"wait", "3", "--step", "-1"}, "--step: \"-1\"; expected a whole number"},
       {{"logs", "3", "--actor", "99999999999999999999999"}, "actor"},
       {{"logs"}, "logs: JOB is missing"},
+      {{"submit", "x", "--resume", "3", "--init-from", "y"}, "--resume and --init-from exclude each other"},
+      {{"submit", "--resume", "/nonexistent"}, "there is no checkpoint in /nonexistent"},
+      {{"scale", "3"}, "scale: JOB N is missing"},
+      {{"scale", "3", "0"}, "scale: \"0\"; expected a number of actors from 1 to 1024"},
+      {{"scale", "3", "-1"}, "unknown option -1"},
+      {{"scale", "3", "2x"}, "\"2x\"; expected a number"},
+      {{"scale", "3", "1025"}, "from 1 to 1024"},
+      {{"scael", "3", "2"}, "did you mean \"scale\"?"},
+      {{"drain", "3"}, "drain: --actor K is missing"},
+      {{"drain", "3", "--actor", "x"}, "--actor: \"x\"; expected a whole number"},
+      {{"drain", "3", "--actor", "4294967295"}, "there is no actor 4294967295"},
       {{"export", "3"}, "--output FILE is missing"},
       {{"completion", "bahs"}, "did you mean \"bash\"?"},
       {{"completion", "zsh"}, "expected bash"},
@@ -75,8 +86,8 @@ TEST(Usage, HelpOfEveryCommandNamesItsOptions) {
 }
 
 TEST(Usage, ReadingVerbsTakeAFormat) {
-  for (const char* name : {"submit", "validate", "list", "status", "describe", "watch", "stop", "wait",
-                           "events", "metrics", "nodes", "version"}) {
+  for (const char* name : {"submit", "validate", "list", "status", "describe", "watch", "stop", "scale",
+                           "drain", "wait", "events", "metrics", "nodes", "version"}) {
     const auto names = option_names(options_of(*find_command(name)));
     EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const OptionName& o) {
       return o.long_name == "--format" && o.short_name == "-o" && o.takes_value;
@@ -140,6 +151,9 @@ TEST(Completion, OffersCommandsOptionsAndValues) {
   EXPECT_EQ(completions("sengctl metrics 3 --series s"), "step\n");
   EXPECT_EQ(completions("sengctl watch fash"), "fashion-lenet\n");
   EXPECT_EQ(completions("sengctl wait 3 --timeout ''"), "\n");
+  EXPECT_EQ(completions("sengctl scale fash"), "fashion-lenet\n");
+  EXPECT_EQ(completions("sengctl submit --resume fash"), "fashion-lenet\n");
+  EXPECT_EQ(completions("sengctl submit --re"), "--resume\n");
   EXPECT_EQ(completions("sengctl help exp"), "export\n");
 }
 

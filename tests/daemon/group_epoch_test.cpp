@@ -107,7 +107,7 @@ TEST(GroupEpochs, BaseIsTheLargestAppliedStepAndItsHoldersAreNamed) {
   ASSERT_NE(assign, nullptr);
   EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{3, 4})) << "a leaver is a holder";
   EXPECT_EQ(assign->message.curvature,
-            (std::vector<CurvatureHolders>{{0, 40, {1, 4}}, {1, 20, {3}}, {2, 42, {4}}}));
+            (std::vector<CurvatureHolders>{{0, 40, {1, 4}}, {1, 20, {3}}, {2, 40, {1}}, {2, 42, {4}}}));
   // Leavers have not to be ready; they are retired when the members are.
   EXPECT_FALSE(group.on(e::Ready{4, {1, 2}}).ignored.empty());
   group.on(e::Ready{1, {1, 2}});

@@ -397,9 +397,10 @@ class Model {
     std::map<std::pair<std::uint32_t, std::uint64_t>, Hash> gained;
     for (std::uint32_t b = 0; refresh > 0 && b < kBlocks; ++b) {
       if (!keeps(a, id, b)) continue;
-      const auto entry = std::find_if(assign.curvature.begin(), assign.curvature.end(),
-                                      [&](const CurvatureHolders& c) { return c.block == b; });
-      if (entry == assign.curvature.end() || entry->step != refresh) {
+      const auto entry =
+          std::find_if(assign.curvature.begin(), assign.curvature.end(),
+                       [&](const CurvatureHolders& c) { return c.block == b && c.step == refresh; });
+      if (entry == assign.curvature.end()) {
         out.kind = Packet::Kind::kStateLost;
         a.assigned.reset();
         return send(id, kNoActor, out);

@@ -43,6 +43,11 @@ class RandomSpecs {
     s.evaluate_every_epochs = number(100);
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
     s.ledger = whole(0, 1) == 1;
+    s.restart_max = whole(0, 100'000);
+    s.restart_window_s = number(1e8);
+    s.priority = static_cast<std::int32_t>(whole(0, 2000)) - 1000;
+    std::string& from = whole(0, 1) ? s.initial_checkpoint : s.initial_weights;
+    if (whole(0, 1)) from = text("ab /:#'\"{}~-ü", 20);
     return s;
   }
 

@@ -130,6 +130,14 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"actors: {max: 2, lanes: 3}", [](const JobSpec& s) { return s.lanes == 3; }},
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
       {"ledger: true", [](const JobSpec& s) { return s.ledger; }},
+      {"restart: 3", [](const JobSpec& s) { return s.restart_max == 3 && s.restart_window_s == 3600; }},
+      {"restart: {max: 0, window: 0.5}",
+       [](const JobSpec& s) { return s.restart_max == 0 && s.restart_window_s == 0.5; }},
+      {"priority: -1000", [](const JobSpec& s) { return s.priority == -1000; }},
+      {"priority: +7", [](const JobSpec& s) { return s.priority == 7; }},
+      {"initial: {checkpoint: a/b}", [](const JobSpec& s) { return s.initial_checkpoint == "a/b"; }},
+      {"initial: {weights: /a b, checkpoint: ''}",
+       [](const JobSpec& s) { return s.initial_weights == "/a b" && s.initial_checkpoint.empty(); }},
       {"name: 'a.B_c-1'", [](const JobSpec& s) { return s.name == "a.B_c-1"; }},
       {"optimizer: {name: sgd, nesterov: true, lr: {schedule: step, milestones: [1, 2.5], gamma: 0.5}}",
        [](const JobSpec& s) {
@@ -226,6 +234,19 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
        "f.yaml:6:17: actors.lanes: 0 is out of range; expected auto or a whole number from 1 to 1024"},
       {"checkpoint: {keep: 0}",
        "f.yaml:6:20: checkpoint.keep: 0 is out of range; expected a whole number from 1 to 1000"},
+      {"restart: {max: 100001}",
+       "f.yaml:6:16: restart.max: 100001 is out of range; expected a whole number from 0 to 100000"},
+      {"restart: {window: 0}",
+       "f.yaml:6:19: restart.window: 0 is out of range; expected a number above 0, at most 100000000"},
+      {"priority: 1001",
+       "f.yaml:6:11: priority: 1001 is out of range; expected a whole number from -1000 to 1000"},
+      {"priority: 1.0", "f.yaml:6:11: priority: \"1.0\"; expected a whole number from -1000 to 1000"},
+      {"priority: .nan", "f.yaml:6:11: priority: \".nan\"; expected a whole number from -1000 to 1000"},
+      {"initial: {checkpoint: a, weights: b}",
+       "f.yaml:6:35: initial.weights: given beside initial.checkpoint; expected one of the two"},
+      {"initial: {weights: \"a\\nb\"}",
+       "f.yaml:6:20: initial.weights: the text \"a\\x0ab\"; expected a path, or \"\" for none"},
+      {"initial: a", "f.yaml:6:10: initial: \"a\"; expected a map"},
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
       {"data: {name: mnist, augment: {flip: true}}",
@@ -383,6 +404,21 @@ TEST(JobSpecOverrides, RefusalsNameTheOverride) {
        "--set optimizer..lr=1: \"optimizer..lr\": unknown key; did you mean \"optimizer.lr\"?"},
   };
   for (const auto& c : cases) EXPECT_EQ(problems(kExample, {c.override}), c.message) << c.override;
+}
+
+TEST(JobSpec, DifferencesNameTheKeysAndBothValues) {
+  const auto a = parse_job_spec(kExample, "f.yaml", {"model.hidden=64", "data.limit=5"});
+  const auto b = parse_job_spec(kExample, "f.yaml",
+                                {"seed=7", "optimizer.lr.milestones=[1, 2]", "steps=9", "model.hidden=65",
+                                 "model.deep=true", "actors.min=2", "name=other"});
+  ASSERT_TRUE(a && b);
+  EXPECT_TRUE(differences(*a, *a).empty());
+  EXPECT_THAT(
+      differences(*a, *b, {"name", "actors", "epochs"}),
+      testing::ElementsAre("seed: 0 and 7", "steps: 0 and 9", "optimizer.lr.milestones: [] and [1, 2]",
+                           "model.deep: none and true", "model.hidden: 64 and 65", "data.limit: 5 and none"));
+  EXPECT_THAT(differences(*a, *b, {"seed", "steps", "optimizer.lr", "model", "data", "epochs"}),
+              testing::ElementsAre("name: fashion-lenet and other", "actors.min: 1 and 2"));
 }
 
 TEST(JobSpec, NotesNameWhatHasNoEffect) {

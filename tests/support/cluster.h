@@ -2,6 +2,7 @@
 // sengctl, stopped, and checked to have left nothing behind.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,19 @@ class Cluster {
                        int timeout_seconds = 300);
   const RunResult& last() const { return last_; }
 
+  // The daemon alone, by SIGKILL; its actors live on. start() brings the next one on the same state
+  // directory.
+  void kill_daemon();
+  // False: start_error() says why.
+  bool start();
+
+  // The job as `status JOB -o json` prints it, null if it cannot be had.
+  nlohmann::json status(const std::string& job) const;
+  // Its actors that have not exited, as `describe` prints them.
+  std::vector<nlohmann::json> actors(const std::string& job) const;
+  // Asks again and again until the job is as wanted, or has ended, or two minutes are over; false then.
+  bool wait_until(const std::string& job, const std::function<bool(const nlohmann::json&)>& wanted) const;
+
   // Stops the daemon; what is still running of it or its actors is returned (empty: clean) and killed.
   std::vector<pid_t> stop();
 
@@ -37,6 +51,7 @@ class Cluster {
 
  private:
   TempDir dir_;
+  std::vector<std::string> command_;
   pid_t pid_ = 0;
   std::string start_error_;
   RunResult last_;

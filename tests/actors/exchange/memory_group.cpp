@@ -131,7 +131,7 @@ void MemoryGroup::work(Peer& peer) {
 }
 
 void MemoryGroup::publish(Peer& peer) {
-  if (peer.to_publish.empty()) return;
+  if (peer.to_publish.empty() || !fragments_are_in(peer, peer.to_publish.back().first)) return;
   auto [block, direction] = std::move(peer.to_publish.back());
   peer.to_publish.pop_back();
   std::span<const float> from = direction;
@@ -141,8 +141,37 @@ void MemoryGroup::publish(Peer& peer) {
     from = buffer;
   }
   const bool summary = block + 1 == numbers_.blocks();
-  peer.exchange->publish(block, from, StepNumbers::inner_product(peer.step, block),
-                         summary ? static_cast<std::uint32_t>(peer.step) : 0);
+  peer.exchange->publish(block, from,
+                         {.inner_product = StepNumbers::inner_product(peer.step, block),
+                          .flags = summary ? static_cast<std::uint32_t>(peer.step) : 0});
+}
+
+// An owner forms a block's direction of a refresh step from all its fragments.
+bool MemoryGroup::fragments_are_in(const Peer& peer, std::uint32_t block) const {
+  const auto floats = numbers_.fragment_floats();
+  if (!refresh(peer.step) || block >= floats.size() || floats[block] == 0) return true;
+  std::uint32_t here = 0;
+  for (const auto& [key, times] : peer.fragments) here += key.first == block ? 1 : 0;
+  return here == micro_batches_;
+}
+
+void MemoryGroup::expect_refreshes_are_held() {
+  std::set<std::uint64_t> committed;
+  for (const auto& [actor, peer] : members_) {
+    if (!peer.open && peer.step > 0 && refresh(peer.step)) committed.insert(peer.step);
+  }
+  for (auto& [actor, peer] : members_) {
+    for (const FragmentArrived& fragment : peer.exchange->take_fragments())
+      ++peer.fragments[{fragment.block, fragment.micro}];
+    if (!committed.contains(peer.step)) continue;
+    for (std::uint32_t block = 0; block + 1 < numbers_.blocks(); ++block) {
+      if (peer.group.placement.backup[block] != actor) continue;
+      EXPECT_TRUE(fragments_are_in(peer, block))
+          << "a member has committed step " << peer.step << ", but the backup of block " << block
+          << " cannot stand in for its owner";
+      ++held_;
+    }
+  }
 }
 
 void MemoryGroup::take_event(Peer& peer) {
@@ -202,8 +231,10 @@ void MemoryGroup::collect(Peer& peer) {
     const auto kind = static_cast<MessageKind>(outgoing.message.envelope.kind);
     if (kind == MessageKind::kPartialSums) peer.sent.sum_bytes += bytes;
     if (kind == MessageKind::kDirections) peer.sent.direction_bytes += bytes;
-    if (kind == MessageKind::kFragment) peer.sent.fragment_bytes += bytes;
-    in_flight_.push_back({outgoing.to, std::move(frames)});
+    if (kind == MessageKind::kFragment || kind == MessageKind::kCurvatureHeld) {
+      peer.sent.fragment_bytes += bytes;
+    }
+    in_flight_.push_back({outgoing.to, kind, std::move(frames)});
   }
 }
 
@@ -211,11 +242,14 @@ void MemoryGroup::deliver() {
   auto& from = !late_.empty() && random_.chance(0.05) ? late_ : in_flight_;
   if (from.empty()) return;
   std::swap(from[random_.below(static_cast<std::uint32_t>(from.size()))], from.back());
+  const bool slow =
+      from.back().to == options_.slow_fragments_to && from.back().kind == MessageKind::kFragment;
+  if (slow && random_.chance(0.98)) return;
   Sent sent = std::move(from.back());
   from.pop_back();
   if (&from == &in_flight_ && random_.chance(options_.duplicate)) {
     // A copy of the bytes: the buffers themselves are used again.
-    Sent copy{sent.to, {}};
+    Sent copy{sent.to, sent.kind, {}};
     for (const Frame& frame : sent.frames) copy.frames.push_back(Frame::copy_of(frame.data(), frame.size()));
     (random_.chance(0.5) ? in_flight_ : late_).push_back(std::move(copy));
   }

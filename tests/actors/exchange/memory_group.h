@@ -22,6 +22,7 @@ struct MemoryGroupOptions {
   double duplicate = 0.1;  // of a message: delivered now and once more at any later time
   std::uint32_t refresh_every = 3;
   bool fragment_sizes_known = true;
+  ActorId slow_fragments_to = kNoActor;  // its fragments are overtaken by most of what is sent later
 };
 
 // What a step's numbers are: functions of (step, block, micro) only, so that every member and the test agree.
@@ -52,6 +53,11 @@ class MemoryGroup {
   // Until every member has completed steps (from, to]; or, with at most `ticks` moves, somewhere in between.
   void run(std::uint64_t from, std::uint64_t to, std::uint64_t ticks = ~std::uint64_t{0});
 
+  // Whoever has committed a refresh step may lose any block's owner: the backup has all that the block's
+  // curvature is made of.
+  void expect_refreshes_are_held();
+  std::uint64_t held() const { return held_; }  // blocks that were checked so
+
   StepExchange& exchange(ActorId actor) { return *members_.at(actor).exchange; }
   std::uint64_t delivered() const { return delivered_; }
   const std::vector<std::string>& errors() const { return errors_; }  // what receive() refused
@@ -59,6 +65,7 @@ class MemoryGroup {
  private:
   struct Sent {
     ActorId to;
+    MessageKind kind;
     std::vector<Frame> frames;
   };
   struct Task {  // a micro-batch's work on a block
@@ -78,6 +85,7 @@ class MemoryGroup {
   void begin(Peer& peer, std::uint64_t step);
   void work(Peer& peer);
   void publish(Peer& peer);
+  bool fragments_are_in(const Peer& peer, std::uint32_t block) const;
   void take_event(Peer& peer);
   void complete(Peer& peer, const StepComplete& complete);
   void collect(Peer& peer);
@@ -91,7 +99,7 @@ class MemoryGroup {
   std::map<ActorId, Peer> members_;  // of the membership
   std::vector<Sent> in_flight_, late_;
   std::vector<std::string> errors_;
-  std::uint64_t delivered_ = 0;
+  std::uint64_t delivered_ = 0, held_ = 0;
 };
 
 }  // namespace seng::testing

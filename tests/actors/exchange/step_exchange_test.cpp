@@ -65,6 +65,21 @@ TEST(StepExchange, AMembershipChangeInMidStepLosesAndMixesNothing) {
   }
 }
 
+// Seen at random moments around the end of a refresh step.
+TEST(StepExchange, ACommittedRefreshHasTwoHolders) {
+  Random random;
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
+  std::uint64_t held = 0;
+  for (int round = 0; round < 300; ++round) {
+    MemoryGroup group(random, {.blocks = testing::random_blocks(random, 4, 20), .slow_fragments_to = 1}, 4);
+    group.join(testing::make_random_members(random, 3, 4), {1, 1});
+    group.run(0, 1, random.between(50, 1000));
+    group.expect_refreshes_are_held();
+    held += group.held();
+  }
+  EXPECT_GT(held, 0u);
+}
+
 TEST(StepExchange, CountsWhatIsStale) {
   const auto blocks = testing::lenet_blocks();
   const auto members = testing::make_members(2, 2);
@@ -150,7 +165,8 @@ class Refusals : public ::testing::Test {
       ASSERT_TRUE(event);
       const auto& summed = std::get<BlockSummed>(*event);
       EXPECT_THAT(summed.sum, ::testing::Each(4.0f));
-      exchange_.publish(summed.block, summed.sum, 1.5, summed.block == 2 ? 1 : 0);
+      exchange_.publish(summed.block, summed.sum,
+                        {.inner_product = 1.5, .flags = summed.block == 2 ? 1u : 0u});
     }
     const Directions directions{{{1, 32, 8, 2.5}, {1, 0, 16, 2.5}, {1, 16, 16, 2.5}}};
     ASSERT_TRUE(exchange_.receive(make_message(envelope(), directions, {floats(40)})));
@@ -336,7 +352,7 @@ TEST_F(Refusals, StepCompletesOnlyWithAllFragments) {
   ASSERT_TRUE(exchange_.receive(make_message(envelope(), sums, {floats(44)})));
   while (auto event = exchange_.next_event()) {
     const auto& summed = std::get<BlockSummed>(*event);
-    exchange_.publish(summed.block, summed.sum, 1, 0);
+    exchange_.publish(summed.block, summed.sum, {.inner_product = 1});
   }
   const Directions directions{{{1, 0, 16, 1}, {1, 16, 16, 1}, {1, 32, 8, 1}}};
   ASSERT_TRUE(exchange_.receive(make_message(envelope(), directions, {floats(40)})));

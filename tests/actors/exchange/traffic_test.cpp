@@ -41,7 +41,7 @@ std::map<ActorId, StepTraffic> step_traffic(const std::vector<Block>& blocks,
       while (auto event = exchange->next_event()) {
         moved = true;
         if (const auto* summed = std::get_if<BlockSummed>(&*event)) {
-          exchange->publish(summed->block, summed->sum, 1, 0);
+          exchange->publish(summed->block, summed->sum, {.inner_product = 1});
         } else {
           ++complete;
         }

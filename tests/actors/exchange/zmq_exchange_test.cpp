@@ -118,7 +118,8 @@ class TestDriver {
 
   void publish(std::uint64_t step, const BlockSummed& summed) {
     const auto direction = StepNumbers::direction(summed.sum);
-    exchange_.publish(summed.block, direction, StepNumbers::inner_product(step, summed.block));
+    exchange_.publish(summed.block, direction,
+                      {.inner_product = StepNumbers::inner_product(step, summed.block)});
   }
 
   void check(std::uint64_t step, const StepComplete& complete, std::size_t fragments) {

@@ -1,0 +1,215 @@
+#include "actors/restore.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "actors/checkpoint/layout.h"
+#include "actors/checkpoint/safetensors.h"
+
+namespace seng {
+
+namespace {
+
+// What a state's bits do not depend on. The length has a rule of its own.
+const std::vector<std::string_view> kMayDiffer = {"name",     "data.root",  "epochs",  "steps",
+                                                  "actors",   "checkpoint", "restart", "priority",
+                                                  "evaluate", "ledger",     "initial"};
+
+// The rate at a step goes by where the job ends.
+bool goes_by_length(const ScheduleSpec& lr) {
+  if (lr.kind == "cosine") return true;
+  return (lr.kind == "exp" || lr.kind == "poly") && lr.end_epochs == 0;
+}
+
+// As Curvature::digest.
+Digest digest_of(const CurvatureValues& curvature) {
+  Sha256 hash;
+  hash.update(&curvature.step, sizeof curvature.step);
+  hash.update(&curvature.lambda, sizeof curvature.lambda);
+  hash.update(curvature.values.data(), curvature.values.size() * sizeof(float));
+  return hash.finish();
+}
+
+Status check_curvature(const Workload& workload, const CheckpointContent& content,
+                       const std::string& directory) {
+  for (const CurvatureValues& curvature : content.curvature) {
+    const std::size_t expected =
+        workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
+                              : 0;
+    if (!workload.second_order || curvature.values.size() != expected)
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: the curvature of block {} has {} values; expected {}",
+                                                   directory, workload.network.blocks()[curvature.block].name,
+                                                   curvature.values.size(), expected));
+  }
+  return {};
+}
+
+Status check_state(const Workload& workload, const CheckpointContent& content, const std::string& directory) {
+  const Manifest& manifest = content.manifest;
+  const auto& blocks = workload.network.blocks();
+  if (manifest.sample_position != manifest.step * workload.spec.batch_global)
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: sample_position is {}; expected {}, step {} of {} samples", directory,
+                            manifest.sample_position, manifest.step * workload.spec.batch_global,
+                            manifest.step, workload.spec.batch_global));
+  SENG_TRY(check_curvature(workload, content, directory));
+  std::vector<Digest> curvature(blocks.size(), Digest{});
+  for (const CurvatureValues& each : content.curvature) curvature[each.block] = digest_of(each);
+  const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
+  const std::string state =
+      to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position));
+  if (state != manifest.state_sha256)
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: state_sha256: expected {} by the tensors, found {}",
+                                                 directory, state, manifest.state_sha256));
+  return {};
+}
+
+std::string type_and_shape(TensorType type, const std::vector<std::int64_t>& shape) {
+  return fmt::format("{} [{}]", type == TensorType::kF32 ? "F32" : "I64", fmt::join(shape, ", "));
+}
+
+bool counts_batches(const std::string& tensor) {
+  return tensor == "num_batches_tracked" || tensor.ends_with(".num_batches_tracked");
+}
+
+// Names of tensors for one sentence of an error: "a, b and 7 more".
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 8;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i) out += (i > 0 ? ", " : "") + names[i];
+  return names.size() > kMost ? fmt::format("{} and {} more", out, names.size() - kMost) : out;
+}
+
+}  // namespace
+
+Status check_agrees(const Workload& job, const JobSpec& checkpoint) {
+  std::vector<std::string> found = differences(checkpoint, job.spec, kMayDiffer);
+  const double length = length_in_steps(checkpoint, job.data.train->size());
+  const ScheduleSpec& lr = job.spec.optimizer.lr;
+  if (goes_by_length(lr) && length != static_cast<double>(job.steps_total)) {
+    const std::string_view key = checkpoint.steps > 0 && job.spec.steps > 0 ? "steps" : "epochs";
+    const double epochs = length * checkpoint.batch_global / static_cast<double>(job.data.train->size());
+    const std::string ends = key == "steps" ? fmt::format("{} and {}", checkpoint.steps, job.spec.steps)
+                                            : fmt::format("{} and {}", epochs, job.epochs_total);
+    found.push_back(fmt::format("{}: {}, by which the schedule {} of optimizer.lr goes", key, ends, lr.kind));
+  }
+  if (found.empty()) return {};
+  return fail(ErrorCode::kInvalidArgument,
+              "the checkpoint's job and this one differ in what the bits depend on: " + listed(found));
+}
+
+Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir) {
+  const auto manifest = read_manifest(checkpoint_dir);
+  if (!manifest) return fail(manifest.error());
+  const auto spec = parse_job_spec(manifest->spec_yaml, checkpoint_dir + "/manifest.json: spec");
+  if (!spec) return fail(ErrorCode::kCorrupt, spec.error().message);
+  if (const Status agrees = check_agrees(workload, *spec); !agrees)
+    return fail(agrees.error().with_context(checkpoint_dir));
+  if (manifest->step > workload.steps_total)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: the state of step {}; the job ends with step {}", checkpoint_dir,
+                            manifest->step, workload.steps_total));
+  auto content = read_checkpoint(checkpoint_dir, workload.network.blocks());
+  if (!content) return fail(content.error());
+  SENG_TRY(check_state(workload, *content, checkpoint_dir));
+  return RestoredState{.source = checkpoint_dir,
+                       .step = content->manifest.step,
+                       .parameters = std::move(content->parameters),
+                       .momentum = std::move(content->momentum),
+                       .statistics = std::move(content->statistics),
+                       .curvature = std::move(content->curvature),
+                       .state_sha256 = content->manifest.state_sha256};
+}
+
+Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
+                                        const OnRefused& on_refused) {
+  for (const std::string& directory : list_checkpoints(checkpoints_dir)) {
+    auto restored = restore_state(workload, directory);
+    if (restored) return restored;
+    on_refused(directory, restored.error());
+  }
+  return fail(ErrorCode::kNotFound, checkpoints_dir + ": no checkpoint that can be used");
+}
+
+Result<RestoredState> beginning(const Workload& workload) {
+  if (!workload.spec.initial_checkpoint.empty()) {
+    auto restored = restore_state(workload, workload.spec.initial_checkpoint);
+    return restored ? std::move(restored) : fail(restored.error().with_context("initial.checkpoint"));
+  }
+  TrainState state = TrainState::initial(workload);
+  RestoredState out{.source = fmt::format("the seed {}", workload.spec.seed),
+                    .parameters = std::move(state.parameters),
+                    .momentum = std::move(state.momentum),
+                    .statistics = std::move(state.statistics)};
+  const std::string& weights = workload.spec.initial_weights;
+  if (weights.empty()) return out;
+  out.source = weights;
+  if (const Status loaded = load_initial_weights(workload, weights, out.parameters, out.statistics); !loaded)
+    return fail(loaded.error().with_context("initial.weights"));
+  return out;
+}
+
+Result<TrainState> to_train_state(const Workload& workload, RestoredState restored) {
+  TrainState state;
+  state.step = restored.step;
+  state.parameters = std::move(restored.parameters);
+  state.momentum = std::move(restored.momentum);
+  state.statistics = std::move(restored.statistics);
+  state.curvature_steps.resize(workload.network.blocks().size());
+  for (const CurvatureValues& from : restored.curvature) {
+    const auto block = static_cast<std::uint32_t>(from.block);
+    Curvature curvature = empty_curvature(workload, block);
+    const Curvature::Room room = curvature.begin_version(from.step, from.lambda);
+    SENG_CHECK(room.first.size() + room.second.size() == from.values.size(), "restore_state checks the size");
+    const auto border = from.values.begin() + static_cast<std::ptrdiff_t>(room.first.size());
+    std::copy(from.values.begin(), border, room.first.begin());
+    std::copy(border, from.values.end(), room.second.begin());
+    SENG_TRY(curvature.finish_version());
+    state.curvature_steps[block] = from.step;
+    state.curvature.emplace(block, std::move(curvature));
+  }
+  return state;
+}
+
+Status load_initial_weights(const Workload& workload, const std::string& safetensors_path,
+                            std::span<float> parameters, std::span<float> statistics) {
+  auto file = SafetensorsFile::open(safetensors_path);
+  if (!file) return fail(file.error());
+  std::vector<std::string> missing, other, not_finite, unknown;
+  std::vector<std::string_view> known;
+  const std::vector<LayoutTensor> layout = model_layout(workload.network.blocks());
+  for (const LayoutTensor& expected : layout) {
+    known.push_back(expected.name);
+    if (expected.source == ValueSource::kBatchesTracked) continue;
+    const TensorInfo* tensor = file->find(expected.name);
+    if (tensor == nullptr) {
+      missing.push_back(expected.name);
+    } else if (tensor->type != TensorType::kF32 || tensor->shape != expected.shape) {
+      other.push_back(fmt::format("{} (expected {}, found {})", expected.name,
+                                  type_and_shape(TensorType::kF32, expected.shape),
+                                  type_and_shape(tensor->type, tensor->shape)));
+    } else {
+      const auto all = expected.source == ValueSource::kParameters ? parameters : statistics;
+      const std::span<float> values = all.subspan(expected.offset, expected.count);
+      SENG_TRY(file->read(*tensor, values));
+      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
+        not_finite.push_back(expected.name);
+    }
+  }
+  std::sort(known.begin(), known.end());
+  for (const TensorInfo& tensor : file->tensors())
+    if (!counts_batches(tensor.name) && !std::binary_search(known.begin(), known.end(), tensor.name))
+      unknown.push_back(tensor.name);
+
+  std::string problems;
+  for (const auto& [what, names] : {std::pair{"missing: ", &missing}, std::pair{"of another shape: ", &other},
+                                    std::pair{"with values that are not finite: ", &not_finite},
+                                    std::pair{"not of this network: ", &unknown}})
+    if (!names->empty()) problems += (problems.empty() ? "" : "; ") + (what + listed(*names));
+  if (problems.empty()) return {};
+  return fail(ErrorCode::kInvalidArgument, safetensors_path + ": tensors " + problems);
+}
+
+}  // namespace seng

@@ -1,0 +1,60 @@
+// Where a job's training begins, or goes on after everybody's state is gone: a checkpoint of its own, the one
+// that it resumes, weights from a file, or its seed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "actors/checkpoint/checkpoint.h"
+#include "actors/train_state.h"
+#include "actors/workload.h"
+#include "protocol/base/error.h"
+
+namespace seng {
+
+// What TrainState holds, with the curvature of all blocks.
+struct RestoredState {
+  std::string source;  // for people: the checkpoint's directory, the weights' file, or "the seed 7"
+  std::uint64_t step = 0;
+  std::vector<float> parameters, momentum, statistics;
+  std::vector<CurvatureValues> curvature;  // by block; none of a block that was never refreshed
+  std::string state_sha256;                // a checkpoint's; empty at step 0
+};
+
+// Whether a job goes on from a checkpoint of the job `checkpoint` with the bits that the latter would have
+// had. kInvalidArgument names every key that differs and both values. Members, cadence of checkpoints and
+// evaluations, name, place of the data, ledger, restart, priority and initial may differ; so may the length,
+// unless the learning rate's schedule goes by it.
+Status check_agrees(const Workload& job, const JobSpec& checkpoint);
+
+// The whole checkpoint, checked against its manifest: files, weights, state_sha256. kInvalidArgument: of
+// another job (check_agrees), or behind the job's end. kCorrupt, kNotFound, kIo: not whole; file and reason.
+Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir);
+
+// `on_refused`: a checkpoint that cannot be used, and why.
+using OnRefused = std::function<void(const std::string& directory, const Error& error)>;
+
+// The newest checkpoint below `checkpoints_dir` that can be restored; each newer one was refused by name.
+// kNotFound: there is none.
+Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
+                                        const OnRefused& on_refused);
+
+// The state of the job's beginning: its initial.checkpoint or initial.weights, else from its seed. Errors as
+// restore_state and load_initial_weights: the job cannot begin.
+Result<RestoredState> beginning(const Workload& workload);
+
+// The state for training, with the curvature of every block in force (unformed): the first member's, from
+// whom the others pull what they own or back up.
+Result<TrainState> to_train_state(const Workload& workload, RestoredState restored);
+
+// Weights and running statistics of the job's network under PyTorch's names, from a safetensors file as
+// `sengctl export` or the safetensors package writes it. kInvalidArgument names all tensors that are missing,
+// of another type or shape, not finite, or not of this network; num_batches_tracked may be there or not.
+// Both spans whole; after an error they hold anything.
+Status load_initial_weights(const Workload& workload, const std::string& safetensors_path,
+                            std::span<float> parameters, std::span<float> statistics);
+
+}  // namespace seng

@@ -1,0 +1,235 @@
+#include "actors/state_transfer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <span>
+
+#include "protocol/base/log.h"
+
+namespace seng {
+
+namespace {
+
+template <class T>
+std::span<const std::byte> bytes_of(const std::vector<T>& values) {
+  return std::as_bytes(std::span(values));
+}
+template <class T>
+std::span<std::byte> room_in(std::vector<T>& values) {
+  return std::as_writable_bytes(std::span(values));
+}
+
+// Little-endian: per block the refresh in force, then the tally.
+std::vector<std::byte> write_meta(const TrainState& state) {
+  std::vector<std::uint64_t> words = state.curvature_steps;
+  const EpochTally& tally = state.tally;
+  for (const double value : {tally.loss, tally.accuracy, tally.seconds})
+    words.push_back(std::bit_cast<std::uint64_t>(value));
+  words.push_back(tally.steps);
+  words.push_back(tally.closed ? 1 : 0);
+  const auto bytes = bytes_of(words);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::size_t meta_bytes(std::size_t blocks) {
+  return (blocks + 5) * sizeof(std::uint64_t);
+}
+
+void read_meta(std::span<const std::byte> bytes, TrainState& state) {
+  std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
+  std::memcpy(words.data(), bytes.data(), bytes.size());
+  const std::size_t blocks = words.size() - 5;
+  state.curvature_steps.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(blocks));
+  state.tally.loss = std::bit_cast<double>(words[blocks]);
+  state.tally.accuracy = std::bit_cast<double>(words[blocks + 1]);
+  state.tally.seconds = std::bit_cast<double>(words[blocks + 2]);
+  state.tally.steps = words[blocks + 3];
+  state.tally.closed = words[blocks + 4] != 0;
+}
+
+std::string curvature_blob(std::uint32_t block, const char* half) {
+  return "curvature/" + std::to_string(block) + "/" + half;
+}
+constexpr const char* kInputs = "inputs";
+constexpr const char* kGradients = "gradients";
+
+}  // namespace
+
+// Who can be asked, by place in the list of endpoints.
+struct StateTransfer::Holders {
+  std::vector<std::string> endpoints;
+  std::map<ActorId, std::size_t> place;
+
+  Holders(const std::vector<Member>& participants, ActorId self) {
+    for (const Member& member : participants) {
+      if (member.actor == self) continue;
+      place[member.actor] = endpoints.size();
+      endpoints.push_back(member.state_endpoint);
+    }
+  }
+  std::vector<std::size_t> places(const std::vector<ActorId>& actors) const {
+    std::vector<std::size_t> out;
+    for (const ActorId actor : actors)
+      if (const auto found = place.find(actor); found != place.end()) out.push_back(found->second);
+    return out;
+  }
+};
+
+Result<std::unique_ptr<StateTransfer>> StateTransfer::open(StateTransferOptions options,
+                                                           const Workload& workload, TrainState& state) {
+  auto server = BlobServer::open({.endpoint = options.endpoint, .token = options.token});
+  if (!server) return fail(std::move(server).error());
+  return std::unique_ptr<StateTransfer>(
+      new StateTransfer(std::move(options), workload, state, *std::move(server)));
+}
+
+StateTransfer::StateTransfer(StateTransferOptions options, const Workload& workload, TrainState& state,
+                             std::unique_ptr<BlobServer> server)
+    : options_(std::move(options)), workload_(workload), state_(state), server_(std::move(server)) {}
+
+std::vector<HeldCurvature> StateTransfer::held() const {
+  std::vector<HeldCurvature> held;
+  for (const auto& [block, curvature] : state_.curvature)
+    for (const Curvature::Version& version : curvature.versions()) held.push_back({block, version.step});
+  return held;
+}
+
+void StateTransfer::begin() {
+  server_->withdraw();
+  incoming_.clear();
+  const std::lock_guard lock(mutex_);
+  interrupted_ = false;
+}
+
+void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
+  std::vector<Blob> blobs;
+  if (state_.step == assign.base_step) {
+    meta_ = write_meta(state_);
+    blobs.push_back({"parameters", state_.step, bytes_of(state_.parameters)});
+    blobs.push_back({"momentum", state_.step, bytes_of(state_.momentum)});
+    blobs.push_back({"statistics", state_.step, bytes_of(state_.statistics)});
+    blobs.push_back({"meta", state_.step, meta_});
+  }
+  for (const auto& [block, curvature] : state_.curvature) {
+    for (const Curvature::Version& version : curvature.versions()) {
+      if (version.step > assign.base_step) continue;
+      blobs.push_back({curvature_blob(block, kInputs), version.step, std::as_bytes(version.first)});
+      blobs.push_back({curvature_blob(block, kGradients), version.step, std::as_bytes(version.second)});
+    }
+  }
+  server_->offer(epoch, std::move(blobs));
+}
+
+Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const Group& group,
+                                                   const std::vector<Member>& participants) {
+  offer(assign, group.epoch);
+  const Holders holders(participants, group.self);
+  Outcome all;
+  if (state_.step != assign.base_step) {
+    const auto pulled = pull_state(assign, group, holders);
+    if (!pulled || pulled->lost || pulled->interrupted) return pulled;
+    all.bytes += pulled->bytes;
+  }
+  const auto pulled = pull_curvature(assign, group, holders);
+  if (!pulled || pulled->lost || pulled->interrupted) return pulled;
+  all.bytes += pulled->bytes;
+  return all;
+}
+
+// Into a state of its own, so that an interrupted pull leaves the old one whole.
+Result<StateTransfer::Outcome> StateTransfer::pull_state(const Assign& assign, const Group& group,
+                                                         const Holders& holders) {
+  const auto places = holders.places(assign.holders);
+  if (places.empty())
+    return Outcome{.lost = true, .what = "the state of step " + std::to_string(assign.base_step)};
+  TrainState next;
+  next.step = assign.base_step;
+  next.parameters.resize(state_.parameters.size());
+  next.momentum.resize(state_.momentum.size());
+  next.statistics.resize(state_.statistics.size());
+  std::vector<std::byte> meta(meta_bytes(workload_.network.blocks().size()));
+  std::vector<BlobWant> wants = {{"parameters", next.step, room_in(next.parameters), places},
+                                 {"momentum", next.step, room_in(next.momentum), places},
+                                 {"statistics", next.step, room_in(next.statistics), places},
+                                 {"meta", next.step, meta, places}};
+  std::erase_if(wants, [](const BlobWant& want) { return want.into.empty(); });
+  const auto fetched = fetch(group, holders, std::move(wants));
+  if (!fetched || fetched->interrupted) return fetched;
+  read_meta(meta, next);
+  next.curvature = std::move(state_.curvature);  // its versions are offered where they lie
+  state_ = std::move(next);
+  return fetched;
+}
+
+Result<StateTransfer::Outcome> StateTransfer::pull_curvature(const Assign& assign, const Group& group,
+                                                             const Holders& holders) {
+  std::vector<BlobWant> wants;
+  const auto& blocks = workload_.network.blocks();
+  for (std::uint32_t b = 0; b < blocks.size() && workload_.second_order; ++b) {
+    const bool here = group.placement.owner[b] == group.self || group.placement.backup[b] == group.self;
+    const std::uint64_t step = state_.curvature_steps[b];
+    if (!here || step == 0) continue;
+    auto [place, fresh] = state_.curvature.try_emplace(b, empty_curvature(workload_, b));
+    const auto versions = place->second.versions();
+    if (std::ranges::any_of(versions, [&](const auto& version) { return version.step == step; })) continue;
+    const Curvature::Room room = place->second.begin_version(step, workload_.damping_at(step));
+    incoming_.push_back(b);
+    if (room.first.empty() && room.second.empty()) continue;
+    std::vector<std::size_t> places;
+    for (const CurvatureHolders& entry : assign.curvature)
+      if (entry.block == b && entry.step == step) places = holders.places(entry.holders);
+    if (places.empty())
+      return Outcome{
+          .lost = true,
+          .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
+    if (!room.first.empty())
+      wants.push_back({curvature_blob(b, kInputs), step, std::as_writable_bytes(room.first), places});
+    if (!room.second.empty())
+      wants.push_back({curvature_blob(b, kGradients), step, std::as_writable_bytes(room.second), places});
+  }
+  return fetch(group, holders, std::move(wants));
+}
+
+Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Holders& holders,
+                                                    std::vector<BlobWant> wants) {
+  if (wants.empty()) return Outcome{};
+  FetchOptions options;
+  options.job = group.job;
+  options.epoch = group.epoch;
+  options.self = group.self;
+  options.token = options_.token;
+  options.endpoints = holders.endpoints;
+  options.stall_s = options_.stall_s;
+  BlobFetch fetch(std::move(options), std::move(wants));
+  {
+    const std::lock_guard lock(mutex_);
+    if (interrupted_) return Outcome{.interrupted = true};
+    fetch_ = &fetch;
+  }
+  const auto stats = fetch.run();
+  {
+    const std::lock_guard lock(mutex_);
+    fetch_ = nullptr;
+    if (interrupted_) return Outcome{.interrupted = true};
+  }
+  if (!stats) return fail(stats.error().with_context("state of the group"));
+  log_info("pulled {:.1f} MB of state in {:.3f} s", 1e-6 * static_cast<double>(stats->bytes), stats->seconds);
+  return Outcome{.bytes = stats->bytes};
+}
+
+Status StateTransfer::take_over() {
+  server_->withdraw();
+  for (const std::uint32_t block : incoming_) SENG_TRY(state_.curvature.at(block).finish_version());
+  incoming_.clear();
+  return {};
+}
+
+void StateTransfer::interrupt() {
+  const std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  if (fetch_ != nullptr) fetch_->interrupt();
+}
+
+}  // namespace seng

@@ -1,0 +1,86 @@
+// How a member comes to the state of the base step when the membership changes: it offers what it holds,
+// pulls what it lacks from those who have it, and takes it over when the group goes on.
+//
+//   Assign --> pull() --> Ready ... Resume --> take_over()
+//      `--> offers what it holds ----------------^ withdrawn
+//
+// Until take_over() nothing that is offered changes, since others may be reading it.
+//
+// Blobs: "parameters", "momentum", "statistics" and "meta" in the version of their step; "curvature/B/inputs"
+// and "curvature/B/gradients" of block B in the version of its refresh (Curvature::Version::first and
+// second).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "actors/exchange/exchange.h"
+#include "actors/state/blob_fetch.h"
+#include "actors/state/blob_server.h"
+#include "actors/train_state.h"
+#include "protocol/base/error.h"
+#include "protocol/messages/lifecycle.h"
+
+namespace seng {
+
+struct StateTransferOptions {
+  std::string endpoint;  // where this actor offers its state
+  std::string token;     // the job's
+  double stall_s = 10;   // a holder that says nothing for so long has stalled
+};
+
+// All methods are the driver's, but for interrupt().
+class StateTransfer {
+ public:
+  // Borrowed; must outlive it.
+  static Result<std::unique_ptr<StateTransfer>> open(StateTransferOptions options, const Workload& workload,
+                                                     TrainState& state);
+
+  // What is here of curvature, as Parked says it.
+  std::vector<HeldCurvature> held() const;
+
+  // A change of the membership begins: nothing is offered any more, what was pulled for another is dropped.
+  void begin();
+
+  struct Outcome {
+    bool lost = false;  // nobody holds a piece of the state: StateLost
+    bool interrupted = false;
+    std::string what;         // which piece
+    std::uint64_t bytes = 0;  // pulled
+  };
+  // Offers, then pulls what is lacking of the state after `assign.base_step` and of the curvature of blocks
+  // that `group` places here. `participants`: members and leavers, with their endpoints. Error: the state
+  // cannot be had although somebody holds it.
+  Result<Outcome> pull(const Assign& assign, const Group& group, const std::vector<Member>& participants);
+  // A leaver's part: offers only.
+  void offer(const Assign& assign, GroupEpoch epoch);
+  // The group goes on: nothing is offered any more and what was pulled is put in place.
+  Status take_over();
+
+  // From any thread: a pull under way, or the next before begin(), ends.
+  void interrupt();
+
+ private:
+  StateTransfer(StateTransferOptions options, const Workload& workload, TrainState& state,
+                std::unique_ptr<BlobServer> server);
+  struct Holders;
+  Result<Outcome> pull_state(const Assign& assign, const Group& group, const Holders& holders);
+  Result<Outcome> pull_curvature(const Assign& assign, const Group& group, const Holders& holders);
+  Result<Outcome> fetch(const Group& group, const Holders& holders, std::vector<BlobWant> wants);
+
+  const StateTransferOptions options_;
+  const Workload& workload_;
+  TrainState& state_;
+  std::unique_ptr<BlobServer> server_;
+  std::vector<std::byte> meta_;          // as it is offered
+  std::vector<std::uint32_t> incoming_;  // blocks whose curvature was pulled
+
+  std::mutex mutex_;
+  bool interrupted_ = false;    // guarded by mutex_
+  BlobFetch* fetch_ = nullptr;  // under way; guarded by mutex_
+};
+
+}  // namespace seng

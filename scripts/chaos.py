@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Faults on a training job, by a seeded schedule: actors killed, stopped, slowed down, drained, all killed at once, the
+group resized, sengd killed and started again. At the end:
+
+  bits      the state's SHA-256 is that of the same job, undisturbed, in one actor
+  ledger    every sample was used exactly once per epoch
+  leaks     no process, socket, staging directory or file descriptor is left
+
+    scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
+
+The schedule is a function of the seed; what it meets is not, since processes and the machine have their own timing.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "bench"))
+from cluster import ROOT, Cluster, median, write_json  # noqa: E402
+
+OPTIMIZERS = {
+    "seng": "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
+            "curvature: {every: 7, samples: 32}}",
+    "sgd": "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.0005}",
+}
+# Fault -> weight. `slow` stays below the lease; `stop` may pass it.
+FAULTS = {"kill": 8, "stop": 4, "slow": 2, "scale": 5, "drain": 2, "head": 2, "all": 1}
+
+
+def job_text(arguments, steps):
+    return f"""name: chaos
+model: {{name: lenet}}
+data: {{name: synthetic, train: 4000, test: 200, channels: 1, height: 28, width: 28, classes: 10}}
+batch: {{global: 64, micro: 8}}
+steps: {steps}
+optimizer: {OPTIMIZERS[arguments.optimizer]}
+actors: {{min: 1, max: {arguments.actors}, lanes: 1}}
+checkpoint: {{every_steps: 40, keep: 2}}
+restart: {{max: 100000, window: 60}}
+ledger: true
+"""
+
+
+class Chaos:
+    def __init__(self, cluster, job, arguments):
+        self.cluster = cluster
+        self.job = job
+        self.arguments = arguments
+        self.random = random.Random(arguments.seed)
+        self.counts = collections.Counter()
+        self.head_recovery = []
+        self.start = time.monotonic()
+
+    def say(self, text):
+        print(f"{time.monotonic() - self.start:7.2f}  {text}", flush=True)
+
+    def record(self):
+        return json.loads(self.cluster.ctl("status", self.job, "-o", "json"))
+
+    def living(self):
+        actors = json.loads(self.cluster.ctl("describe", self.job, "-o", "json"))["actors"]
+        return [a for a in actors if a["state"] not in ("exited", "stopping") and a["pid"] > 0]
+
+    def signal(self, pid, number):
+        try:
+            os.kill(pid, number)
+            return True
+        except ProcessLookupError:
+            return False
+
+    def kill(self):
+        actors = self.living()
+        if not actors:
+            return None
+        actor = self.random.choice(actors)
+        return f"kill actor {actor['actor']}" if self.signal(actor["pid"], signal.SIGKILL) else None
+
+    def all(self):
+        actors = self.living()
+        for actor in actors:
+            self.signal(actor["pid"], signal.SIGKILL)
+        return f"kill all {len(actors)} actors"
+
+    def stop(self):
+        actors = self.living()
+        if not actors:
+            return None
+        actor = self.random.choice(actors)
+        seconds = self.random.choice([0.3, 0.8, 1.5, 3.0])
+        if not self.signal(actor["pid"], signal.SIGSTOP):
+            return None
+        self.say(f"stop actor {actor['actor']} for {seconds} s")
+        time.sleep(seconds)
+        self.signal(actor["pid"], signal.SIGCONT)
+        return f"actor {actor['actor']} goes on"
+
+    def slow(self):
+        actors = self.living()
+        if not actors:
+            return None
+        actor = self.random.choice(actors)
+        for _ in range(10):
+            if not self.signal(actor["pid"], signal.SIGSTOP):
+                break
+            time.sleep(0.15)
+            self.signal(actor["pid"], signal.SIGCONT)
+            time.sleep(0.05)
+        return f"slowed actor {actor['actor']} down for 2 s"
+
+    def scale(self):
+        actors = self.random.randint(1, self.arguments.slots)
+        self.cluster.ctl("scale", self.job, str(actors), check=False)
+        return f"scale to {actors}"
+
+    def drain(self):
+        actors = self.living()
+        if not actors:
+            return None
+        actor = self.random.choice(actors)["actor"]
+        self.cluster.ctl("drain", self.job, "--actor", str(actor), check=False)
+        return f"drain actor {actor}"
+
+    def head(self):
+        before = self.record()
+        self.cluster.kill_daemon()
+        away = self.random.choice([0.0, 0.5, 2.0])
+        time.sleep(away)
+        begun = time.monotonic()
+        self.cluster.start_daemon()
+        while True:
+            now = self.record()
+            if now["state"] in ("succeeded", "failed", "stopped") or now["steps"] > before["steps"]:
+                break
+            if time.monotonic() - begun > 60:
+                raise SystemExit(f"sengd is back, but the job stands at step {now['steps']}: {now['reason']}")
+            time.sleep(0.05)
+        self.head_recovery.append(time.monotonic() - begun)
+        return f"killed sengd, away {away} s, right again {self.head_recovery[-1]:.2f} s after its start"
+
+    def inject(self):
+        name = self.random.choices(list(FAULTS), weights=FAULTS.values())[0]
+        done = getattr(self, name)()
+        if done:
+            self.counts[name] += 1
+            self.say(done)
+
+    def run(self):
+        end = self.start + 60 * self.arguments.minutes
+        while time.monotonic() < end:
+            record = self.record()
+            if record["state"] not in ("queued", "starting", "running"):
+                break
+            self.inject()
+            time.sleep(self.random.expovariate(1 / self.arguments.pause))
+        self.cluster.ctl("scale", self.job, str(self.arguments.actors), check=False)
+        self.say(f"{sum(self.counts.values())} faults; waiting for the end")
+        self.cluster.ctl("wait", self.job, "--timeout", str(self.arguments.patience), check=False)
+        return self.record()
+
+
+def leaks(cluster, descriptors_before):
+    """What is left behind, in words. Stops the daemon in between."""
+    found = []
+    now = cluster.descriptors()
+    if now > descriptors_before + 2:
+        found.append(f"sengd has {now} open files, {descriptors_before} before the job")
+    cluster.stop()
+    for line in subprocess.run(["pgrep", "-af", cluster.dir], capture_output=True, text=True).stdout.splitlines():
+        if str(os.getpid()) != line.split()[0]:
+            found.append(f"process {line}")
+    for path in pathlib.Path(cluster.dir).rglob("*"):
+        if path.is_socket() or path.name.startswith(".step-"):
+            found.append(str(path))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=2, help="how long faults are injected")
+    parser.add_argument("--steps", type=int, help="of the job (default: about as long as the faults last)")
+    parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="seng")
+    parser.add_argument("--actors", type=int, default=3)
+    parser.add_argument("--slots", type=int, default=5)
+    parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between faults")
+    parser.add_argument("--patience", type=float, default=600, help="seconds for the job to end afterwards")
+    parser.add_argument("--keep", action="store_true", help="keep the state directory")
+    arguments = parser.parse_args()
+    steps = arguments.steps or int(500 * arguments.minutes)
+    text = job_text(arguments, steps)
+    problems = []
+
+    with Cluster(slots=1) as quiet:
+        expected, _ = quiet.train("-", "actors.max=1", text=text)
+    print(f"undisturbed: {steps} steps, state {expected['state_sha256'][:16]}")
+
+    cluster = Cluster(slots=arguments.slots, keep=arguments.keep)
+    with cluster:
+        descriptors = cluster.descriptors()
+        job = str(json.loads(cluster.ctl("submit", "-", "-o", "json", text=text))["id"])
+        chaos = Chaos(cluster, job, arguments)
+        result = chaos.run()
+        if result["state"] != "succeeded":
+            problems.append(f"the job is {result['state']} at step {result['steps']}: {result['reason']}")
+            problems.append(cluster.ctl("events", job, check=False)[-4000:])
+        elif result["state_sha256"] != expected["state_sha256"]:
+            problems.append(f"other bits: {result['state_sha256']} instead of {expected['state_sha256']}")
+        ledger = subprocess.run([sys.executable, ROOT / "scripts" / "check_ledger.py", f"{cluster.dir}/jobs/{job}"],
+                                capture_output=True, text=True)
+        print(ledger.stdout.strip())
+        if ledger.returncode != 0:
+            problems.append("ledger: " + ledger.stdout + ledger.stderr)
+        problems += leaks(cluster, descriptors)
+
+    recovery = chaos.head_recovery
+    summary = {"seed": arguments.seed, "steps": steps, "faults": dict(chaos.counts), "restarts": result.get("restarts"),
+               "head_recovery_s": {"median": median(recovery), "max": max(recovery, default=None)},
+               "state_sha256": result["state_sha256"], "problems": problems}
+    print(json.dumps(summary["faults"]), "restarts", summary["restarts"], "head", summary["head_recovery_s"])
+    write_json(f"chaos-{arguments.optimizer}-{arguments.seed}", summary)
+    for problem in problems:
+        print("PROBLEM:", problem, file=sys.stderr)
+    print("failed" if problems else f"{sum(chaos.counts.values())} faults: the same bits, every sample once, nothing left")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

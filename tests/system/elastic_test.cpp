@@ -1,0 +1,193 @@
+// Jobs whose actors come, go, hang and are killed: the bits at the end are those of the undisturbed run.
+#include <map>
+#include <set>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "tests/support/cluster.h"
+
+namespace seng::testing {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kSgd = "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.0005}";
+constexpr const char* kSeng =
+    "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
+    "curvature: {every: 7, samples: 16}}";
+
+JobText elastic_job(const char* optimizer, int steps) {
+  JobText job;
+  job.data = "{name: synthetic, train: 1000, test: 50, channels: 1, height: 28, width: 28, classes: 10}";
+  job.optimizer = optimizer;
+  job.steps = steps;
+  job.extra = "checkpoint: {every_steps: 25, keep: 2}\nledger: true\n";
+  return job;
+}
+
+class Elastic : public ::testing::Test {
+ protected:
+  explicit Elastic(int slots = 5, std::vector<std::string> options = {})
+      : cluster_(slots, std::move(options)) {}
+  void SetUp() override { ASSERT_TRUE(cluster_.started()) << cluster_.start_error(); }
+
+  // The state of the undisturbed run, in one actor.
+  std::string undisturbed(const JobText& job) {
+    const Json result = cluster_.train(to_text(job), {"name=undisturbed"});
+    EXPECT_EQ(result.value("state", ""), "succeeded") << cluster_.last().err;
+    return result.value("state_sha256", "");
+  }
+  void submit(const JobText& job, int min, int max) {
+    const std::string actors = "actors={min: " + std::to_string(min) + ", max: " + std::to_string(max) + "}";
+    const RunResult submitted = cluster_.ctl({"submit", "-", "--set", actors}, {.input = to_text(job)});
+    ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
+  }
+  bool committed(std::uint64_t step) {
+    return cluster_.wait_until(kJob, [&](const Json& job) { return job.value("steps", 0u) >= step; });
+  }
+  std::uint64_t steps() { return cluster_.status(kJob).value("steps", 0u); }
+  // Until the membership has so many actors, and has committed a step.
+  bool has_actors(unsigned count) {
+    if (!cluster_.wait_until(kJob, [&](const Json& job) {
+          return job.value("state", "") == "running" && job.value("actors", 0u) == count;
+        }))
+      return false;
+    return committed(steps() + 1);
+  }
+  bool event_comes(const std::string& kind) {
+    return cluster_.wait_until(kJob, [&](const Json&) { return events().contains(kind); });
+  }
+  std::map<std::string, int> events() {
+    std::map<std::string, int> kinds;
+    const Json all = Json::parse(cluster_.ctl({"events", kJob, "-o", "json"}).out, nullptr, false);
+    if (!all.is_object()) return kinds;
+    for (const Json& event : all.at("events")) ++kinds[event.at("kind")];
+    return kinds;
+  }
+  std::map<unsigned, pid_t> pids() {
+    std::map<unsigned, pid_t> out;
+    for (const Json& actor : cluster_.actors(kJob)) out[actor.at("actor")] = actor.at("pid");
+    return out;
+  }
+  // To the end, and what must hold there.
+  void finish(const std::string& expected) {
+    const RunResult waited = cluster_.ctl({"wait", kJob, "--timeout", "180"}, {.timeout_seconds = 200});
+    const Json job = cluster_.status(kJob);
+    ASSERT_EQ(waited.exit_code, 0) << waited.err << job.dump() << cluster_.ctl({"events", kJob}).out;
+    EXPECT_EQ(job.value("state_sha256", ""), expected);
+    const RunResult ledger = run({"python3", std::string(SENG_SOURCE_DIR) + "/scripts/check_ledger.py",
+                                  cluster_.state_dir() + "/jobs/" + job.at("id").dump()});
+    EXPECT_EQ(ledger.exit_code, 0) << ledger.out << ledger.err;
+    EXPECT_TRUE(cluster_.stop().empty());
+  }
+
+  static constexpr const char* kJob = "test";
+  Cluster cluster_;
+};
+
+class Resized : public Elastic, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(Resized, UpAndDownInTheSameProcesses) {
+  const JobText job = elastic_job(GetParam(), 400);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 1);
+  ASSERT_TRUE(has_actors(1));
+  std::map<unsigned, pid_t> before = pids();
+  for (const unsigned count : {4u, 2u, 5u, 3u, 1u}) {
+    const RunResult scaled = cluster_.ctl({"scale", kJob, std::to_string(count)});
+    ASSERT_EQ(scaled.exit_code, 0) << scaled.err;
+    ASSERT_TRUE(has_actors(count)) << count << cluster_.status(kJob).dump()
+                                   << cluster_.ctl({"events", kJob}).out;
+    const std::map<unsigned, pid_t> now = pids();
+    for (const auto& [actor, pid] : now)
+      if (before.contains(actor)) EXPECT_EQ(before.at(actor), pid);
+    EXPECT_EQ(now.begin()->first, 0u);  // the leader stays
+    before = now;
+  }
+  EXPECT_EQ(cluster_.status(kJob).value("restarts", -1), 0);
+  finish(expected);
+}
+INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng),
+                         [](const auto& info) { return info.index == 0 ? "Sgd" : "Seng"; });
+
+TEST_F(Elastic, KilledActorsAreReplaced) {
+  const JobText job = elastic_job(kSeng, 300);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 3);
+  ASSERT_TRUE(has_actors(3));
+  // Whoever it is: the leader (the lowest number) the first time.
+  for (int round = 0; round < 4; ++round) {
+    const auto living = pids();
+    ASSERT_FALSE(living.empty());
+    kill(round % 2 == 0 ? living.begin()->second : living.rbegin()->second, SIGKILL);
+    const auto restarts = static_cast<unsigned>(round) + 1;
+    ASSERT_TRUE(cluster_.wait_until(kJob,
+                                    [&](const Json& now) {
+                                      return now.value("restarts", 0u) >= restarts &&
+                                             now.value("actors", 0u) == 3;
+                                    }))
+        << cluster_.status(kJob).dump() << cluster_.ctl({"events", kJob}).out;
+    ASSERT_TRUE(committed(steps() + 1));
+  }
+  finish(expected);
+}
+
+TEST_F(Elastic, AllActorsKilledGoOnFromTheCheckpoint) {
+  const JobText job = elastic_job(kSeng, 120);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 3);
+  ASSERT_TRUE(committed(60));
+  for (const auto& [actor, pid] : pids()) kill(pid, SIGKILL);
+  finish(expected);
+}
+
+TEST_F(Elastic, AStoppedActorIsEvictedAndComesBack) {
+  const JobText job = elastic_job(kSeng, 300);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 3);
+  ASSERT_TRUE(has_actors(3));
+  const auto living = pids();
+  const pid_t stopped = living.rbegin()->second;
+  kill(stopped, SIGSTOP);
+  // The others go on without it.
+  ASSERT_TRUE(cluster_.wait_until(kJob, [&](const Json& now) { return now.value("actors", 0u) < 3; }));
+  ASSERT_TRUE(committed(steps() + 3));
+  kill(stopped, SIGCONT);
+  ASSERT_TRUE(has_actors(3));
+  EXPECT_EQ(pids().rbegin()->second, stopped);  // it was not replaced
+  finish(expected);
+}
+
+TEST_F(Elastic, ActorsOutliveTheDaemon) {
+  const JobText job = elastic_job(kSeng, 400);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 2);
+  ASSERT_TRUE(has_actors(2));
+  const auto before = pids();
+  const std::uint64_t step = steps();
+  cluster_.kill_daemon();
+  ASSERT_TRUE(cluster_.start()) << cluster_.start_error();
+  ASSERT_TRUE(committed(step + 3));
+  EXPECT_EQ(pids(), before);
+  // It is the new daemon's group: it can be changed.
+  ASSERT_EQ(cluster_.ctl({"scale", kJob, "3"}).exit_code, 0);
+  ASSERT_TRUE(has_actors(3)) << cluster_.ctl({"events", kJob}).out;
+  finish(expected);
+}
+
+TEST_F(Elastic, EverythingKilledGoesOnFromTheCheckpoint) {
+  const JobText job = elastic_job(kSeng, 120);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 2);
+  ASSERT_TRUE(committed(60));
+  const auto living = pids();
+  cluster_.kill_daemon();
+  for (const auto& [actor, pid] : living) kill(pid, SIGKILL);
+  for (const auto& [actor, pid] : living) ASSERT_TRUE(wait_until_gone(pid, 30));
+  ASSERT_TRUE(cluster_.start()) << cluster_.start_error();
+  finish(expected);
+}
+
+}  // namespace
+}  // namespace seng::testing
