@@ -43,12 +43,13 @@ GroupEpochs::GroupEpochs(std::uint32_t micro_batches, std::uint64_t incarnation,
       epoch_{incarnation, counter} {}
 
 void GroupEpochs::adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
-                        const std::set<ActorId>& holders) {
+                        const std::set<ActorId>& holders, const std::set<ActorId>& may_hold) {
   SENG_CHECK(phase_ == Phase::kIdle && epoch.incarnation < incarnation_, "adopting late");
   epoch_ = epoch;
   members_ = membership.members;
   if (!training) leavers_ = membership.leavers;
-  holders_ = holders;
+  holders_ = may_hold_ = holders;
+  may_hold_.insert(may_hold.begin(), may_hold.end());
   change_phase(training ? Phase::kTraining : Phase::kBroken);
 }
 
@@ -106,10 +107,11 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   cut_ranges(micro_batches_, members_);
   for (Member& m : leavers_) m.first_micro = m.last_micro = 0;
   restore_ = event.restore || !held;
-  // Only a group that trains has a step to finish.
-  planned_ = event.planned && !restore_ && phase_ == Phase::kTraining;
+  // Only a group that trains has a step to finish. All park at once for the first epoch of another head: who
+  // was left out of the one before may not know it.
+  planned_ = event.planned && !restore_ && phase_ == Phase::kTraining && epoch_.incarnation == incarnation_;
   follows_ = epoch_;
-  if (restore_) holders_.clear();
+  if (restore_) forget_states();
   epoch_ = {incarnation_, ++counter_};
   parked_.clear();
   ready_.clear();
@@ -123,19 +125,26 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Persisted& event) {
   return {{epoch_action::Announce{membership()}}, ""};
 }
 
+void GroupEpochs::forget_states() {
+  holders_.clear();
+  may_hold_.clear();
+}
+
 // Whose applied step and curvature count: a newcomer parks with step 0 and has nothing.
-bool GroupEpochs::counts(ActorId actor) const {
-  return restore_ ? actor == members_.front().actor : holds_state(actor);
+bool GroupEpochs::counts(ActorId actor, std::uint64_t applied_step) const {
+  if (restore_) return actor == members_.front().actor;
+  // One whose Ready came too late has pulled all the same.
+  return holders_.contains(actor) || (may_hold_.contains(actor) && applied_step > 0);
 }
 
 Assign GroupEpochs::make_assign() const {
   Assign out;
   for (const auto& [actor, p] : parked_) {
-    if (counts(actor)) out.base_step = std::max(out.base_step, p.applied_step);
+    if (counts(actor, p.applied_step)) out.base_step = std::max(out.base_step, p.applied_step);
   }
   std::map<std::pair<std::uint32_t, std::uint64_t>, CurvatureHolders> versions;
   for (const auto& [actor, p] : parked_) {
-    if (!counts(actor)) continue;
+    if (!counts(actor, p.applied_step)) continue;
     if (p.applied_step == out.base_step) out.holders.push_back(actor);
     for (const HeldCurvature& held : p.curvature) {
       if (held.step > out.base_step) continue;  // of a step that nobody has applied
@@ -157,6 +166,12 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
     return {{}, "parked already"};
   if (parked_.size() < members_.size() + leavers_.size()) return {};
   Assign assign = make_assign();
+  if (assign.holders.empty()) {
+    for (const auto& [actor, p] : parked_) may_hold_.erase(actor);  // others, not here now, may still
+    change_phase(Phase::kBroken);
+    return {};
+  }
+  for (const Member& m : members_) may_hold_.insert(m.actor);
   base_step_ = assign.base_step;
   change_phase(Phase::kReadying);
   return {{epoch_action::AssignAll{std::move(assign)}}, ""};
@@ -183,13 +198,14 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Ready& event) {
 EpochOutcome GroupEpochs::on_event(const epoch_event::StateLost& event) {
   if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
   if (phase_ != Phase::kReadying) return {{}, "StateLost while " + std::string(phase_name(phase_))};
-  holders_.clear();
+  forget_states();
   change_phase(Phase::kBroken);
   return {};
 }
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Lost& event) {
   holders_.erase(event.actor);
+  may_hold_.erase(event.actor);
   if (!takes_part(event.actor)) return {{}, "actor " + std::to_string(event.actor) + " is no member"};
   if (phase_ == Phase::kIdle || phase_ == Phase::kBroken) return {{}, "the group does not run"};
   change_phase(Phase::kBroken);

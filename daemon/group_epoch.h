@@ -12,8 +12,9 @@
 //   before it is stored. It restores, if that was asked or nobody in it holds any state.
 // 2 It is stored: Reconfigure goes to all members and leavers.
 // 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
-//   state: it was committed, and its holders are named in Assign. Per block of curvature the versions
-//   not after the base step, and who holds them. In a membership that restores only the leader's word counts.
+//   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
+//   after the base step, and who holds them. In a membership that restores only the leader's word counts. If
+//   it shows that nobody holds a state after all the group is broken and the next Begin restores.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
@@ -116,9 +117,11 @@ class GroupEpochs {
   EpochOutcome on(const EpochEvent& event);
 
   // What a head before this one had stored: its membership, which trains if `training`, else is broken; the
-  // next one is of this head. `holders` have a state. Before the first event only.
+  // next one is of this head. `holders` have a state, those of
+  // `may_hold` may have one. Before the first event
+  // only.
   void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
-             const std::set<ActorId>& holders);
+             const std::set<ActorId>& holders, const std::set<ActorId>& may_hold);
 
   Phase phase() const { return phase_; }
   const GroupEpoch& epoch() const { return epoch_; }
@@ -128,8 +131,8 @@ class GroupEpochs {
   bool takes_part(ActorId actor) const;  // member or leaver
   bool planned() const { return planned_; }
   bool restores() const { return restore_; }
-  // It was ready once since the last restore, so it has the state of its applied step.
-  bool holds_state(ActorId actor) const { return holders_.contains(actor); }
+  // It was told what to pull since the last restore: so it has the state of its applied step, or may have it.
+  bool holds_state(ActorId actor) const { return may_hold_.contains(actor); }
   std::uint64_t base_step() const { return base_step_; }
   // Who has not answered yet in this phase, for `describe`.
   std::vector<ActorId> awaited() const;
@@ -144,7 +147,8 @@ class GroupEpochs {
   EpochOutcome on_event(const epoch_event::Lost& event);
   // Empty if the message is of this epoch, from one who takes part; else why not.
   std::string misfit(ActorId actor, const GroupEpoch& epoch) const;
-  bool counts(ActorId actor) const;
+  bool counts(ActorId actor, std::uint64_t applied_step) const;
+  void forget_states();
   Assign make_assign() const;
   Reconfigure membership() const { return {members_, leavers_, planned_, restore_, follows_}; }
 
@@ -158,7 +162,8 @@ class GroupEpochs {
   GroupEpoch follows_;                // planned: which one finishes its step first
   std::map<ActorId, Parked> parked_;  // who has parked in this epoch, and with what
   std::set<ActorId> ready_;           // who is ready in this epoch
-  std::set<ActorId> holders_;         // see holds_state()
+  std::set<ActorId> holders_;         // were ready since the last restore
+  std::set<ActorId> may_hold_;        // see holds_state(); a step above 0 shows that they do
   std::uint64_t base_step_ = 0;
 };
 

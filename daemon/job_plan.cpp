@@ -65,6 +65,9 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.actors_min = spec->actors_min;
   out.actors_max = std::min(spec->actors_max, out.micro_batches);
   out.lanes = spec->lanes;
+  out.restarts_max = spec->restart_max;
+  out.restart_window_s = spec->restart_window_s;
+  out.priority = spec->priority;
   return out;
 }
 

@@ -22,6 +22,7 @@ struct JobPlan {
   std::uint64_t memory_per_actor = 0;  // bytes; 0: unknown
   std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
   double restart_window_s = 3600;
+  int priority = 0;  // the higher gets its actors first
 };
 
 // The node, as a job must fit into it.

@@ -95,9 +95,10 @@ void JobRun::end_adoption(bool training) {
   const StoredEpoch epoch = adoption_->epoch;
   adoption_.reset();
   const double now = ports_.clock.now();
-  std::set<ActorId> holders;
+  std::set<ActorId> holders, may_hold;
   for (auto& [actor, a] : actors_) {
     if (!a.life.serves()) continue;
+    if (a.joined) may_hold.insert(actor);
     if (!a.first_hello) {
       a.silent_since = now;  // it may come yet
     } else if (a.first_hello->epoch != GroupEpoch{} &&
@@ -106,7 +107,7 @@ void JobRun::end_adoption(bool training) {
     }
   }
   Reconfigure membership{epoch.members, epoch.leavers, epoch.planned, epoch.restore};
-  group_.adopt(epoch.epoch, membership, training, holders);
+  group_.adopt(epoch.epoch, membership, training, holders, may_hold);
   leaders_[epoch.epoch] = epoch.members.front().actor;
   std::vector<ActorId> members;
   for (const Member& m : epoch.members) {

@@ -45,6 +45,7 @@ JobDemand JobRun::demand() const {
   out.min = record_.actors_min;
   out.max = record_.actors_max;
   out.memory_per_actor = plan_.memory_per_actor;
+  out.priority = plan_.priority;
   out.runs = job_.runs();
   if (!out.runs) return out;
   GroupView now = view();

@@ -80,8 +80,11 @@ std::uint32_t MembershipPolicy::wants(const GroupView& view, double now) const {
   const std::uint32_t held = staying(view) + given_up_, most = std::min(view.max, view.limit);
   if (held >= most) return 0;
   const std::uint32_t missing = most - held, lost = std::min(debt_, missing);
-  // Before the group trains it waits for nobody but replacements.
-  const std::uint32_t growth = view.phase == Phase::kTraining ? missing - lost : 0;
+  // While the group does not train it waits for nobody but replacements, and for those without whom it
+  // cannot.
+  std::uint32_t growth = view.phase == Phase::kTraining ? missing - lost : 0;
+  if (growth == 0 && debt_ == 0 && view.phase != Phase::kIdle && held < view.min)
+    growth = std::min(missing, view.min - held);
   return growth + std::min(lost, replaceable(now));
 }
 
@@ -127,7 +130,7 @@ bool MembershipPolicy::account(const GroupView& view, double now, Actions& out) 
   return false;
 }
 
-// No member is left, or there was none yet.
+// No member is left, or none that holds the state, or there was none yet.
 void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
   std::vector<ActorId> with_state, without;
   bool silent_state = false, starting = false;
@@ -142,7 +145,8 @@ void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
       out.push_back(a::StopNow{"its last actor was lost before it had stopped"});
       return;
     }
-    if (starting || without.size() < view.min) return;
+    // Those who are in a group already do not wait for more.
+    if (those_here(view, view.members).empty() && (starting || without.size() < view.min)) return;
   }
   with_state.insert(with_state.end(), without.begin(), without.end());
   if (with_state.size() > view.max) with_state.resize(view.max);
@@ -211,14 +215,18 @@ std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, do
   }
   if (!out.empty()) return out;  // and then look again
   const std::vector<ActorId> members = those_here(view, view.members);
-  if (view.phase == Phase::kIdle || members.empty()) {
+  const std::vector<ActorId> leavers = those_here(view, view.leavers);
+  const bool whole = members.size() == view.members.size() && leavers.size() == view.leavers.size();
+  const bool broken = view.phase == Phase::kBroken || !whole;
+  const auto holds = [&](ActorId actor) { return find(view, actor)->holds_state; };
+  const bool held = std::any_of(members.begin(), members.end(), holds) ||
+                    std::any_of(leavers.begin(), leavers.end(), holds);
+  if (view.phase == Phase::kIdle || members.empty() || (broken && !held)) {
     if (!view.stopping) dismiss_surplus(view, out);
     if (out.empty()) decide_anew(view, out);
     return out;
   }
-  const std::vector<ActorId> leavers = those_here(view, view.leavers);
-  const bool whole = members.size() == view.members.size() && leavers.size() == view.leavers.size();
-  if (view.phase == Phase::kBroken || !whole) {
+  if (broken) {
     out.push_back(a::Begin{members, leavers, false});
   } else if (!view.stopping) {
     decide_planned(view, out);

@@ -144,7 +144,8 @@ class DaemonTest : public ::testing::Test {
   template <class Condition>
   JobRecord wait_until(JobId job, Condition condition) {
     JobRecord record;
-    for (int i = 0; i < 300; ++i) {
+    const SystemClock clock;
+    for (const double end = clock.now() + 20; clock.now() < end;) {
       const auto reply = client_->ask<WatchReply>(WatchRequest{std::to_string(job), record.revision, 5000});
       if (!reply) break;
       record = reply->job;

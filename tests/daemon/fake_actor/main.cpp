@@ -127,7 +127,7 @@ class FakeActor {
         const Reconfigure group = *parse_body<Reconfigure>(message);
         epoch_ = message.envelope.epoch;
         leads_ = group.members.front().actor == actor_;
-        alone_ = group.members.size() == 1;
+        alone_ = alone_ && group.members.size() == 1;
         training_ = false;
         if (group.restore) step_ = 0;
         say(Parked{step_, {}});
@@ -214,7 +214,8 @@ class FakeActor {
   GroupEpoch epoch_;
   std::string name_;
   std::uint64_t step_ = 0;
-  bool leads_ = false, alone_ = false, welcomed_ = false, training_ = false;
+  bool leads_ = false, welcomed_ = false, training_ = false;
+  bool alone_ = true;  // always was
   std::optional<int> exit_code_;
 };
 

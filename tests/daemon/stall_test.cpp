@@ -1,0 +1,73 @@
+#include "daemon/stall.h"
+
+#include <gtest/gtest.h>
+
+namespace seng {
+namespace {
+
+Progress report(std::uint8_t activity, std::uint64_t counter, std::vector<ActorId> awaits = {},
+                double mean_s = 0) {
+  Progress out;
+  out.activity = activity;
+  out.counter = counter;
+  out.awaits = std::move(awaits);
+  if (mean_s > 0) {
+    out.micro_batches = 10;
+    out.compute_seconds = 10 * mean_s;
+  }
+  return out;
+}
+
+TEST(Stall, ASlowActorIsNotAHungOne) {
+  Stall stall(Timeouts{});
+  EXPECT_FALSE(stall.deadline());
+  stall.watch({0, 1}, 100);
+  EXPECT_FALSE(stall.check(1000)) << "nothing was heard yet: that is the lease's matter";
+  stall.heard(0, report(kComputing, 1, {}, 0.01), 100);
+  stall.heard(1, report(kComputing, 1, {}, 0.5), 100);
+  EXPECT_EQ(stall.deadline(), 102.0) << "2 leases at least";
+  stall.heard(0, report(kComputing, 2, {}, 0.01), 101.9);
+  EXPECT_FALSE(stall.check(103.8)) << "actor 1 may take 10 s for a micro-batch";
+  const auto verdict = stall.check(103.9);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->actor, 0u);
+  EXPECT_NE(verdict->why.find("computing for 2.0 s"), std::string::npos) << verdict->why;
+  stall.heard(0, report(kComputing, 3, {}, 0.01), 109);
+  ASSERT_TRUE(stall.check(110));
+  EXPECT_EQ(stall.check(110)->actor, 1u);
+}
+
+TEST(Stall, WithoutAKnownSpeedAndWhileSavingItIsPatient) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1}, 0);
+  stall.heard(0, report(kComputing, 0), 0);
+  stall.heard(1, report(kSaving, 9, {}, 0.001), 1);
+  EXPECT_FALSE(stall.check(59.9));
+  EXPECT_EQ(stall.check(60)->actor, 0u);
+  stall.heard(0, report(kComputing, 1), 60);
+  EXPECT_EQ(stall.check(61)->actor, 1u);
+}
+
+TEST(Stall, WhenAllWaitTheMostAwaitedGoes) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1, 2}, 0);
+  stall.heard(0, report(kWaiting, 1, {2}), 0);
+  stall.heard(1, report(kWaiting, 1, {0, 2}), 0);
+  EXPECT_FALSE(stall.check(10)) << "one was not heard";
+  stall.heard(2, report(kWaiting, 1, {0, 1}), 1);
+  stall.heard(0, report(kWaiting, 1, {2}), 2) /* again: no progress */;
+  EXPECT_EQ(stall.deadline(), 4.0);
+  EXPECT_FALSE(stall.check(3.9));
+  ASSERT_TRUE(stall.check(4));
+  EXPECT_EQ(stall.check(4)->actor, 2u) << "of 0 and 2, both awaited twice, the higher one";
+  stall.heard(1, report(kComputing, 2), 4);
+  EXPECT_FALSE(stall.check(5.9)) << "one computes";
+  stall.watch({0}, 0);
+  stall.heard(0, report(kWaiting, 1), 0);
+  EXPECT_FALSE(stall.check(100)) << "one alone waits for nobody";
+  stall.heard(7, report(kComputing, 1), 0);
+  EXPECT_FALSE(stall.check(1000)) << "a stranger";
+}
+
+}  // namespace
+}  // namespace seng
