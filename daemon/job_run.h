@@ -133,6 +133,8 @@ class JobRun {
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
+  bool led(ActorId actor, const GroupEpoch& epoch) const;
+  bool reports(ActorId actor, const Message& message) const;
   void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);

@@ -81,6 +81,18 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   return true;
 }
 
+bool JobRun::led(ActorId actor, const GroupEpoch& epoch) const {
+  const auto found = leaders_.find(epoch);
+  return found != leaders_.end() && found->second == actor;
+}
+
+// The word of who leads those that train: also of the membership that finishes a step for a planned change.
+bool JobRun::reports(ActorId actor, const Message& message) const {
+  const GroupEpoch& epoch = message.envelope.epoch;
+  if (group_.finishes(epoch)) return led(actor, epoch);
+  return !fenced(actor, message) && leads(actor);
+}
+
 template <class Body>
 void JobRun::take(ActorId actor, const Message& message) {
   const auto body = parse_body<Body>(message);
@@ -134,6 +146,7 @@ void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
+  if (message.envelope.epoch == group_.epoch()) stall_.parked(actor, ports_.clock.now());
   tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
 }
 
@@ -156,24 +169,29 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
-  if (!job_.runs() || message.envelope.epoch != group_.epoch()) return;
-  stall_.heard(actor, body, ports_.clock.now());
-  const bool leader = leads(actor);
-  progress_.on(body, leader, record_);
-  if (!leader) return;
+  if (!job_.runs()) return;
+  const GroupEpoch& epoch = message.envelope.epoch;
+  const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
+  if (trains) {
+    stall_.heard(actor, body, ports_.clock.now());
+    progress_.on(body, leader, record_);
+  } else if (leader) {
+    progress_.on_late(body, record_);  // a step's values do not depend on who is there
+  }
+  if (!leader || body.steps.empty()) return;
   ports_.store.add_steps(record_.id, body.steps);
-  if (!body.steps.empty()) changed();
+  changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& body) {
-  if (fenced(actor, message) || !leads(actor) || is_terminal(record_.state)) return;
+  if (!reports(actor, message) || is_terminal(record_.state)) return;
   progress_.on(body, record_);
   ports_.store.add_epoch_metrics(record_.id, body.metrics);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
-  if (fenced(actor, message) || !leads(actor)) return;
+  if (!reports(actor, message)) return;
   if (!body.error.empty()) {
     event(Severity::kWarning, "CheckpointFailed", fmt::format("step {}: {}", body.step, body.error), actor);
     return;
@@ -189,8 +207,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
 // The leader's word that the job is done is true also when the next membership was begun meanwhile: a step's
 // values do not depend on who is there.
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {
-  const auto led = leaders_.find(message.envelope.epoch);
-  const bool done = !body.retired && led != leaders_.end() && led->second == actor;
+  const bool done = !body.retired && led(actor, message.envelope.epoch);
   if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
@@ -211,6 +228,7 @@ void JobRun::on_lease(ActorId actor, const Liveness::Finding& finding) {
   Actor& a = actors_.at(actor);
   if (finding.verdict == Liveness::Verdict::kSilent) {
     a.silent_since = ports_.clock.now() - finding.silent_s;
+    stall_.silent(actor);
     const bool takes_part = group_.takes_part(actor) && job_.runs();
     event(Severity::kWarning, "ActorSilent",
           fmt::format("nothing heard for {:.1f} s{}", finding.silent_s,

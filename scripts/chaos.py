@@ -4,6 +4,7 @@ group resized, sengd killed and started again, what one actor says to another he
 
   bits      the state's SHA-256 is that of the same job, undisturbed, in one actor
   ledger    every sample was used exactly once per epoch
+  metrics   every step was reported
   leaks     no process, socket, staging directory or file descriptor is left
 
     scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
@@ -212,6 +213,10 @@ class Chaos:
                                  f"{self.cluster.dir}/jobs/{self.job}"], capture_output=True, text=True)
         if ledger.returncode != 0:
             problems.append(f"ledger of job {self.job}: {ledger.stdout}{ledger.stderr}")
+        told = {step["step"] for step in json.loads(self.cluster.ctl("metrics", self.job, "-o", "json"))["steps"]}
+        untold = sorted(set(range(1, record["steps"] + 1)) - told)
+        if untold:
+            problems.append(f"job {self.job} has no metrics of {len(untold)} steps: {untold[:20]}")
         return problems
 
 
