@@ -49,6 +49,7 @@ void JobRun::drain() {
 void JobRun::tell(ActorId actor, const ActorEventIn& event) {
   const auto found = actors_.find(actor);
   if (found == actors_.end()) return;
+  quiet_ = false;
   Actor& a = found->second;
   const ActorState before = a.life.state();
   for (auto& action : a.life.on(event, ports_.clock.now())) {
@@ -63,6 +64,7 @@ void JobRun::tell(ActorId actor, const ActorEventIn& event) {
 }
 
 void JobRun::tell_job(const JobEventIn& event) {
+  quiet_ = false;
   for (auto& action : job_.on(event)) {
     pending_.push_back(
         [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
@@ -70,6 +72,7 @@ void JobRun::tell_job(const JobEventIn& event) {
 }
 
 void JobRun::tell_group(const EpochEvent& event) {
+  quiet_ = false;
   EpochOutcome outcome = group_.on(event);
   if (!outcome.ignored.empty()) {
     log_debug("job {}: ignored: {}", record_.id, outcome.ignored);
@@ -113,6 +116,7 @@ void JobRun::save(ActorId actor) {
 }
 
 void JobRun::grant(const std::vector<std::uint32_t>& slots) {
+  quiet_ = false;
   const auto count = static_cast<std::uint32_t>(slots.size());
   if (job_.state() == JobState::kQueued) {
     record_.actors = count;
@@ -137,6 +141,7 @@ void JobRun::set_waiting(const std::string& why) {
 void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
   if (actors != limit_ && waiting != 0)
     event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
+  if (limit_ != actors) quiet_ = false;
   limit_ = actors;
 }
 
@@ -321,7 +326,10 @@ void JobRun::on_time() {
   }
   if (due(stop_deadline_)) tell_job(job_event::StopTimedOut{});
   if (due(epoch_retry_)) store_epoch();
-  if (due(policy_due_)) observer_.slots_freed();
+  if (due(policy_due_)) {
+    quiet_ = false;
+    observer_.slots_freed();
+  }
   if (adoption_ && adoption_->until <= now) end_adoption(false);
   check_stalls();
   drain();

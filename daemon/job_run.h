@@ -128,6 +128,7 @@ class JobRun {
   void store_epoch();
   void check_stalls();
   void explain_wait();
+  bool steered() const;
   GroupView view() const;
   std::vector<Member> to_members(const std::vector<ActorId>& actors) const;
   template <class Body>
@@ -177,6 +178,9 @@ class JobRun {
   std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships
   std::uint32_t limit_ = 0xffffffffu;
   bool scaled_ = false;  // the user asked for a number: say why it is not reached
+  // Nothing but heartbeats since steer() had nothing to do, and when that was.
+  bool quiet_ = false;
+  double steered_at_ = 0;
   std::optional<double> stop_deadline_;
   std::optional<double> epoch_retry_;     // when the epoch, which could not be stored, is tried again
   std::optional<double> transition_due_;  // when who is still awaited counts as hung

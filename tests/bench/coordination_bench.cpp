@@ -193,6 +193,7 @@ class Client {
   bool take(const Message& message) {
     switch (static_cast<MessageKind>(message.envelope.kind)) {
       case MessageKind::kError:
+        if (training_) return false;  // sengd ends
         give_up("refused: " + parse_body<ErrorReply>(message)->message);
       case MessageKind::kWelcome:
         say(Prepared{});
