@@ -130,6 +130,8 @@ class GroupEpochs {
   const Member* member(ActorId actor) const;
   bool takes_part(ActorId actor) const;  // member or leaver
   bool planned() const { return planned_; }
+  // Its members are heard: it is the newest, or they have not been told to leave it yet, or finish a step.
+  bool goes_on(const GroupEpoch& epoch) const;
   bool restores() const { return restore_; }
   // It was told what to pull since the last restore: so it has the state of its applied step, or may have it.
   bool holds_state(ActorId actor) const { return may_hold_.contains(actor); }
@@ -159,7 +161,7 @@ class GroupEpochs {
   GroupEpoch epoch_;
   std::vector<Member> members_, leavers_;
   bool planned_ = false, restore_ = false;
-  GroupEpoch follows_;                // planned: which one finishes its step first
+  GroupEpoch follows_;                // the one before; planned: it finishes its step first
   std::map<ActorId, Parked> parked_;  // who has parked in this epoch, and with what
   std::set<ActorId> ready_;           // who is ready in this epoch
   std::set<ActorId> holders_;         // were ready since the last restore

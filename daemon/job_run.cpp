@@ -246,6 +246,7 @@ void JobRun::act(const job_action::StateChanged& action) {
   if (action.to == JobState::kStarting && record_.started_at == 0) record_.started_at = now;
   if (is_terminal(action.to)) record_.ended_at = now;
   if (!job_.runs()) {
+    adoption_.reset();
     stop_deadline_.reset();
     epoch_retry_.reset();
     transition_due_.reset();

@@ -153,7 +153,7 @@ class JobRun {
   void save(ActorId actor);
   std::string loss_text(ActorId actor, const actor_action::Lost& loss) const;
   std::string requeue_text() const;
-  bool leads(ActorId actor) const;
+  bool leads(ActorId actor, const Message& message) const;
 
   const HeadOptions& options_;
   const HeadPorts& ports_;

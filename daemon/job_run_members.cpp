@@ -147,6 +147,8 @@ void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::str
 
 void JobRun::act(const epoch_action::Persist&) {
   epoch_retry_.reset();
+  // A group that is broken stands still: none of those that are left hangs.
+  if (!group_.planned()) stall_.watch({}, ports_.clock.now());
   store_epoch();
 }
 
@@ -189,7 +191,6 @@ void JobRun::act(const epoch_action::Announce& action) {
     act(membership_action::Kill{actor, "missed that the group began anew"});
   }
   const double now = ports_.clock.now();
-  if (!message.planned) stall_.watch({}, now);
   transition_due_.reset();
   if (!message.planned) transition_due_ = now + options_.timeouts.transition_s();
   std::string text =

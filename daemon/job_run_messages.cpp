@@ -69,8 +69,11 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   return welcome;
 }
 
-bool JobRun::leads(ActorId actor) const {
-  return !group_.members().empty() && group_.members().front().actor == actor;
+// It leads, or led, the membership that it speaks of. What a leader says of steps is true whatever has become
+// of the membership since: a step's values do not depend on who is there.
+bool JobRun::leads(ActorId actor, const Message& message) const {
+  const auto led = leaders_.find(message.envelope.epoch);
+  return led != leaders_.end() && led->second == actor;
 }
 
 // What belongs to a membership is taken only if it belongs to this one.
@@ -156,9 +159,9 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
-  if (!job_.runs() || message.envelope.epoch != group_.epoch()) return;
-  stall_.heard(actor, body, ports_.clock.now());
-  const bool leader = leads(actor);
+  const bool leader = leads(actor, message);
+  if (!job_.runs() || !(leader || group_.goes_on(message.envelope.epoch))) return;
+  if (group_.goes_on(message.envelope.epoch)) stall_.heard(actor, body, ports_.clock.now());
   progress_.on(body, leader, record_);
   if (!leader) return;
   ports_.store.add_steps(record_.id, body.steps);
@@ -166,14 +169,14 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& body) {
-  if (fenced(actor, message) || !leads(actor) || is_terminal(record_.state)) return;
+  if (!leads(actor, message) || is_terminal(record_.state)) return;
   progress_.on(body, record_);
   ports_.store.add_epoch_metrics(record_.id, body.metrics);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
-  if (fenced(actor, message) || !leads(actor)) return;
+  if (!leads(actor, message)) return;
   if (!body.error.empty()) {
     event(Severity::kWarning, "CheckpointFailed", fmt::format("step {}: {}", body.step, body.error), actor);
     return;
@@ -186,11 +189,8 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
   observer_.flush_soon();
 }
 
-// The leader's word that the job is done is true also when the next membership was begun meanwhile: a step's
-// values do not depend on who is there.
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {
-  const auto led = leaders_.find(message.envelope.epoch);
-  const bool done = !body.retired && led != leaders_.end() && led->second == actor;
+  const bool done = !body.retired && leads(actor, message);
   if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
