@@ -12,8 +12,6 @@ namespace seng {
 
 namespace {
 
-// Steps whose metrics are told again by a new leader: more than a heartbeat holds, and little.
-constexpr std::size_t kRecentSteps = 1000;
 // How long a holder of state may say nothing, in leases: the daemon notices that it is gone long before.
 constexpr double kStallLeases = 10;
 
@@ -172,7 +170,7 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   }
   session_.set_epoch(epoch);
   session_.set_applied_step(state_.step);
-  if (leads() && !led) session_.repeat_steps({recent_.begin(), recent_.end()});
+  if (leads() && !led) session_.repeat_steps();
   session_.send(Parked{state_.step, transfer_->held()});
   return {};
 }
@@ -180,7 +178,7 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
 // The leader reads what there is, the others take it from it. Only the job's beginning they all make
 // themselves.
 Status Driver::restore() {
-  recent_.clear();
+  session_.forget_steps();
   state_.curvature.clear();
   const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
   if (!leads() && from_checkpoint) {
@@ -269,8 +267,6 @@ Status Driver::train() {
     if (ledger_) note_ledger(ledger_->commit(group_.epoch, state_.step));
     session_.set_applied_step(state_.step);
     session_.add_step(metrics, leads());
-    recent_.push_back(metrics);
-    if (recent_.size() > kRecentSteps) recent_.pop_front();
     state_.tally.add(metrics.loss, metrics.accuracy, metrics.seconds);
     SENG_TRY(after_step(result->stop));
     if (result->stop || result->park || must_leave()) return {};

@@ -15,7 +15,6 @@
 //   6 The leader has saved everything: Finished, exit. The others wait for Retire; so does a leaver.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -89,8 +88,6 @@ class Driver {
   bool assigned_ = false;             // Ready was sent in it
   bool finished_ = false;
   bool ledger_failed_ = false;  // said so
-
-  std::deque<StepMetrics> recent_;  // the last steps, for a leader that stands in for another
 
   mutable std::mutex announced_mutex_;
   // Guarded by announced_mutex_: the newest announced, and the one in hand.

@@ -23,6 +23,9 @@ namespace {
 constexpr Poller::Token kChannelToken = 1, kWakeToken = 2;
 // Step metrics kept while the daemon cannot be reached; the oldest go first.
 constexpr std::size_t kMaxWaitingSteps = 20000;
+// Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds, and
+// little.
+constexpr std::size_t kRecentSteps = 5000;
 // In the place of the membership that comes: none does.
 constexpr GroupEpoch kNoMembership{~std::uint64_t{0}, ~std::uint64_t{0}};
 
@@ -39,6 +42,7 @@ struct Session::State {
   void enqueue_command(const Message& message);
   void flush();
   void heartbeat();
+  void repeat_steps();
   Message hello_message();
   Message progress_message();
   template <class Body>
@@ -66,7 +70,9 @@ struct Session::State {
   std::condition_variable arrived;
   std::deque<Command> commands;
   std::deque<Message> outbox;
-  std::vector<StepMetrics> steps;
+  std::vector<StepMetrics> steps;  // to be reported
+  std::deque<StepMetrics> recent;  // the last ones of the group, whoever reported them
+  bool reports_steps = false;      // was the leader in the last step
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
   GroupEpoch epoch;
 };
@@ -117,6 +123,8 @@ void Session::State::take(const Message& message) {
       call_urgent(kNoMembership);
       return enqueue_command<Retire>(message);
     case MessageKind::kHelloWanted:
+      // What the daemon before had not yet stored is gone with it.
+      if (const std::lock_guard lock(mutex); reports_steps) repeat_steps();
       if (auto sent = channel->send(hello_message()); !sent)
         log_warning("not sent: {}", sent.error().message);
       return;
@@ -133,6 +141,11 @@ void Session::State::take(const Message& message) {
     default:
       log_warning("dropped a message of kind {}", message.envelope.kind);
   }
+}
+
+// With the mutex held.
+void Session::State::repeat_steps() {
+  if (steps.size() < recent.size()) steps.assign(recent.begin(), recent.end());  // else they are among them
 }
 
 void Session::State::receive() {
@@ -291,14 +304,22 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
   const std::lock_guard lock(state_->mutex);
   state_->bytes_sent += metrics.bytes_sent;
   state_->fragment_bytes_sent += metrics.fragment_bytes_sent;
+  state_->recent.push_back(metrics);
+  if (state_->recent.size() > kRecentSteps) state_->recent.pop_front();
+  state_->reports_steps = leads;
   if (!leads) return;
   if (state_->steps.size() >= kMaxWaitingSteps) state_->steps.erase(state_->steps.begin());
   state_->steps.push_back(metrics);
 }
 
-void Session::repeat_steps(const std::vector<StepMetrics>& steps) {
+void Session::repeat_steps() {
   const std::lock_guard lock(state_->mutex);
-  state_->steps.insert(state_->steps.end(), steps.begin(), steps.end());
+  state_->repeat_steps();
+}
+
+void Session::forget_steps() {
+  const std::lock_guard lock(state_->mutex);
+  state_->recent.clear();
 }
 
 void Session::send(const Prepared& body) {

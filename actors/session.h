@@ -60,8 +60,10 @@ class Session {
   void set_epoch(GroupEpoch epoch);  // of what is sent from here on
   // Adds the step's traffic to this actor's; `leads`: the metrics are the group's word on it.
   void add_step(const StepMetrics& metrics, bool leads);
-  // Reports steps again, whose leader may have died before it did.
-  void repeat_steps(const std::vector<StepMetrics>& steps);
+  // Reports the last steps again, whose leader may have died before it did. Happens by itself when the daemon
+  // was started anew.
+  void repeat_steps();
+  void forget_steps();  // they will be made again
   void set_lease(std::uint32_t lease_ms);
 
   void send(const Prepared& body);

@@ -64,11 +64,6 @@ bool GroupEpochs::takes_part(ActorId actor) const {
          std::any_of(leavers_.begin(), leavers_.end(), [&](const Member& m) { return m.actor == actor; });
 }
 
-bool GroupEpochs::goes_on(const GroupEpoch& epoch) const {
-  if (epoch == epoch_) return true;
-  return epoch == follows_ && (phase_ == Phase::kPersisting || (planned_ && phase_ == Phase::kParking));
-}
-
 std::vector<ActorId> GroupEpochs::awaited() const {
   std::vector<ActorId> out;
   for (const Member& m : members_) {

@@ -130,8 +130,10 @@ class GroupEpochs {
   const Member* member(ActorId actor) const;
   bool takes_part(ActorId actor) const;  // member or leaver
   bool planned() const { return planned_; }
-  // Its members are heard: it is the newest, or they have not been told to leave it yet, or finish a step.
-  bool goes_on(const GroupEpoch& epoch) const;
+  // The membership before finishes a step, for a planned change: its members still report in it.
+  bool finishes(const GroupEpoch& epoch) const {
+    return planned_ && epoch == follows_ && (phase_ == Phase::kPersisting || phase_ == Phase::kParking);
+  }
   bool restores() const { return restore_; }
   // It was told what to pull since the last restore: so it has the state of its applied step, or may have it.
   bool holds_state(ActorId actor) const { return may_hold_.contains(actor); }

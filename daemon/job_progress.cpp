@@ -45,7 +45,11 @@ void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
 
 void JobProgress::on(const Progress& report, bool leads, JobRecord& record) {
   set_step(report.applied_step, record);
-  if (!leads || report.steps.empty()) return;
+  if (leads) on_late(report, record);
+}
+
+void JobProgress::on_late(const Progress& report, JobRecord& record) {
+  if (report.steps.empty()) return;
   recent_seconds_ *= kFading;
   recent_steps_ *= kFading;
   for (const StepMetrics& step : report.steps) add_step(step, record);

@@ -13,6 +13,8 @@ class JobProgress {
 
   // Each updates `record`, but not its revision.
   void on(const Progress& report, bool leads, JobRecord& record);
+  // Steps whose word comes late: the job may be somewhere else by now.
+  void on_late(const Progress& report, JobRecord& record);
   void on(const EpochReport& report, JobRecord& record);
   void on(const CheckpointReport& report, JobRecord& record);
   void on(const Finished& report, JobRecord& record);

@@ -133,6 +133,7 @@ class JobRun {
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
+  bool led(ActorId actor, const GroupEpoch& epoch) const;
   void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);
@@ -153,7 +154,6 @@ class JobRun {
   void save(ActorId actor);
   std::string loss_text(ActorId actor, const actor_action::Lost& loss) const;
   std::string requeue_text() const;
-  bool leads(ActorId actor, const Message& message) const;
 
   const HeadOptions& options_;
   const HeadPorts& ports_;

@@ -38,7 +38,7 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
   if (!job_.runs() || !newest) return;
   if (!newest->job_token.empty()) job_token_ = newest->job_token;
   adoption_ = Adoption{*newest, ports_.clock.now() + options_.timeouts.adopt_s()};
-  leaders_[newest->epoch] = newest->members.front().actor;
+  leaders_[newest->epoch] = newest->members.front().actor;  // what it reports before all are heard counts
   for (const auto* list : {&newest->members, &newest->leavers}) {
     for (const Member& m : *list) {
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;

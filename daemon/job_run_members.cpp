@@ -138,6 +138,7 @@ void JobRun::act(const membership_action::Note& action) {
 void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::string& cause) {
   if (!job_.runs()) return;
   event(Severity::kWarning, "ActorLost", cause, actor);
+  stall_.lost(actor);
   tell_group(epoch_event::Lost{actor});
   const double now = ports_.clock.now();
   policy_.lost({why, cause, now - actors_.at(actor).started_at, job_.state() == JobState::kRunning}, now);
@@ -191,8 +192,8 @@ void JobRun::act(const epoch_action::Announce& action) {
     act(membership_action::Kill{actor, "missed that the group began anew"});
   }
   const double now = ports_.clock.now();
-  transition_due_.reset();
-  if (!message.planned) transition_due_ = now + options_.timeouts.transition_s();
+  if (!message.planned) stall_.watch({}, now);
+  transition_due_ = now + options_.timeouts.transition_s();
   std::string text =
       fmt::format("epoch {} with {}", to_string(group_.epoch()), actors_text(message.members.size()));
   if (!message.leavers.empty()) text += fmt::format(", without {}", actors_text(message.leavers.size()));
@@ -258,7 +259,11 @@ void JobRun::check_stalls() {
   transition_due_.reset();
   const std::string why = fmt::format("did not answer within {:g} s while the group was {}",
                                       options_.timeouts.transition_s(), phase_name(group_.phase()));
-  for (const ActorId actor : group_.awaited()) act(membership_action::Kill{actor, why});
+  for (const ActorId actor : group_.awaited()) {
+    // Those of the membership before may have a long step to finish.
+    const bool finishes = group_.planned() && group_.phase() == GroupEpochs::Phase::kParking;
+    if (!finishes || !stall_.watches(actor)) act(membership_action::Kill{actor, why});
+  }
 }
 
 Status JobRun::scale(std::uint32_t actors) {

@@ -69,19 +69,19 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   return welcome;
 }
 
-// It leads, or led, the membership that it speaks of. What a leader says of steps is true whatever has become
-// of the membership since: a step's values do not depend on who is there.
-bool JobRun::leads(ActorId actor, const Message& message) const {
-  const auto led = leaders_.find(message.envelope.epoch);
-  return led != leaders_.end() && led->second == actor;
-}
-
 // What belongs to a membership is taken only if it belongs to this one.
 bool JobRun::fenced(ActorId actor, const Message& message) const {
   if (message.envelope.epoch == group_.epoch() && group_.takes_part(actor)) return false;
   log_debug("{}: dropped {} of epoch {}", actor_name(record_.id, actor),
             message_kind_name(message.envelope.kind), to_string(message.envelope.epoch));
   return true;
+}
+
+// It leads, or led, the membership that it speaks of. What a leader says of steps is true whatever has become
+// of the membership since: a step's values do not depend on who is there.
+bool JobRun::led(ActorId actor, const GroupEpoch& epoch) const {
+  const auto found = leaders_.find(epoch);
+  return found != leaders_.end() && found->second == actor;
 }
 
 template <class Body>
@@ -137,6 +137,7 @@ void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
+  if (message.envelope.epoch == group_.epoch()) stall_.parked(actor, ports_.clock.now());
   tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
 }
 
@@ -159,24 +160,29 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
-  const bool leader = leads(actor, message);
-  if (!job_.runs() || !(leader || group_.goes_on(message.envelope.epoch))) return;
-  if (group_.goes_on(message.envelope.epoch)) stall_.heard(actor, body, ports_.clock.now());
-  progress_.on(body, leader, record_);
-  if (!leader) return;
+  if (!job_.runs()) return;
+  const GroupEpoch& epoch = message.envelope.epoch;
+  const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
+  if (trains) {
+    stall_.heard(actor, body, ports_.clock.now());
+    progress_.on(body, leader, record_);
+  } else if (leader) {
+    progress_.on_late(body, record_);  // a step's values do not depend on who is there
+  }
+  if (!leader || body.steps.empty()) return;
   ports_.store.add_steps(record_.id, body.steps);
-  if (!body.steps.empty()) changed();
+  changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& body) {
-  if (!leads(actor, message) || is_terminal(record_.state)) return;
+  if (!led(actor, message.envelope.epoch) || is_terminal(record_.state)) return;
   progress_.on(body, record_);
   ports_.store.add_epoch_metrics(record_.id, body.metrics);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
-  if (!leads(actor, message)) return;
+  if (!led(actor, message.envelope.epoch)) return;
   if (!body.error.empty()) {
     event(Severity::kWarning, "CheckpointFailed", fmt::format("step {}: {}", body.step, body.error), actor);
     return;
@@ -190,7 +196,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {
-  const bool done = !body.retired && leads(actor, message);
+  const bool done = !body.retired && led(actor, message.envelope.epoch);
   if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
@@ -211,6 +217,7 @@ void JobRun::on_lease(ActorId actor, const Liveness::Finding& finding) {
   Actor& a = actors_.at(actor);
   if (finding.verdict == Liveness::Verdict::kSilent) {
     a.silent_since = ports_.clock.now() - finding.silent_s;
+    stall_.silent(actor);
     const bool takes_part = group_.takes_part(actor) && job_.runs();
     event(Severity::kWarning, "ActorSilent",
           fmt::format("nothing heard for {:.1f} s{}", finding.silent_s,

@@ -19,7 +19,7 @@ void Stall::watch(const std::vector<ActorId>& members, double now) {
 
 void Stall::heard(ActorId actor, const Progress& report, double now) {
   const auto found = watched_.find(actor);
-  if (found == watched_.end()) return;
+  if (found == watched_.end() || found->second.parked) return;
   Watched& w = found->second;
   if (!w.known || report.activity != w.activity || report.counter != w.counter ||
       report.applied_step != w.applied_step) {
@@ -34,6 +34,19 @@ void Stall::heard(ActorId actor, const Progress& report, double now) {
     w.mean_s = report.compute_seconds / static_cast<double>(report.micro_batches);
 }
 
+void Stall::parked(ActorId actor, double now) {
+  const auto found = watched_.find(actor);
+  if (found == watched_.end()) return;
+  found->second = {};
+  found->second.parked = true;
+  found->second.moved_at = now;
+}
+
+void Stall::silent(ActorId actor) {
+  const auto found = watched_.find(actor);
+  if (found != watched_.end()) found->second.known = false;
+}
+
 std::optional<double> Stall::limit(const Watched& w) const {
   if (!w.known) return std::nullopt;
   if (w.activity == kSaving) return timeouts_.save_s();
@@ -42,14 +55,17 @@ std::optional<double> Stall::limit(const Watched& w) const {
   return std::max(timeouts_.compute_floor_s(), kSlowFactor * w.mean_s);
 }
 
-// Since when all wait, if they do.
+// Since when all wait, if they do; those that have parked wait for the others.
 std::optional<double> Stall::standstill_since() const {
   if (watched_.size() < 2) return std::nullopt;
   double since = 0;
+  bool all_parked = true;
   for (const auto& [actor, w] : watched_) {
-    if (!w.known || w.activity != kWaiting) return std::nullopt;
+    if (!w.parked && (!w.known || w.activity != kWaiting)) return std::nullopt;
     since = std::max(since, w.moved_at);
+    all_parked = all_parked && w.parked;
   }
+  if (all_parked) return std::nullopt;
   return since;
 }
 

@@ -1,7 +1,9 @@
 // Tells a hung actor from a slow one while its heartbeats go on: from what it says it does, and whether its
 // counter moves. Pure. One per job; knows the members of its current membership.
 //
-// - Computing, or saving, without progress for longer than a slow actor needs: it hangs.
+// - Computing, or saving, without progress for longer than a slow actor needs: it hangs. Only the reports of
+// one
+//   that is heard say so: silence is the lease's matter.
 // - All wait for others and nothing moves: a connection is cut. The one that most others await goes (ties:
 // the
 //   highest number), for one side of the cut has to.
@@ -30,6 +32,12 @@ class Stall {
   // A membership trains from now on; its members' clocks start anew. Empty: none trains.
   void watch(const std::vector<ActorId>& members, double now);
   void heard(ActorId actor, const Progress& report, double now);
+  // It has done its part of the membership that ends, and takes no part in the wait of the others.
+  void parked(ActorId actor, double now);
+  // Nothing is heard of it: its last report says nothing any more, until the next.
+  void silent(ActorId actor);
+  void lost(ActorId actor) { watched_.erase(actor); }
+  bool watches(ActorId actor) const { return watched_.contains(actor); }
   std::optional<Verdict> check(double now) const;
   // When check() may find something, if nothing is heard that changes it.
   std::optional<double> deadline() const;
@@ -37,6 +45,7 @@ class Stall {
  private:
   struct Watched {
     bool known = false;  // has reported in this membership
+    bool parked = false;
     std::uint8_t activity = kIdle;
     std::uint64_t counter = 0, applied_step = 0;
     double moved_at = 0;  // when counter, step or activity last changed

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Faults on a training job, by a seeded schedule: actors killed, stopped, slowed down, drained, all killed at once, the
-group resized, sengd killed and started again. At the end:
+group resized, sengd killed and started again, what one actor says to another held back, no room for files. At the end:
 
   bits      the state's SHA-256 is that of the same job, undisturbed, in one actor
   ledger    every sample was used exactly once per epoch
+  metrics   every step was reported
   leaks     no process, socket, staging directory or file descriptor is left
 
     scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
@@ -18,6 +19,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -25,14 +27,15 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "bench"))
 from cluster import ROOT, Cluster, median, write_json  # noqa: E402
+from relay import RelayProcess  # noqa: E402
 
 OPTIMIZERS = {
     "seng": "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
             "curvature: {every: 7, samples: 32}}",
     "sgd": "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.0005}",
 }
-# Fault -> weight. `slow` stays below the lease; `stop` may pass it.
-FAULTS = {"kill": 8, "stop": 4, "slow": 2, "scale": 5, "drain": 2, "head": 2, "all": 1}
+# Fault -> weight. `slow` stays below the lease; `stop` may pass it. A `cut` goes on while other faults come.
+FAULTS = {"kill": 8, "stop": 4, "slow": 2, "scale": 5, "drain": 2, "head": 2, "all": 1, "cut": 5, "disk": 2}
 
 
 def job_text(arguments, steps):
@@ -49,12 +52,23 @@ ledger: true
 """
 
 
+def limit_files(pids, most):
+    """How long a file may become that these processes write."""
+    for pid in pids:
+        try:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
 class Chaos:
     def __init__(self, cluster, text, arguments):
         self.cluster = cluster
         self.text = text
         self.job = None
         self.arguments = arguments
+        self.relay = RelayProcess(cluster.dir) if arguments.cuts else None
+        self.faults = {name: weight for name, weight in FAULTS.items() if name in arguments.faults}
         self.random = random.Random(arguments.seed)
         self.counts = collections.Counter()
         self.head_recovery = []
@@ -85,10 +99,8 @@ class Chaos:
         return f"kill actor {actor['actor']}" if self.signal(actor["pid"], signal.SIGKILL) else None
 
     def all(self):
-        actors = self.living()
-        for actor in actors:
-            self.signal(actor["pid"], signal.SIGKILL)
-        return f"kill all {len(actors)} actors"
+        killed = sum(self.signal(actor["pid"], signal.SIGKILL) for actor in self.living())
+        return f"kill all {killed} actors" if killed else None
 
     def stop(self):
         actors = self.living()
@@ -146,8 +158,28 @@ class Chaos:
         self.head_recovery.append(time.monotonic() - begun)
         return f"killed sengd, away {away} s, right again {self.head_recovery[-1]:.2f} s after its start"
 
+    def cut(self):
+        seed, seconds = self.random.getrandbits(32), self.random.choice([0.5, 1.0, 2.0, 4.0, 8.0])
+        done = self.relay.ask(f"cut {seed} {seconds}")
+        return None if done == "none" else done
+
+    def disk(self):
+        """No file of the actors, or of sengd, can grow for a while. Nobody is killed meanwhile: what an actor would still have
+        written to its ledger would be lost with it."""
+        daemon = self.random.random() < 0.3
+        seconds = self.random.choice([0.5, 1.5, 3.0])
+        pids = [self.cluster.pid] if daemon else [a["pid"] for a in self.living()]
+        if not pids:
+            return None
+        limit_files(pids, 0)
+        time.sleep(seconds)
+        # Whom the daemon has started since has its limit too.
+        limit_files({*pids, *(a["pid"] for a in self.living())}, resource.RLIM_INFINITY)
+        time.sleep(0.5)
+        return f"no room for files of {'sengd' if daemon else f'{len(pids)} actors'} for {seconds} s"
+
     def inject(self):
-        name = self.random.choices(list(FAULTS), weights=FAULTS.values())[0]
+        name = self.random.choices(list(self.faults), weights=self.faults.values())[0]
         done = getattr(self, name)()
         if done:
             self.counts[name] += 1
@@ -181,6 +213,10 @@ class Chaos:
                                  f"{self.cluster.dir}/jobs/{self.job}"], capture_output=True, text=True)
         if ledger.returncode != 0:
             problems.append(f"ledger of job {self.job}: {ledger.stdout}{ledger.stderr}")
+        told = {step["step"] for step in json.loads(self.cluster.ctl("metrics", self.job, "-o", "json"))["steps"]}
+        untold = sorted(set(range(1, record["steps"] + 1)) - told)
+        if untold:
+            problems.append(f"job {self.job} has no metrics of {len(untold)} steps: {untold[:20]}")
         return problems
 
 
@@ -210,8 +246,13 @@ def main():
     parser.add_argument("--slots", type=int, default=5)
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between faults")
     parser.add_argument("--patience", type=float, default=600, help="seconds for the job to end afterwards")
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS), help="only these")
+    parser.add_argument("--cuts", action=argparse.BooleanOptionalAction, default=True,
+                        help="a relay between the actors, which holds back what one says to another")
     parser.add_argument("--keep", action="store_true", help="keep the state directory")
     arguments = parser.parse_args()
+    if not arguments.cuts:
+        arguments.faults = [name for name in arguments.faults if name != "cut"]
     text = job_text(arguments, arguments.steps)
     problems = []
 
@@ -229,6 +270,8 @@ def main():
             problems += chaos.check(record, expected)
             jobs += 1
             restarts += record["restarts"]
+        if chaos.relay:
+            chaos.relay.end()
         problems += leaks(cluster, descriptors)
 
     recovery = chaos.head_recovery

@@ -350,6 +350,11 @@ TEST(DriverSession, SaysHelloAgainWhenAsked) {
   EXPECT_NE(hello->activity, kIdle);
   daemon.send(welcome_of(daemon, job), {});
   const auto before = hello->applied_step;
+  const auto again = daemon.expect<Progress>();
+  ASSERT_TRUE(again);
+  ASSERT_FALSE(again->steps.empty());
+  EXPECT_EQ(again->steps.front().step, 1u) << "the daemon before may not have stored them";
+  EXPECT_GE(again->steps.back().step, before);
   daemon.send(StopTraining{"test"}, {1, 1});
   const auto finished = daemon.expect<Finished>();
   ASSERT_TRUE(finished);

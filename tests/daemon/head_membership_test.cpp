@@ -317,6 +317,116 @@ TEST(Membership, AHungComputeThreadIsKilledThoughItsHeartbeatsGoOn) {
   EXPECT_THAT(ids(group->members), ElementsAre(0));
 }
 
+Progress progress_of(std::uint64_t step, std::uint8_t activity) {
+  Progress out;
+  out.applied_step = out.counter = step;
+  out.activity = activity;
+  out.micro_batches = 10;
+  out.compute_seconds = 0.1;
+  out.steps.resize(1);
+  out.steps[0].step = step;
+  return out;
+}
+
+std::vector<std::uint64_t> stored_steps(World& world, JobId job) {
+  std::vector<std::uint64_t> out;
+  const auto steps = world.store->steps(job, 0, 100);
+  for (const StepMetrics& s : *steps) out.push_back(s.step);
+  return out;
+}
+
+// Two members, and a third is announced.
+void plan_growth(World& world, JobId job) {
+  world.train(job);
+  ASSERT_TRUE(world.head().scale("a", 3));
+  world.settle();
+  world.prepare(job, 2);
+  const auto group = world.reconfigured(job, 2);
+  ASSERT_TRUE(group);
+  ASSERT_TRUE(group->planned);
+  EXPECT_EQ(group->follows, (GroupEpoch{1, 1}));
+}
+
+TEST(Membership, WhatIsReportedBeforeAPlannedChangeCounts) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  plan_growth(world, job);
+  const GroupEpoch old{1, 1};
+  world.say_in(job, 0, old, progress_of(1, kComputing));
+  EXPECT_EQ(world.record(job).step, 1u);
+  EpochReport epoch;
+  epoch.metrics.step = 1;
+  epoch.metrics.test_accuracy = 0.5;
+  world.say_in(job, 1, old, EpochReport{});
+  world.say_in(job, 0, old, epoch);
+  EXPECT_EQ(world.record(job).test_accuracy, 0.5);
+  world.say_in(job, 0, old, CheckpointReport{1, "/c/step-1", "w1", "s1", ""});
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-1");
+  world.transition(job, {0, 1, 2}, {}, 2);
+  Progress late = progress_of(2, kComputing);
+  late.applied_step = 7;
+  world.say_in(job, 0, old, late);
+  world.say_in(job, 1, old, progress_of(3, kComputing));
+  EXPECT_EQ(world.record(job).step, 1u) << "what is late says nothing of now";
+  ASSERT_TRUE(world.store->flush());
+  EXPECT_THAT(stored_steps(world, job), ElementsAre(1, 2));
+}
+
+TEST(Membership, ALongStepBeforeAPlannedChangeIsNoHang) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  plan_growth(world, job);
+  const GroupEpoch old{1, 1};
+  for (std::uint64_t i = 1; i < 300; ++i) {
+    world.say_in(job, 0, old, progress_of(i, kComputing));
+    world.say_in(job, 1, old, progress_of(i, kComputing));
+    world.say(job, 2, progress_of(0, kIdle));
+    world.advance(0.5);
+  }
+  for (const ActorId actor : {0, 1})
+    EXPECT_TRUE(world.processes.running[world.pid_of(job, actor)].signals.empty());
+  EXPECT_EQ(world.processes.running[world.pid_of(job, 2)].signals, std::vector<int>{SIGKILL})
+      << "the newcomer has no step to finish";
+}
+
+TEST(Membership, AHangBeforeAPlannedChangeIsSeen) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  plan_growth(world, job);
+  const GroupEpoch old{1, 1};
+  world.say(job, 2, Parked{0, {}});
+  Progress waiting = progress_of(1, kWaiting);
+  waiting.awaits = {1};
+  const pid_t pid = world.pid_of(job, 1);
+  world.say_in(job, 0, old, waiting);
+  world.say_in(job, 1, old, progress_of(1, kComputing));
+  world.say(job, 1, Parked{1, {}});
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(world.processes.running[pid].signals.empty()) << i;
+    world.say_in(job, 0, old, waiting);
+    world.say(job, 1, progress_of(1, kIdle));
+    world.say(job, 2, progress_of(0, kIdle));
+    world.advance(0.5);
+  }
+  EXPECT_EQ(world.processes.running[pid].signals, std::vector<int>{SIGKILL})
+      << "it has parked, but its last word does not reach the other";
+}
+
+TEST(Membership, TheOnlyActorIsNoHungOneWhenItIsSilentOrDead) {
+  World world(1);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  const pid_t pid = world.pid_of(job, 0);
+  world.say(job, 0, progress_of(1, kComputing));
+  world.advance(5);
+  EXPECT_TRUE(world.processes.running[pid].signals.empty()) << "what it holds is nowhere else: wait for it";
+  world.say(job, 0, progress_of(2, kComputing));
+  world.end(job, 0, kKilled);
+  world.advance(5);
+  const std::string kinds = world.event_kinds(job);
+  EXPECT_EQ(kinds.find("ActorLost"), kinds.rfind("ActorLost")) << kinds;
+}
+
 TEST(Membership, AFinishedWordOfTheMembershipBeforeCounts) {
   World world(2);
   const JobId job = world.submit(spec_text("a", 2, 2));
@@ -363,6 +473,9 @@ TEST(Membership, ANewDaemonTakesOverWhoTrains) {
   world.link.sent.clear();
   const auto welcome = world.hello(job, 0, epoch, 5, kComputing);
   ASSERT_TRUE(welcome);
+  progress.steps[0].step = 4;
+  world.say_in(job, 0, epoch, progress);  // told again, for the daemon before may not have stored it
+  EXPECT_THAT(stored_steps(world, job), ElementsAre(4, 5)) << "though not all were heard yet";
   EXPECT_EQ(welcome->job_token, token);
   ASSERT_TRUE(world.hello(job, 1, epoch, 5, kWaiting));
   EXPECT_FALSE(world.reconfigured(job, 0)) << "nothing has changed";

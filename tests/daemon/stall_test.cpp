@@ -48,6 +48,35 @@ TEST(Stall, WithoutAKnownSpeedAndWhileSavingItIsPatient) {
   EXPECT_EQ(stall.check(61)->actor, 1u);
 }
 
+TEST(Stall, OnlyWhoIsHeardHangs) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1}, 0);
+  stall.heard(0, report(kComputing, 1, {}, 0.01), 0);
+  stall.heard(1, report(kComputing, 1, {}, 0.01), 0);
+  stall.silent(0);
+  stall.lost(1);
+  EXPECT_FALSE(stall.check(100)) << "a stopped one, and a dead one";
+  stall.heard(0, report(kComputing, 1, {}, 0.01), 100);
+  EXPECT_FALSE(stall.check(101.9));
+  EXPECT_TRUE(stall.check(102)) << "heard again, it computes on or it hangs";
+}
+
+TEST(Stall, WhoHasParkedWaitsForTheOthers) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1, 2}, 0);
+  stall.heard(0, report(kWaiting, 1, {2}), 1);
+  stall.heard(1, report(kComputing, 1, {}, 0.01), 1);
+  stall.heard(2, report(kComputing, 1, {}, 0.01), 1);
+  stall.parked(1, 2);
+  stall.parked(2, 2);
+  stall.heard(2, report(kIdle, 1), 4);
+  EXPECT_FALSE(stall.check(4.9));
+  ASSERT_TRUE(stall.check(5)) << "its word to actor 0 does not come: the connection is cut";
+  EXPECT_EQ(stall.check(5)->actor, 2u);
+  stall.parked(0, 5);
+  EXPECT_FALSE(stall.check(100)) << "now all have parked";
+}
+
 TEST(Stall, WhenAllWaitTheMostAwaitedGoes) {
   Stall stall(Timeouts{});
   stall.watch({0, 1, 2}, 0);
