@@ -236,6 +236,7 @@ void Head::schedule_jobs() {
       run->set_limit(limit->second.actors, limit->second.waiting);
     }
   }
+  for (const Preemption& p : plan.preemptions) runs_.at(p.job)->preempt(p.waiting);
   for (const Wait& wait : plan.waits) runs_.at(wait.job)->set_waiting(wait.why);
   for (const Grant& grant : plan.grants) runs_.at(grant.job)->grant(grant.slots);
 }
