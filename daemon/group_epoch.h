@@ -42,6 +42,9 @@ namespace seng {
 // Cuts [0, micro_batches) among the members in their order: contiguous, sizes differ by at most one, the
 // longer ones first. Requires 1 <= members.size() <= micro_batches.
 void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members);
+// The same with sizes that are given: one for each member, none 0, micro_batches in all.
+void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members,
+                const std::vector<std::uint32_t>& sizes);
 
 namespace epoch_event {
 struct Begin {
@@ -49,6 +52,7 @@ struct Begin {
   std::vector<Member> leavers = {};
   bool planned = false;
   bool restore = false;
+  std::vector<std::uint32_t> sizes = {};  // of the members' ranges; empty: equal ones
 };
 struct Persisted {
   GroupEpoch epoch;
@@ -122,6 +126,9 @@ class GroupEpochs {
   // only.
   void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
              const std::set<ActorId>& holders, const std::set<ActorId>& may_hold);
+
+  // The job has waited in the queue: it begins again, without members or states, under the next numbers.
+  void start_over();
 
   Phase phase() const { return phase_; }
   const GroupEpoch& epoch() const { return epoch_; }

@@ -36,6 +36,8 @@ GroupView JobRun::view() const {
   out.min = record_.actors_min;
   out.max = record_.actors_max;
   out.limit = limit_;
+  out.uneven = speed_.uneven(ports_.clock.now());
+  out.try_again = last_checkpoint_.wanted();
   return out;
 }
 
@@ -47,6 +49,7 @@ JobDemand JobRun::demand() const {
   out.memory_per_actor = plan_.memory_per_actor;
   out.priority = plan_.priority;
   out.runs = job_.runs();
+  out.leaves = job_.stopping();
   if (!out.runs) return out;
   GroupView now = view();
   out.holds = MembershipPolicy::staying(now);
@@ -106,8 +109,37 @@ std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const
 
 void JobRun::act(const membership_action::Begin& action) {
   if (!job_.runs()) return;
+  std::vector<Member> members = to_members(action.members);
+  std::vector<ActorId> before;
+  for (const Member& m : group_.members()) before.push_back(m.actor);
+  const bool rebalances = action.planned && action.leavers.empty() && action.members == before;
+  const auto sizes = speed_.sizes(shares(members));
   tell_group(
-      epoch_event::Begin{to_members(action.members), to_members(action.leavers), action.planned, false});
+      epoch_event::Begin{std::move(members), to_members(action.leavers), action.planned, false, sizes});
+  last_checkpoint_.tried();
+  if (!rebalances) return;
+  speed_.rebalanced(ports_.clock.now());
+  event(Severity::kInfo, "Rebalanced", shares_text());
+}
+
+std::vector<Speed::Share> JobRun::shares(const std::vector<Member>& members) const {
+  std::vector<Speed::Share> out;
+  for (const Member& m : members) {
+    const auto found = actors_.find(m.actor);
+    out.push_back({m.actor, found == actors_.end() ? 1 : found->second.lanes, m.last_micro - m.first_micro});
+  }
+  return out;
+}
+
+std::string JobRun::shares_text() const {
+  std::string out;
+  for (const Member& m : group_.members()) {
+    const double seconds = speed_.micro_seconds(m.actor).value_or(0);
+    out +=
+        fmt::format("{}actor {}: [{}, {}) at {:.3g} ms each", out.empty() ? "micro-batches by speed: " : ", ",
+                    m.actor, m.first_micro, m.last_micro, 1e3 * seconds);
+  }
+  return out;
 }
 
 void JobRun::act(const membership_action::Dismiss& action) {
@@ -219,6 +251,7 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   }
   transition_due_.reset();
   stall_.watch(members, ports_.clock.now());
+  speed_.resumed();
   if (action.restored && action.base_step < record_.step) {
     event(Severity::kInfo, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
@@ -245,6 +278,7 @@ void JobRun::act(const epoch_action::RetireAll& action) {
 void JobRun::act(const job_action::AskToStop& action) {
   stop_deadline_ = ports_.clock.now() + options_.timeouts.stop_job_s();
   send_to_group(StopTraining{action.reason}, false);
+  last_checkpoint_.hurry(ports_.clock.now());
 }
 
 // Hung actors, whose heartbeats go on: killed at once, for nothing else can end them.

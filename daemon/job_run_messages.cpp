@@ -53,6 +53,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   a.record.endpoint = hello.peer_endpoint;
   a.state_endpoint = hello.state_endpoint;
   a.record.device = hello.device;
+  a.lanes = std::max(1u, hello.lanes);
   a.silent_since.reset();
   a.joined = a.joined || hello.epoch != GroupEpoch{};
   if (!a.first_hello) a.first_hello = hello;
@@ -161,15 +162,22 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
   if (!job_.runs()) return;
+  const double now = ports_.clock.now();
   const GroupEpoch& epoch = message.envelope.epoch;
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {
-    stall_.heard(actor, body, ports_.clock.now());
+    stall_.heard(actor, body, now);
+    speed_.heard(actor, body, now);
     progress_.on(body, leader, record_);
   } else if (leader) {
     progress_.on_late(body, record_);  // a step's values do not depend on who is there
   }
-  if (!leader || body.steps.empty()) return;
+  if (!leader) return;
+  if (trains) {
+    last_checkpoint_.committed(body.applied_step);
+    if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);
+  }
+  if (body.steps.empty()) return;
   ports_.store.add_steps(record_.id, body.steps);
   changed();
 }
@@ -184,15 +192,27 @@ void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& b
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
   if (!led(actor, message.envelope.epoch)) return;
   if (!body.error.empty()) {
-    event(Severity::kWarning, "CheckpointFailed", fmt::format("step {}: {}", body.step, body.error), actor);
-    return;
+    return on_failed_checkpoint(actor, body);
   }
+  last_checkpoint_.written();
   progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
   event(Severity::kInfo, "CheckpointWritten", fmt::format("step {}: {}", body.step, body.path), actor);
   changed();
   observer_.flush_soon();
+}
+
+// The last one is tried again; another one's turn comes anyway.
+void JobRun::on_failed_checkpoint(ActorId actor, const CheckpointReport& body) {
+  std::string text = fmt::format("step {}: {}", body.step, shortened(body.error, kEventTextBytes));
+  if (job_.runs() && (body.step >= record_.steps_total || job_.stopping())) {
+    const double pause = last_checkpoint_.failed(body.step, body.error, ports_.clock.now());
+    text += fmt::format("; tried again in {:g} s", pause);
+    record_.reason = "its last checkpoint cannot be written: " + text;
+    changed();
+  }
+  event(Severity::kWarning, "CheckpointFailed", text, actor);
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {

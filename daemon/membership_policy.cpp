@@ -202,7 +202,9 @@ void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const
     leave(v->actor);
     --surplus;
   }
-  if (grows || !next.leavers.empty()) out.push_back(std::move(next));
+  // Who is starting changes the ranges soon.
+  const bool only_ranges = view.uneven && !starting;
+  if (grows || !next.leavers.empty() || only_ranges) out.push_back(std::move(next));
 }
 
 std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, double now) {
@@ -226,7 +228,7 @@ std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, do
     if (out.empty()) decide_anew(view, out);
     return out;
   }
-  if (broken) {
+  if (broken || (view.try_again && view.phase == Phase::kTraining)) {
     out.push_back(a::Begin{members, leavers, false});
   } else if (!view.stopping) {
     decide_planned(view, out);

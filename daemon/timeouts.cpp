@@ -23,7 +23,9 @@ std::vector<NamedTimeout> list_timeouts(const Timeouts& t) {
       {"stop_daemon", t.stop_daemon_s(), "the same, when sengd itself is stopped"},
       {"admission", t.admission_s(), "for `seng-actor plan` at submit"},
       {"flush", t.flush_s(), "until metrics are in the store"},
-      {"store_retry", t.store_retry_s(), "between attempts while the store cannot be written"},
+      {"store_retry", t.store_retry_s(),
+       "between attempts while the store, or a job's last checkpoint, cannot be written"},
+      {"rebalance", t.rebalance_s(), "at least between changes of actors' shares by their measured speed"},
   };
 }
 
