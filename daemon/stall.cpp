@@ -42,15 +42,18 @@ std::optional<double> Stall::limit(const Watched& w) const {
   return std::max(timeouts_.compute_floor_s(), kSlowFactor * w.mean_s);
 }
 
-// Since when all wait, if they do.
+// Since when all wait, if they do: for others, or, idle, for the daemon, which waits for those who wait for
+// others (they have parked behind the membership's last step, or Resume did not reach them).
 std::optional<double> Stall::standstill_since() const {
   if (watched_.size() < 2) return std::nullopt;
   double since = 0;
+  bool for_others = false;
   for (const auto& [actor, w] : watched_) {
-    if (!w.known || w.activity != kWaiting) return std::nullopt;
+    if (!w.known || (w.activity != kWaiting && w.activity != kIdle)) return std::nullopt;
+    for_others = for_others || w.activity == kWaiting;
     since = std::max(since, w.moved_at);
   }
-  return since;
+  return for_others ? std::optional(since) : std::nullopt;
 }
 
 Stall::Verdict Stall::most_awaited() const {

@@ -2,9 +2,8 @@
 // counter moves. Pure. One per job; knows the members of its current membership.
 //
 // - Computing, or saving, without progress for longer than a slow actor needs: it hangs.
-// - All wait for others and nothing moves: a connection is cut. The one that most others await goes (ties:
-// the
-//   highest number), for one side of the cut has to.
+// - All wait for others, or are idle while some do, and nothing moves: a connection is cut. The one that most
+//   others await goes (ties: the highest number), for one side of the cut has to.
 #pragma once
 
 #include <cstdint>
