@@ -28,6 +28,7 @@ class Stall {
 
   // A membership trains from now on; its members' clocks start anew. Empty: none trains.
   void watch(const std::vector<ActorId>& members, double now);
+  bool watches(ActorId actor) const { return watched_.contains(actor); }
   void heard(ActorId actor, const Progress& report, double now);
   std::optional<Verdict> check(double now) const;
   // When check() may find something, if nothing is heard that changes it.
