@@ -140,6 +140,11 @@ void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
   if (message.envelope.epoch == group_.epoch()) stall_.parked(actor, ports_.clock.now());
   tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
+  // One of those who finished a step: from here on the others owe their word as in any transition.
+  const bool behind_step = group_.phase() == GroupEpochs::Phase::kParking &&
+                           message.envelope.epoch == group_.epoch() && stall_.watches(actor);
+  if (behind_step && !transition_due_)
+    transition_due_ = ports_.clock.now() + options_.timeouts.transition_s();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Ready&) {

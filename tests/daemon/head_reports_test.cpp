@@ -59,6 +59,22 @@ TEST(Reports, WhoFinishesALongStepForAPlannedChangeIsNotTakenForHung) {
   EXPECT_TRUE(was_killed(world, job, 1));
 }
 
+TEST(Reports, WhoDoesNotParkForAPlannedChangeIsKilledInTheEnd) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  begin_planned(world, job);
+  for (const ActorId actor : {0, 1}) world.say(job, actor, Parked{5, {}});
+  world.pass(job, world.options.timeouts.transition_s() - 1);
+  EXPECT_FALSE(was_killed(world, job, 2));
+  world.link.sent.clear();
+  world.pass(job, 2);
+  EXPECT_TRUE(was_killed(world, job, 2));
+  const auto group = world.reconfigured(job, 0);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->members.size(), 2u);
+  EXPECT_FALSE(group->planned);
+}
+
 TEST(Reports, WhatIsReportedOfAMembershipsLastStepCounts) {
   World world(3);
   const JobId job = world.submit(spec_text("a", 1, 2));
