@@ -38,6 +38,7 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
   if (!job_.runs() || !newest) return;
   if (!newest->job_token.empty()) job_token_ = newest->job_token;
   adoption_ = Adoption{*newest, ports_.clock.now() + options_.timeouts.adopt_s()};
+  leaders_[newest->epoch] = newest->members.front().actor;
   for (const auto* list : {&newest->members, &newest->leavers}) {
     for (const Member& m : *list) {
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;
@@ -108,7 +109,6 @@ void JobRun::end_adoption(bool training) {
   }
   Reconfigure membership{epoch.members, epoch.leavers, epoch.planned, epoch.restore};
   group_.adopt(epoch.epoch, membership, training, holders, may_hold);
-  leaders_[epoch.epoch] = epoch.members.front().actor;
   std::vector<ActorId> members;
   for (const Member& m : epoch.members) {
     members.push_back(m.actor);

@@ -82,6 +82,14 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   return true;
 }
 
+// The leader's reports are true also when the next membership was begun meanwhile, or by another daemon: a
+// step's values do not depend on who is there. Not when the group began anew, which makes steps again.
+bool JobRun::reports(ActorId actor, const Message& message) const {
+  const GroupEpoch& epoch = message.envelope.epoch;
+  const auto led = leaders_.find(epoch);
+  return led != leaders_.end() && led->second == actor && (epoch == group_.epoch() || !group_.restores());
+}
+
 template <class Body>
 void JobRun::take(ActorId actor, const Message& message) {
   const auto body = parse_body<Body>(message);
@@ -157,30 +165,33 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
-  if (!job_.runs() || message.envelope.epoch != group_.epoch()) return;
+  if (!job_.runs()) return;
+  const bool reported = reports(actor, message);
+  if (reported || message.envelope.epoch == group_.epoch()) progress_.on(body, reported, record_);
+  if (reported) {
+    ports_.store.add_steps(record_.id, body.steps);
+    if (!body.steps.empty()) changed();
+  }
+  if (message.envelope.epoch != group_.epoch()) return;
   const double now = ports_.clock.now();
   stall_.heard(actor, body, now);
   speed_.heard(actor, body, now);
-  const bool leader = leads(actor);
-  progress_.on(body, leader, record_);
-  if (!leader) return;
+  if (!leads(actor)) return;
   last_checkpoint_.committed(body.applied_step);
   if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);
-  ports_.store.add_steps(record_.id, body.steps);
-  if (!body.steps.empty()) changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& body) {
-  if (fenced(actor, message) || !leads(actor) || is_terminal(record_.state)) return;
+  if (!reports(actor, message) || is_terminal(record_.state)) return;
   progress_.on(body, record_);
   ports_.store.add_epoch_metrics(record_.id, body.metrics);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
-  if (fenced(actor, message) || !leads(actor)) return;
+  if (!reports(actor, message)) return;
   if (!body.error.empty()) {
-    return on_failed_checkpoint(actor, body);
+    return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
   last_checkpoint_.written();
   progress_.on(body, record_);
@@ -192,9 +203,10 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
 }
 
 // The last one is tried again; another one's turn comes anyway.
-void JobRun::on_failed_checkpoint(ActorId actor, const CheckpointReport& body) {
+void JobRun::on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body) {
   std::string text = fmt::format("step {}: {}", body.step, shortened(body.error, kEventTextBytes));
-  if (job_.runs() && (body.step >= record_.steps_total || job_.stopping())) {
+  const bool last = body.step >= record_.steps_total || job_.stopping();
+  if (job_.runs() && last && epoch == group_.epoch()) {
     const double pause = last_checkpoint_.failed(body.step, body.error, ports_.clock.now());
     text += fmt::format("; tried again in {:g} s", pause);
     record_.reason = "its last checkpoint cannot be written: " + text;
