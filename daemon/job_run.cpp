@@ -133,6 +133,7 @@ void JobRun::grant(const std::vector<std::uint32_t>& slots) {
 }
 
 void JobRun::set_waiting(const std::string& why) {
+  if (job_.runs()) lacks_ = why;
   if (job_.runs() && (!scaled_ || job_.stopping())) return;
   const std::string text = preempted_.empty() ? why : preempted_ + "; " + why;
   if (record_.reason == text) return;
@@ -144,6 +145,8 @@ void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
   if (actors != limit_ && waiting != 0)
     event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
   limit_ = actors;
+  limited_for_ = waiting;
+  lacks_.clear();
 }
 
 void JobRun::stop(const std::string& reason, bool requeue) {
@@ -276,6 +279,7 @@ void JobRun::act(const job_action::StateChanged& action) {
     policy_due_.reset();
     stall_.watch({}, ports_.clock.now());
     last_checkpoint_.written();
+    adoption_.reset();
   }
   event(action.severity, action.event_kind, reason);
   changed();

@@ -76,6 +76,8 @@ class JobRun {
   std::vector<SlotUse> slots() const;  // that its processes hold
   ActorId actor_on(std::uint32_t slot) const;
   std::vector<ActorRecord> actors() const;
+  // Why it trains with fewer actors than its max, for `describe`; empty if it does not.
+  std::string shortfall() const;
 
  private:
   using Actor = JobActor;
@@ -135,7 +137,7 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const Progress& body);
   void on_body(ActorId actor, const Message& message, const EpochReport& body);
   void on_body(ActorId actor, const Message& message, const CheckpointReport& body);
-  void on_failed_checkpoint(ActorId actor, const CheckpointReport& body);
+  void on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body);
   void on_body(ActorId actor, const Message& message, const Finished& body);
   void on_body(ActorId actor, const Message& message, const ActorFailed& body);
   void on_body(ActorId actor, const Message& message, const ActorEvent& body);
@@ -171,6 +173,8 @@ class JobRun {
   std::optional<Adoption> adoption_;
   std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships
   std::uint32_t limit_ = 0xffffffffu;
+  JobId limited_for_ = 0;  // whose need the limit is
+  std::string lacks_;      // what it would have more of, as the scheduler says it
   std::string preempted_;  // why it is in the queue again
   bool scaled_ = false;    // the user asked for a number: say why it is not reached
   std::optional<double> stop_deadline_;

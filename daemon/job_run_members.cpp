@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "daemon/job_run.h"
 #include "protocol/base/log.h"
@@ -93,6 +94,22 @@ void JobRun::explain_wait() {
   changed();
 }
 
+std::string JobRun::shortfall() const {
+  const std::size_t has = group_.members().size();
+  if (job_.state() != JobState::kRunning || job_.stopping() || has >= record_.actors_max) return "";
+  const GroupView now = view();
+  const auto to_come = std::count_if(now.actors.begin(), now.actors.end(), [&](const ActorView& v) {
+    return group_.member(v.actor) == nullptr && !v.silent_since;
+  });
+  std::vector<std::string> why;
+  if (to_come > 0) why.push_back(fmt::format("{} starting or joining", to_come));
+  if (limited_for_ != 0 && limit_ < record_.actors_max)
+    why.push_back(fmt::format("job {} needs slots", limited_for_));
+  if (const std::string said = policy_.shortfall(now, ports_.clock.now()); !said.empty()) why.push_back(said);
+  if (why.empty()) return lacks_;
+  return fmt::format("{} of at most {}: {}", has, actors_text(record_.actors_max), fmt::join(why, "; "));
+}
+
 std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const {
   std::vector<Member> out;
   for (const ActorId actor : actors) {
@@ -156,7 +173,10 @@ void JobRun::act(const membership_action::Kill& action) {
 }
 
 void JobRun::act(const membership_action::GiveUp& action) {
-  tell_job(job_event::GivenUp{action.reason});
+  std::string reason = action.reason;
+  if (!record_.checkpoint.empty())
+    reason += fmt::format("; `sengctl submit --resume {}` goes on from its checkpoint", record_.id);
+  tell_job(job_event::GivenUp{reason});
 }
 
 void JobRun::act(const membership_action::StopNow& action) {

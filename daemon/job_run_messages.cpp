@@ -78,11 +78,12 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   return true;
 }
 
-// It leads, or led, the membership that it speaks of. What a leader says of steps is true whatever has become
-// of the membership since: a step's values do not depend on who is there.
+// It leads, or led, the membership that it speaks of. What a leader says of steps is true also when the next
+// membership was begun meanwhile, or by another daemon: a step's values do not depend on who is there. Not
+// when the group began anew, which makes steps again.
 bool JobRun::led(ActorId actor, const GroupEpoch& epoch) const {
   const auto found = leaders_.find(epoch);
-  return found != leaders_.end() && found->second == actor;
+  return found != leaders_.end() && found->second == actor && (epoch == group_.epoch() || !group_.restores());
 }
 
 template <class Body>
@@ -197,7 +198,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& b
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
   if (!led(actor, message.envelope.epoch)) return;
   if (!body.error.empty()) {
-    return on_failed_checkpoint(actor, body);
+    return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
   last_checkpoint_.written();
   progress_.on(body, record_);
@@ -209,9 +210,10 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
 }
 
 // The last one is tried again; another one's turn comes anyway.
-void JobRun::on_failed_checkpoint(ActorId actor, const CheckpointReport& body) {
+void JobRun::on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body) {
   std::string text = fmt::format("step {}: {}", body.step, shortened(body.error, kEventTextBytes));
-  if (job_.runs() && (body.step >= record_.steps_total || job_.stopping())) {
+  const bool last = body.step >= record_.steps_total || job_.stopping();
+  if (job_.runs() && last && epoch == group_.epoch()) {
     const double pause = last_checkpoint_.failed(body.step, body.error, ports_.clock.now());
     text += fmt::format("; tried again in {:g} s", pause);
     record_.reason = "its last checkpoint cannot be written: " + text;

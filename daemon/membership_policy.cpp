@@ -236,6 +236,19 @@ std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, do
   return out;
 }
 
+std::string MembershipPolicy::shortfall(const GroupView& view, double now) const {
+  if (debt_ == 0 || view.stopping) return "";
+  if (restarts_left(now) == 0) {
+    if (options_.restarts_max == 0) return "it has no restarts (restart.max is 0)";
+    return fmt::format("{} restarts within {:g} s are used up, the next is possible in {:.0f} s",
+                       options_.restarts_max, options_.restart_window_s,
+                       restarts_.front() + options_.restart_window_s - now);
+  }
+  if (now >= not_before_) return "";
+  return fmt::format("actors died soon after their start, the next one starts in {:.0f} s",
+                     not_before_ - now);
+}
+
 std::optional<double> MembershipPolicy::deadline(const GroupView& view, double now) const {
   std::optional<double> out;
   const auto take = [&](double due) { out = std::min(out.value_or(due), due); };

@@ -107,6 +107,8 @@ class MembershipPolicy {
   // How many more actors the job would have now.
   std::uint32_t wants(const GroupView& view, double now) const;
   std::vector<MembershipAction> decide(const GroupView& view, double now);
+  // What keeps it from starting the replacements that it owes, in words; empty: nothing does.
+  std::string shortfall(const GroupView& view, double now) const;
   // When wants() or decide() may give something else though nothing happens.
   std::optional<double> deadline(const GroupView& view, double now) const;
 

@@ -189,8 +189,12 @@ class Scheduling {
     const std::uint64_t now = free_.fitting(std::min<std::uint64_t>(more, d.wants), d.memory_per_actor);
     if (now > 0) grant(d, now);
     if (now < d.wants) {
+      const std::uint64_t all = capacity_.slots.size();
+      const std::string why = d.holds + now >= all
+                                  ? fmt::format("this node has {} slot{}", all, all == 1 ? "" : "s")
+                                  : std::string("waits for free slots");
       out_.waits.push_back(
-          {d.job, fmt::format("{} of {} actors: waits for free slots", d.holds + now, d.holds + d.wants)});
+          {d.job, fmt::format("{} of {} actors: {}", d.holds + now, d.holds + d.wants, why)});
     }
   }
 

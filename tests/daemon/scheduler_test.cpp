@@ -66,7 +66,7 @@ TEST(Scheduler, MemoryCounts) {
 
 TEST(Scheduler, RunningJobsGrowIntoWhatIsFree) {
   EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 3)}, capacity({1, 0, 0}))),
-            "1:1,2, 1 3 of 4 actors: waits for free slots; ");
+            "1:1,2, 1 3 of 4 actors: this node has 3 slots; ");
   EXPECT_EQ(told(schedule({running(2, 1, 4, 1, 3), running(1, 1, 2, 1, 1)}, capacity({1, 2, 0, 0}))),
             "1:2, 2:3, 2 2 of 4 actors: waits for free slots; ")
       << "the older one first";
