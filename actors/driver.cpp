@@ -75,6 +75,7 @@ Status Driver::on_command(const Command& command) {
 // Everything that does not depend on the membership: data, network, lanes, sockets.
 Status Driver::prepare(const Welcome& welcome) {
   session_.set_lease(welcome.lease_ms);
+  patience_ = std::chrono::milliseconds(static_cast<std::int64_t>(kStallLeases * welcome.lease_ms));
   auto spec = parse_job_spec(welcome.spec_yaml, "job");
   if (!spec) return fail(spec.error());
   auto workload = load_workload(*spec);
@@ -111,6 +112,7 @@ Status Driver::prepare(const Welcome& welcome) {
       newest = std::max(newest, epoch);
       if (planned) return;
     }
+    announced_.notify_all();
     exchange_->interrupt("another membership is announced");
     transfer_->interrupt();
   });
@@ -128,7 +130,7 @@ Status Driver::open_sockets(const Welcome& welcome) {
   exchange_ = std::move(*exchange);
   auto transfer = StateTransfer::open({.endpoint = options_.state_endpoint,
                                        .token = welcome.job_token,
-                                       .stall_s = kStallLeases * 1e-3 * welcome.lease_ms},
+                                       .stall_s = 1e-3 * static_cast<double>(patience_.count())},
                                       *workload_, state_);
   if (!transfer) return fail(transfer.error());
   transfer_ = std::move(*transfer);
@@ -147,6 +149,12 @@ bool Driver::is_member() const {
 bool Driver::must_leave() const {
   const std::lock_guard lock(announced_mutex_);
   return urgent_epoch_ > group_.epoch;
+}
+
+// A peer that has heard of the next membership before this actor did refuses what it is asked.
+bool Driver::will_leave() const {
+  std::unique_lock lock(announced_mutex_);
+  return announced_.wait_for(lock, patience_, [&] { return urgent_epoch_ > group_.epoch; });
 }
 
 bool Driver::change_is_planned() const {
@@ -213,7 +221,7 @@ Status Driver::on_assign(const Assign& assign) {
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
   const auto outcome = transfer_->pull(assign, group_, participants_);
   if (!outcome) {
-    if (must_leave()) return {};
+    if (will_leave()) return {};
     return fail(outcome.error());
   }
   if (outcome->interrupted) return {};
@@ -281,7 +289,7 @@ void Driver::note_ledger(const Status& written) {
 
 // Back to the daemon's commands, if one of them is the reason; else nobody would ever wake this actor again.
 Status Driver::interrupted(const std::string& reason) const {
-  if (must_leave()) return {};
+  if (will_leave()) return {};
   return fail(ErrorCode::kUnavailable, reason);
 }
 

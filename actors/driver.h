@@ -15,6 +15,8 @@
 //   6 The leader has saved everything: Finished, exit. The others wait for Retire; so does a leaver.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,6 +67,7 @@ class Driver {
   bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
   bool is_member() const;
   bool must_leave() const;         // for a membership that is announced, or for good
+  bool will_leave() const;         // likewise, or it is announced soon; waits for that
   bool change_is_planned() const;  // one that waits for this one's last step
   Status interrupted(const std::string& reason) const;
 
@@ -89,7 +92,9 @@ class Driver {
   bool finished_ = false;
   bool ledger_failed_ = false;  // said so
 
+  std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left
   mutable std::mutex announced_mutex_;
+  mutable std::condition_variable announced_;
   // Guarded by announced_mutex_: the newest announced, and the one in hand.
   GroupEpoch urgent_epoch_, planned_epoch_, current_epoch_;
 };

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kMessagesAtOnce = 1024;  // before the loop sees to other things
 constexpr std::size_t kMaxStrangers = 1024;
+constexpr std::size_t kMaxKept = 4096;  // messages of one
 
 }  // namespace
 
@@ -27,9 +28,12 @@ void ActorServer::on_readable() {
     if (known != actors_.end() && known->second == claimed) {
       head_->on_message(claimed.first, claimed.second, message);
     } else if (message.envelope.kind != static_cast<std::uint16_t>(MessageKind::kError)) {
+      const bool asked = head_->knows(claimed.first, claimed.second);
       if (strangers_.size() >= kMaxStrangers) strangers_.clear();
-      if (!strangers_.insert(incoming->from).second) continue;
-      if (head_->knows(claimed.first, claimed.second)) {
+      const auto [stranger, first] = strangers_.try_emplace(incoming->from);
+      if (asked && stranger->second.size() < kMaxKept) stranger->second.push_back(message);
+      if (!first) continue;
+      if (asked) {
         ask_hello(incoming->from, message);
         continue;
       }
@@ -66,11 +70,15 @@ void ActorServer::on_hello(const PeerId& peer, const Message& message) {
   if (const auto other = actors_.find(peer); other != actors_.end()) peers_.erase(other->second);
   peers_[key] = peer;
   actors_[peer] = key;
-  strangers_.erase(peer);
+  const auto stranger = strangers_.extract(peer);
   Envelope envelope;
   envelope.job = key.first;
   send(key.first, key.second, make_message(envelope, *welcome));
   head_->welcomed(key.first);
+  if (stranger.empty()) return;
+  for (const Message& kept : stranger.mapped()) {
+    if (Key{kept.envelope.job, kept.envelope.from} == key) head_->on_message(key.first, key.second, kept);
+  }
 }
 
 void ActorServer::send(JobId job, ActorId actor, Message message) {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <utility>
+#include <vector>
 
 #include "daemon/head.h"
 #include "daemon/head_context.h"
@@ -33,7 +33,9 @@ class ActorServer final : public ActorLink {
   Head* head_ = nullptr;
   std::map<Key, PeerId> peers_;
   std::map<PeerId, Key> actors_;  // the same the other way round
-  std::set<PeerId> strangers_;    // told already that they are not known here
+  // Told already that they are not known here. What those said who were asked for their hello is kept until
+  // it comes: while no daemon ran they went on, and reported.
+  std::map<PeerId, std::vector<Message>> strangers_;
 };
 
 }  // namespace seng

@@ -10,12 +10,23 @@ namespace seng {
 void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members) {
   SENG_CHECK(!members.empty() && members.size() <= micro_batches, "members without a micro-batch");
   const auto count = static_cast<std::uint32_t>(members.size());
+  std::vector<std::uint32_t> sizes;
+  for (std::uint32_t i = 0; i < count; ++i)
+    sizes.push_back(micro_batches / count + (i < micro_batches % count ? 1 : 0));
+  cut_ranges(micro_batches, members, sizes);
+}
+
+void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members,
+                const std::vector<std::uint32_t>& sizes) {
+  SENG_CHECK(sizes.size() == members.size(), "ranges of others");
   std::uint32_t next = 0;
-  for (std::uint32_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    SENG_CHECK(sizes[i] > 0, "an empty range");
     members[i].first_micro = next;
-    next += micro_batches / count + (i < micro_batches % count ? 1 : 0);
+    next += sizes[i];
     members[i].last_micro = next;
   }
+  SENG_CHECK(next == micro_batches, "ranges that are not the batch");
 }
 
 std::string_view phase_name(GroupEpochs::Phase phase) {
@@ -51,6 +62,13 @@ void GroupEpochs::adopt(const GroupEpoch& epoch, const Reconfigure& membership, 
   holders_ = may_hold_ = holders;
   may_hold_.insert(may_hold.begin(), may_hold.end());
   change_phase(training ? Phase::kTraining : Phase::kBroken);
+}
+
+void GroupEpochs::start_over() {
+  members_.clear();
+  leavers_.clear();
+  forget_states();
+  change_phase(Phase::kIdle);
 }
 
 const Member* GroupEpochs::member(ActorId actor) const {
@@ -104,7 +122,11 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   }
   members_ = event.members;
   leavers_ = event.leavers;
-  cut_ranges(micro_batches_, members_);
+  if (event.sizes.empty()) {
+    cut_ranges(micro_batches_, members_);
+  } else {
+    cut_ranges(micro_batches_, members_, event.sizes);
+  }
   for (Member& m : leavers_) m.first_micro = m.last_micro = 0;
   restore_ = event.restore || !held;
   // Only a group that trains has a step to finish. All park at once for the first epoch of another head: who

@@ -42,6 +42,9 @@ namespace seng {
 // Cuts [0, micro_batches) among the members in their order: contiguous, sizes differ by at most one, the
 // longer ones first. Requires 1 <= members.size() <= micro_batches.
 void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members);
+// The same with sizes that are given: one for each member, none 0, micro_batches in all.
+void cut_ranges(std::uint32_t micro_batches, std::vector<Member>& members,
+                const std::vector<std::uint32_t>& sizes);
 
 namespace epoch_event {
 struct Begin {
@@ -49,6 +52,7 @@ struct Begin {
   std::vector<Member> leavers = {};
   bool planned = false;
   bool restore = false;
+  std::vector<std::uint32_t> sizes = {};  // of the members' ranges; empty: equal ones
 };
 struct Persisted {
   GroupEpoch epoch;
@@ -123,6 +127,9 @@ class GroupEpochs {
   void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
              const std::set<ActorId>& holders, const std::set<ActorId>& may_hold);
 
+  // The job has waited in the queue: it begins again, without members or states, under the next numbers.
+  void start_over();
+
   Phase phase() const { return phase_; }
   const GroupEpoch& epoch() const { return epoch_; }
   const std::vector<Member>& members() const { return members_; }
@@ -163,7 +170,7 @@ class GroupEpochs {
   GroupEpoch epoch_;
   std::vector<Member> members_, leavers_;
   bool planned_ = false, restore_ = false;
-  GroupEpoch follows_;                // planned: which one finishes its step first
+  GroupEpoch follows_;                // the one before; planned: it finishes its step first
   std::map<ActorId, Parked> parked_;  // who has parked in this epoch, and with what
   std::set<ActorId> ready_;           // who is ready in this epoch
   std::set<ActorId> holders_;         // were ready since the last restore

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include "daemon/leftovers.h"
 #include "daemon/recovery.h"
 #include "protocol/base/limits.h"
 #include "protocol/base/log.h"
@@ -56,13 +57,22 @@ Status Head::recover() {
   const auto records = ports_.store.jobs();
   if (!records) return fail(records.error());
   std::vector<StartedProcess> leftovers;
+  std::vector<JobId> ended_badly;
   for (const JobRecord& record : *records) {
-    if (record.id != 0) SENG_TRY(recover_one(record, leftovers));
+    if (record.id == 0) continue;
+    const std::size_t before = leftovers.size();
+    SENG_TRY(recover_one(record, leftovers));
+    if (leftovers.size() > before && over_.contains(record.id)) ended_badly.push_back(record.id);
   }
   if (const int ended = ports_.processes.end_leftovers(leftovers, options_.timeouts.terminate_s());
       ended > 0) {
     log_warning("ended {} actor process{} of the daemon before", ended, ended == 1 ? "" : "es");
   }
+  remove_sockets(options_.peer_dir, [this](JobId job, ActorId actor) {
+    const auto run = runs_.find(job);
+    return run != runs_.end() && run->second->knows(actor);
+  });
+  for (const JobId job : ended_badly) remove_unfinished_checkpoints(job_dir(options_, job));
   return ports_.store.flush();
 }
 
@@ -226,6 +236,7 @@ void Head::schedule_jobs() {
       run->set_limit(limit->second.actors, limit->second.waiting);
     }
   }
+  for (const Preemption& p : plan.preemptions) runs_.at(p.job)->preempt(p.waiting);
   for (const Wait& wait : plan.waits) runs_.at(wait.job)->set_waiting(wait.why);
   for (const Grant& grant : plan.grants) runs_.at(grant.job)->grant(grant.slots);
 }
@@ -236,8 +247,11 @@ void Head::reap() {
       ++it;
       continue;
     }
-    over_[it->first] = it->second->record();
+    const JobId ended = it->first;
+    over_[ended] = it->second->record();
     it = runs_.erase(it);
+    remove_sockets(options_.peer_dir, [&](JobId job, ActorId) { return job != ended; });
+    remove_unfinished_checkpoints(job_dir(options_, ended));
   }
 }
 

@@ -60,6 +60,8 @@ Result<DescribeReply> Head::describe(const std::string& job) const {
   auto events = ports_.store.newest_events(record->id, 20);
   if (!events) return fail(std::move(events).error());
   reply.job = *record;
+  if (const auto run = runs_.find(record->id); run != runs_.end() && reply.job.reason.empty())
+    reply.job.reason = run->second->shortfall();
   reply.spec_yaml = stored->spec_yaml;
   reply.plan_json = stored->plan_json;
   reply.actors = *std::move(all);

@@ -32,6 +32,8 @@ JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liv
       group_(plan_.micro_batches, ports.store.incarnation()),
       policy_({options.timeouts, plan_.restarts_max, plan_.restart_window_s}),
       stall_(options.timeouts),
+      speed_(options.timeouts, plan_.micro_batches),
+      last_checkpoint_(options.timeouts),
       progress_(plan_) {}
 
 // What the pure parts decide is carried out one after another, never from within one another.
@@ -120,6 +122,9 @@ void JobRun::grant(const std::vector<std::uint32_t>& slots) {
   const auto count = static_cast<std::uint32_t>(slots.size());
   if (job_.state() == JobState::kQueued) {
     record_.actors = count;
+    preempted_.clear();
+    group_.start_over();
+    policy_.forgive();
     tell_job(job_event::Granted{});
     drain();
   } else {
@@ -132,9 +137,11 @@ void JobRun::grant(const std::vector<std::uint32_t>& slots) {
 }
 
 void JobRun::set_waiting(const std::string& why) {
+  if (job_.runs()) lacks_ = why;
   if (job_.runs() && (!scaled_ || job_.stopping())) return;
-  if (record_.reason == why) return;
-  record_.reason = why;
+  const std::string text = preempted_.empty() ? why : preempted_ + "; " + why;
+  if (record_.reason == text) return;
+  record_.reason = text;
   changed();
 }
 
@@ -143,6 +150,8 @@ void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
     event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
   if (limit_ != actors) quiet_ = false;
   limit_ = actors;
+  limited_for_ = waiting;
+  lacks_.clear();
 }
 
 void JobRun::stop(const std::string& reason, bool requeue) {
@@ -150,8 +159,21 @@ void JobRun::stop(const std::string& reason, bool requeue) {
   drain();
 }
 
+void JobRun::preempt(JobId waiting) {
+  if (job_.stopping()) return;
+  preempted_ = fmt::format("made room for job {}, which has a higher priority", waiting);
+  stop(preempted_, true);
+}
+
+void JobRun::stop_without_checkpoint() {
+  job_event::StopTimedOut over;
+  if (!last_checkpoint_.why().empty())
+    over.why = "without its last checkpoint, which could not be written: " + last_checkpoint_.why();
+  tell_job(over);
+}
+
 void JobRun::stop_now() {
-  tell_job(job_event::StopTimedOut{});
+  stop_without_checkpoint();
   for (auto& [actor, a] : actors_) tell(actor, actor_event::Terminate{});
   drain();
 }
@@ -233,29 +255,36 @@ void JobRun::retire(ActorId actor) {
 
 // What a job that waits for the next daemon has.
 std::string JobRun::requeue_text() const {
-  if (record_.checkpoint.empty()) return "; starts again when a daemon starts";
+  const std::string when = preempted_.empty() ? " when a daemon starts" : " in its turn";
+  if (record_.checkpoint.empty()) return "; starts again" + when;
   std::uint64_t step = record_.step;
   const auto checkpoints = ports_.store.checkpoints(record_.id);
   for (const StoredCheckpoint& c : checkpoints.value_or(std::vector<StoredCheckpoint>{})) {
     if (c.path == record_.checkpoint) step = c.step;
   }
-  return fmt::format("; goes on from its checkpoint of step {} when a daemon starts", step);
+  return fmt::format("; goes on from its checkpoint of step {}{}", step, when);
 }
 
 void JobRun::act(const job_action::StateChanged& action) {
   std::string reason = action.reason;
-  if (action.to == JobState::kQueued) reason += requeue_text();
+  if (action.to == JobState::kQueued) {
+    reason += requeue_text();
+    if (!preempted_.empty()) preempted_ = reason;
+  }
   record_.state = action.to;
   record_.reason = shortened(reason, kReasonBytes);
   const double now = ports_.clock.wall();
   if (action.to == JobState::kStarting && record_.started_at == 0) record_.started_at = now;
   if (is_terminal(action.to)) record_.ended_at = now;
   if (!job_.runs()) {
+    adoption_.reset();
     stop_deadline_.reset();
     epoch_retry_.reset();
     transition_due_.reset();
     policy_due_.reset();
     stall_.watch({}, ports_.clock.now());
+    last_checkpoint_.written();
+    adoption_.reset();
   }
   event(action.severity, action.event_kind, reason);
   changed();
@@ -306,6 +335,7 @@ void JobRun::act(ActorId actor, const actor_action::Gone&) {
   event(Severity::kInfo, "ActorExited", a.record.exit, actor);
   ports_.actors.forget(record_.id, actor);
   liveness_.remove({record_.id, actor});
+  speed_.forget(actor);
   // Its sockets, if it had no time to remove them.
   for (const char kind : {'a', 's'})
     unlink(fmt::format("{}/{}{}.{}", options_.peer_dir, kind, record_.id, actor).c_str());
@@ -324,8 +354,9 @@ void JobRun::on_time() {
   for (auto& [actor, a] : actors_) {
     if (a.life.deadline() && *a.life.deadline() <= now) tell(actor, actor_event::Timeout{});
   }
-  if (due(stop_deadline_)) tell_job(job_event::StopTimedOut{});
+  if (due(stop_deadline_)) stop_without_checkpoint();
   if (due(epoch_retry_)) store_epoch();
+  last_checkpoint_.on_time(now);
   if (due(policy_due_)) {
     quiet_ = false;
     observer_.slots_freed();
@@ -340,7 +371,9 @@ std::optional<double> JobRun::deadline() const {
   const auto take = [&](const std::optional<double>& due) {
     if (due) out = std::min(out.value_or(*due), *due);
   };
-  for (const auto& due : {epoch_retry_, transition_due_, policy_due_, stall_.deadline()}) take(due);
+  for (const auto& due :
+       {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), last_checkpoint_.deadline()})
+    take(due);
   if (adoption_) take(adoption_->until);
   for (const auto& [actor, a] : actors_) take(a.life.deadline());
   return out;

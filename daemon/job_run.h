@@ -13,14 +13,16 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/actor_lifecycle.h"
 #include "daemon/group_epoch.h"
 #include "daemon/head_context.h"
 #include "daemon/job.h"
+#include "daemon/job_actor.h"
 #include "daemon/job_plan.h"
 #include "daemon/job_progress.h"
+#include "daemon/last_checkpoint.h"
 #include "daemon/membership_policy.h"
 #include "daemon/scheduler.h"
+#include "daemon/speed.h"
 #include "daemon/stall.h"
 
 namespace seng {
@@ -49,6 +51,8 @@ class JobRun {
   // At most so many actors for now, because job `waiting` needs the slots.
   void set_limit(std::uint32_t actors, JobId waiting);
   void stop(const std::string& reason, bool requeue);
+  // Back to the queue, with a checkpoint: job `waiting` has a higher priority.
+  void preempt(JobId waiting);
   // Ends what has not stopped, without waiting for its checkpoint.
   void stop_now();
   // kInvalidArgument, kUnavailable: why not.
@@ -72,22 +76,11 @@ class JobRun {
   std::vector<SlotUse> slots() const;  // that its processes hold
   ActorId actor_on(std::uint32_t slot) const;
   std::vector<ActorRecord> actors() const;
+  // Why it trains with fewer actors than its max, for `describe`; empty if it does not.
+  std::string shortfall() const;
 
  private:
-  struct Actor {
-    Actor(const Timeouts& timeouts, double now) : life(timeouts, now), started_at(now) {}
-    ActorLifecycle life;
-    double started_at;
-    ActorRecord record;
-    std::string token, state_endpoint;
-    std::uint64_t start_time_ticks = 0;
-    bool draining = false;               // to be replaced
-    bool joined = false;                 // was named in a membership
-    std::optional<double> silent_since;  // its lease has run out
-    // Of an actor that was taken over: its state as stored. And what it said in its hello to us, once it did.
-    std::optional<std::string> adopted_as;
-    std::optional<ActorHello> first_hello;
-  };
+  using Actor = JobActor;
   // The membership of a daemon before this one, until its actors are heard.
   struct Adoption {
     StoredEpoch epoch;
@@ -125,17 +118,19 @@ class JobRun {
   void end_adoption(bool training);
   void lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::string& cause);
   void retire(ActorId actor);
+  void stop_without_checkpoint();
   void store_epoch();
   void check_stalls();
   void explain_wait();
   bool steered() const;
   GroupView view() const;
   std::vector<Member> to_members(const std::vector<ActorId>& actors) const;
+  std::vector<Speed::Share> shares(const std::vector<Member>& members) const;
+  std::string shares_text() const;
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
   bool led(ActorId actor, const GroupEpoch& epoch) const;
-  bool reports(ActorId actor, const Message& message) const;
   void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);
@@ -143,6 +138,7 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const Progress& body);
   void on_body(ActorId actor, const Message& message, const EpochReport& body);
   void on_body(ActorId actor, const Message& message, const CheckpointReport& body);
+  void on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body);
   void on_body(ActorId actor, const Message& message, const Finished& body);
   void on_body(ActorId actor, const Message& message, const ActorFailed& body);
   void on_body(ActorId actor, const Message& message, const ActorEvent& body);
@@ -156,7 +152,6 @@ class JobRun {
   void save(ActorId actor);
   std::string loss_text(ActorId actor, const actor_action::Lost& loss) const;
   std::string requeue_text() const;
-  bool leads(ActorId actor) const;
 
   const HeadOptions& options_;
   const HeadPorts& ports_;
@@ -170,6 +165,8 @@ class JobRun {
   GroupEpochs group_;
   MembershipPolicy policy_;
   Stall stall_;
+  Speed speed_;
+  LastCheckpoint last_checkpoint_;
   JobProgress progress_;
   std::map<ActorId, Actor> actors_;
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
@@ -177,7 +174,10 @@ class JobRun {
   std::optional<Adoption> adoption_;
   std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships
   std::uint32_t limit_ = 0xffffffffu;
-  bool scaled_ = false;  // the user asked for a number: say why it is not reached
+  JobId limited_for_ = 0;  // whose need the limit is
+  std::string lacks_;      // what it would have more of, as the scheduler says it
+  std::string preempted_;  // why it is in the queue again
+  bool scaled_ = false;    // the user asked for a number: say why it is not reached
   // Nothing but heartbeats since steer() had nothing to do, and when that was.
   bool quiet_ = false;
   double steered_at_ = 0;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "daemon/job_run.h"
 #include "protocol/base/log.h"
@@ -36,6 +37,8 @@ GroupView JobRun::view() const {
   out.min = record_.actors_min;
   out.max = record_.actors_max;
   out.limit = limit_;
+  out.uneven = speed_.uneven(ports_.clock.now());
+  out.try_again = last_checkpoint_.wanted();
   return out;
 }
 
@@ -47,6 +50,7 @@ JobDemand JobRun::demand() const {
   out.memory_per_actor = plan_.memory_per_actor;
   out.priority = plan_.priority;
   out.runs = job_.runs();
+  out.leaves = job_.stopping();
   if (!out.runs) return out;
   GroupView now = view();
   out.holds = MembershipPolicy::staying(now);
@@ -58,7 +62,8 @@ JobDemand JobRun::demand() const {
 // A heartbeat seldom changes what is to be decided, and what there is to look at grows with the actors: those
 // of many are looked at together.
 bool JobRun::steered() const {
-  return quiet_ && ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
+  return quiet_ && !last_checkpoint_.wanted() &&
+         ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
 }
 
 void JobRun::steer() {
@@ -99,6 +104,22 @@ void JobRun::explain_wait() {
   changed();
 }
 
+std::string JobRun::shortfall() const {
+  const std::size_t has = group_.members().size();
+  if (job_.state() != JobState::kRunning || job_.stopping() || has >= record_.actors_max) return "";
+  const GroupView now = view();
+  const auto to_come = std::count_if(now.actors.begin(), now.actors.end(), [&](const ActorView& v) {
+    return group_.member(v.actor) == nullptr && !v.silent_since;
+  });
+  std::vector<std::string> why;
+  if (to_come > 0) why.push_back(fmt::format("{} starting or joining", to_come));
+  if (limited_for_ != 0 && limit_ < record_.actors_max)
+    why.push_back(fmt::format("job {} needs slots", limited_for_));
+  if (const std::string said = policy_.shortfall(now, ports_.clock.now()); !said.empty()) why.push_back(said);
+  if (why.empty()) return lacks_;
+  return fmt::format("{} of at most {}: {}", has, actors_text(record_.actors_max), fmt::join(why, "; "));
+}
+
 std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const {
   std::vector<Member> out;
   for (const ActorId actor : actors) {
@@ -115,8 +136,37 @@ std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const
 
 void JobRun::act(const membership_action::Begin& action) {
   if (!job_.runs()) return;
+  std::vector<Member> members = to_members(action.members);
+  std::vector<ActorId> before;
+  for (const Member& m : group_.members()) before.push_back(m.actor);
+  const bool rebalances = action.planned && action.leavers.empty() && action.members == before;
+  const auto sizes = speed_.sizes(shares(members));
   tell_group(
-      epoch_event::Begin{to_members(action.members), to_members(action.leavers), action.planned, false});
+      epoch_event::Begin{std::move(members), to_members(action.leavers), action.planned, false, sizes});
+  last_checkpoint_.tried();
+  if (!rebalances) return;
+  speed_.rebalanced(ports_.clock.now());
+  event(Severity::kInfo, "Rebalanced", shares_text());
+}
+
+std::vector<Speed::Share> JobRun::shares(const std::vector<Member>& members) const {
+  std::vector<Speed::Share> out;
+  for (const Member& m : members) {
+    const auto found = actors_.find(m.actor);
+    out.push_back({m.actor, found == actors_.end() ? 1 : found->second.lanes, m.last_micro - m.first_micro});
+  }
+  return out;
+}
+
+std::string JobRun::shares_text() const {
+  std::string out;
+  for (const Member& m : group_.members()) {
+    const double seconds = speed_.micro_seconds(m.actor).value_or(0);
+    out +=
+        fmt::format("{}actor {}: [{}, {}) at {:.3g} ms each", out.empty() ? "micro-batches by speed: " : ", ",
+                    m.actor, m.first_micro, m.last_micro, 1e3 * seconds);
+  }
+  return out;
 }
 
 void JobRun::act(const membership_action::Dismiss& action) {
@@ -133,7 +183,10 @@ void JobRun::act(const membership_action::Kill& action) {
 }
 
 void JobRun::act(const membership_action::GiveUp& action) {
-  tell_job(job_event::GivenUp{action.reason});
+  std::string reason = action.reason;
+  if (!record_.checkpoint.empty())
+    reason += fmt::format("; `sengctl submit --resume {}` goes on from its checkpoint", record_.id);
+  tell_job(job_event::GivenUp{reason});
 }
 
 void JobRun::act(const membership_action::StopNow& action) {
@@ -157,6 +210,8 @@ void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::str
 
 void JobRun::act(const epoch_action::Persist&) {
   epoch_retry_.reset();
+  // A group that is broken stands still: none of those that are left hangs.
+  if (!group_.planned()) stall_.watch({}, ports_.clock.now());
   store_epoch();
 }
 
@@ -226,6 +281,7 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   }
   transition_due_.reset();
   stall_.watch(members, ports_.clock.now());
+  speed_.resumed();
   if (action.restored && action.base_step < record_.step) {
     event(Severity::kInfo, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
@@ -252,6 +308,7 @@ void JobRun::act(const epoch_action::RetireAll& action) {
 void JobRun::act(const job_action::AskToStop& action) {
   stop_deadline_ = ports_.clock.now() + options_.timeouts.stop_job_s();
   send_to_group(StopTraining{action.reason}, false);
+  last_checkpoint_.hurry(ports_.clock.now());
 }
 
 // Hung actors, whose heartbeats go on: killed at once, for nothing else can end them.

@@ -53,6 +53,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   a.record.endpoint = hello.peer_endpoint;
   a.state_endpoint = hello.state_endpoint;
   a.record.device = hello.device;
+  a.lanes = std::max(1u, hello.lanes);
   a.silent_since.reset();
   quiet_ = false;
   a.joined = a.joined || hello.epoch != GroupEpoch{};
@@ -70,10 +71,6 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   return welcome;
 }
 
-bool JobRun::leads(ActorId actor) const {
-  return !group_.members().empty() && group_.members().front().actor == actor;
-}
-
 // What belongs to a membership is taken only if it belongs to this one.
 bool JobRun::fenced(ActorId actor, const Message& message) const {
   if (message.envelope.epoch == group_.epoch() && group_.takes_part(actor)) return false;
@@ -82,16 +79,12 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   return true;
 }
 
+// It leads, or led, the membership that it speaks of. What a leader says of steps is true also when the next
+// membership was begun meanwhile, or by another daemon: a step's values do not depend on who is there. Not
+// when the group began anew, which makes steps again.
 bool JobRun::led(ActorId actor, const GroupEpoch& epoch) const {
   const auto found = leaders_.find(epoch);
-  return found != leaders_.end() && found->second == actor;
-}
-
-// The word of who leads those that train: also of the membership that finishes a step for a planned change.
-bool JobRun::reports(ActorId actor, const Message& message) const {
-  const GroupEpoch& epoch = message.envelope.epoch;
-  if (group_.finishes(epoch)) return led(actor, epoch);
-  return !fenced(actor, message) && leads(actor);
+  return found != leaders_.end() && found->second == actor && (epoch == group_.epoch() || !group_.restores());
 }
 
 template <class Body>
@@ -151,6 +144,11 @@ void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
   if (message.envelope.epoch == group_.epoch()) stall_.parked(actor, ports_.clock.now());
   tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
+  // One of those who finished a step: from here on the others owe their word as in any transition.
+  const bool behind_step = group_.phase() == GroupEpochs::Phase::kParking &&
+                           message.envelope.epoch == group_.epoch() && stall_.watches(actor);
+  if (behind_step && !transition_due_)
+    transition_due_ = ports_.clock.now() + options_.timeouts.transition_s();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const Ready&) {
@@ -173,32 +171,39 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
   if (!job_.runs()) return;
+  const double now = ports_.clock.now();
   const GroupEpoch& epoch = message.envelope.epoch;
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {
-    stall_.heard(actor, body, ports_.clock.now());
+    stall_.heard(actor, body, now);
+    speed_.heard(actor, body, now);
     progress_.on(body, leader, record_);
   } else if (leader) {
     progress_.on_late(body, record_);  // a step's values do not depend on who is there
   }
-  if (!leader || body.steps.empty()) return;
+  if (!leader) return;
+  if (trains) {
+    last_checkpoint_.committed(body.applied_step);
+    if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);
+  }
+  if (body.steps.empty()) return;
   ports_.store.add_steps(record_.id, body.steps);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const EpochReport& body) {
-  if (!reports(actor, message) || is_terminal(record_.state)) return;
+  if (!led(actor, message.envelope.epoch) || is_terminal(record_.state)) return;
   progress_.on(body, record_);
   ports_.store.add_epoch_metrics(record_.id, body.metrics);
   changed();
 }
 
 void JobRun::on_body(ActorId actor, const Message& message, const CheckpointReport& body) {
-  if (!reports(actor, message)) return;
+  if (!led(actor, message.envelope.epoch)) return;
   if (!body.error.empty()) {
-    event(Severity::kWarning, "CheckpointFailed", fmt::format("step {}: {}", body.step, body.error), actor);
-    return;
+    return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
+  last_checkpoint_.written();
   progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
@@ -207,8 +212,19 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
   observer_.flush_soon();
 }
 
-// The leader's word that the job is done is true also when the next membership was begun meanwhile: a step's
-// values do not depend on who is there.
+// The last one is tried again; another one's turn comes anyway.
+void JobRun::on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body) {
+  std::string text = fmt::format("step {}: {}", body.step, shortened(body.error, kEventTextBytes));
+  const bool last = body.step >= record_.steps_total || job_.stopping();
+  if (job_.runs() && last && epoch == group_.epoch()) {
+    const double pause = last_checkpoint_.failed(body.step, body.error, ports_.clock.now());
+    text += fmt::format("; tried again in {:g} s", pause);
+    record_.reason = "its last checkpoint cannot be written: " + text;
+    changed();
+  }
+  event(Severity::kWarning, "CheckpointFailed", text, actor);
+}
+
 void JobRun::on_body(ActorId actor, const Message& message, const Finished& body) {
   const bool done = !body.retired && led(actor, message.envelope.epoch);
   if (!done && !body.retired && fenced(actor, message)) return;

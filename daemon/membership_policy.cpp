@@ -202,7 +202,9 @@ void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const
     leave(v->actor);
     --surplus;
   }
-  if (grows || !next.leavers.empty()) out.push_back(std::move(next));
+  // Who is starting changes the ranges soon.
+  const bool only_ranges = view.uneven && !starting;
+  if (grows || !next.leavers.empty() || only_ranges) out.push_back(std::move(next));
 }
 
 std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, double now) {
@@ -226,12 +228,25 @@ std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, do
     if (out.empty()) decide_anew(view, out);
     return out;
   }
-  if (broken) {
+  if (broken || (view.try_again && view.phase == Phase::kTraining)) {
     out.push_back(a::Begin{members, leavers, false});
   } else if (!view.stopping) {
     decide_planned(view, out);
   }
   return out;
+}
+
+std::string MembershipPolicy::shortfall(const GroupView& view, double now) const {
+  if (debt_ == 0 || view.stopping) return "";
+  if (restarts_left(now) == 0) {
+    if (options_.restarts_max == 0) return "it has no restarts (restart.max is 0)";
+    return fmt::format("{} restarts within {:g} s are used up, the next is possible in {:.0f} s",
+                       options_.restarts_max, options_.restart_window_s,
+                       restarts_.front() + options_.restart_window_s - now);
+  }
+  if (now >= not_before_) return "";
+  return fmt::format("actors died soon after their start, the next one starts in {:.0f} s",
+                     not_before_ - now);
 }
 
 std::optional<double> MembershipPolicy::deadline(const GroupView& view, double now) const {

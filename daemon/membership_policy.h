@@ -8,7 +8,8 @@
 // - Lost actors are replaced, at most `restarts_max` in `restart_window_s`, with growing pauses where they
 // die
 //   soon after their start. When no more are allowed the survivors go on, if there are actors.min of them.
-// - Newcomers, and who leaves, are taken together in one planned change when the group trains.
+// - Newcomers, and who leaves, are taken together in one planned change when the group trains. So is a
+//   change of ranges, the members being the same.
 // - Before the first step an actor that fails by its own word, or exits by itself, would fail again: the job
 //   fails, unless enough others started. One killed by a signal is replaced.
 #pragma once
@@ -43,6 +44,8 @@ struct GroupView {
   bool stopping = false;
   std::uint32_t min = 1, max = 1;
   std::uint32_t limit = 0xffffffffu;  // others need the slots: not more than that now
+  bool uneven = false;                // speed.h: the members should share the work otherwise
+  bool try_again = false;             // last_checkpoint.h: they are idle, and should try to end again
 };
 
 namespace membership_action {
@@ -104,6 +107,8 @@ class MembershipPolicy {
   // How many more actors the job would have now.
   std::uint32_t wants(const GroupView& view, double now) const;
   std::vector<MembershipAction> decide(const GroupView& view, double now);
+  // What keeps it from starting the replacements that it owes, in words; empty: nothing does.
+  std::string shortfall(const GroupView& view, double now) const;
   // When wants() or decide() may give something else though nothing happens.
   std::optional<double> deadline(const GroupView& view, double now) const;
 

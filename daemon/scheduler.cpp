@@ -34,11 +34,19 @@ struct Room {
     slots -= std::min(slots, count);
     memory -= std::min(memory, count * each);
   }
+  void give_back(std::uint64_t count, std::uint64_t each) {
+    slots += count;
+    memory += count * each;
+  }
 };
 
 struct Plan {
   JobDemand demand;
   std::uint64_t target = 0;  // actors that it shall have
+  JobId preempted_for = 0;
+
+  // It runs, and is to go on.
+  bool stays() const { return demand.runs && !demand.leaves && preempted_for == 0; }
 };
 
 class Scheduling {
@@ -80,27 +88,49 @@ class Scheduling {
     all_.take(count, plan.demand.memory_per_actor);
   }
 
+  bool fits(const JobDemand& d) const { return all_.fitting(d.min, d.memory_per_actor) >= d.min; }
+
+  // Takes the min of running jobs of a lower priority until that of `d` fits. False: it never does.
+  bool preempt_for(const JobDemand& d) {
+    std::vector<Plan*> victims;
+    for (auto plan = plans_.rbegin(); plan != plans_.rend() && !fits(d); ++plan) {
+      if (!plan->stays() || plan->demand.priority >= d.priority) continue;
+      all_.give_back(plan->target, plan->demand.memory_per_actor);
+      victims.push_back(&*plan);
+    }
+    const bool enough = fits(d);
+    for (Plan* victim : victims) {
+      all_.take(victim->target, victim->demand.memory_per_actor);
+      if (enough && fits(d)) continue;  // a later one alone makes the room
+      if (!enough) continue;
+      all_.give_back(victim->target, victim->demand.memory_per_actor);
+      victim->target = 0;
+      victim->preempted_for = d.job;
+    }
+    return enough;
+  }
+
   void set_targets() {
     for (Plan& plan : plans_) {
-      if (plan.demand.runs) add(plan, std::min(plan.demand.min, plan.demand.max));
+      if (plan.stays()) add(plan, std::min(plan.demand.min, plan.demand.max));
     }
     for (Plan& plan : plans_) {
       const JobDemand& d = plan.demand;
       if (d.runs || blocked_ != 0) continue;
-      if (all_.fitting(d.min, d.memory_per_actor) < d.min) {
+      if (!fits(d) && !preempt_for(d)) {
         blocked_ = d.job;
       } else {
         add(plan, d.min);
       }
     }
     for (Plan& plan : plans_) {
-      if (plan.demand.runs && plan.demand.holds > plan.target) {
+      if (plan.stays() && plan.demand.holds > plan.target) {
         add(plan, std::min(plan.demand.holds, plan.demand.max) -
                       std::min<std::uint64_t>(plan.target, plan.demand.max));
       }
     }
     for (Plan& plan : plans_) {
-      if (plan.target == 0 && !plan.demand.runs) continue;
+      if (plan.demand.runs ? !plan.stays() : plan.target == 0) continue;
       const std::uint64_t most =
           plan.demand.runs ? std::min<std::uint64_t>(plan.demand.max, plan.demand.holds + plan.demand.wants)
                            : plan.demand.max;
@@ -149,6 +179,8 @@ class Scheduling {
 
   void serve_running(const Plan& plan) {
     const JobDemand& d = plan.demand;
+    if (plan.preempted_for != 0) out_.preemptions.push_back({d.job, plan.preempted_for});
+    if (!plan.stays()) return;
     if (plan.target < d.holds && d.holds <= d.max) {
       out_.limits.push_back({d.job, static_cast<std::uint32_t>(plan.target), first_waiting_});
       return;
@@ -157,8 +189,12 @@ class Scheduling {
     const std::uint64_t now = free_.fitting(std::min<std::uint64_t>(more, d.wants), d.memory_per_actor);
     if (now > 0) grant(d, now);
     if (now < d.wants) {
+      const std::uint64_t all = capacity_.slots.size();
+      const std::string why = d.holds + now >= all
+                                  ? fmt::format("this node has {} slot{}", all, all == 1 ? "" : "s")
+                                  : std::string("waits for free slots");
       out_.waits.push_back(
-          {d.job, fmt::format("{} of {} actors: waits for free slots", d.holds + now, d.holds + d.wants)});
+          {d.job, fmt::format("{} of {} actors: {}", d.holds + now, d.holds + d.wants, why)});
     }
   }
 

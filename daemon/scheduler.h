@@ -4,7 +4,9 @@
 // theirs, in order; a later one never overtakes one that still waits, so that a big job is not starved by
 // small ones. What is left goes to those that hold more than their min, then lets jobs grow toward their
 // max, in order. So a waiting job that cannot get its min from free slots takes it from the growth of others,
-// the last one's first, and nobody grows at another's cost.
+// the last one's first, and nobody grows at another's cost. Where that is not enough, running jobs of a lower
+// priority go back to the queue with a checkpoint: the lowest and youngest first, as few as will do, and none
+// if all of them would not.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +25,7 @@ struct JobDemand {
   std::uint32_t holds = 0;             // actors that it has and that are not about to leave
   std::uint32_t wants = 0;             // so many more, now; of a job that runs
   int priority = 0;                    // the higher first
+  bool leaves = false;                 // it stops: what it holds comes free by itself
 };
 
 struct SlotUse {
@@ -53,10 +56,17 @@ struct Limit {
   JobId waiting = 0;
 };
 
+// A running job is to stop and to wait again, for one that waits and has a higher priority.
+struct Preemption {
+  JobId job = 0;
+  JobId waiting = 0;
+};
+
 struct Schedule {
   std::vector<Grant> grants;
   std::vector<Wait> waits;
   std::vector<Limit> limits;
+  std::vector<Preemption> preemptions;
 };
 
 // `demands` of all jobs that wait or run, in any order.

@@ -55,18 +55,20 @@ std::optional<double> Stall::limit(const Watched& w) const {
   return std::max(timeouts_.compute_floor_s(), kSlowFactor * w.mean_s);
 }
 
-// Since when all wait, if they do; those that have parked wait for the others.
+// Since when all wait, if they do: for others, or for the daemon, which waits for those who wait for others
+// (they have parked behind the membership's last step, or Resume did not reach them).
 std::optional<double> Stall::standstill_since() const {
   if (watched_.size() < 2) return std::nullopt;
   double since = 0;
-  bool all_parked = true;
+  bool for_others = false;
   for (const auto& [actor, w] : watched_) {
-    if (!w.parked && (!w.known || w.activity != kWaiting)) return std::nullopt;
+    const bool waits = !w.parked && w.known && w.activity == kWaiting;
+    const bool rests = w.parked || (w.known && w.activity == kIdle);
+    if (!waits && !rests) return std::nullopt;
+    for_others = for_others || waits;
     since = std::max(since, w.moved_at);
-    all_parked = all_parked && w.parked;
   }
-  if (all_parked) return std::nullopt;
-  return since;
+  return for_others ? std::optional(since) : std::nullopt;
 }
 
 Stall::Verdict Stall::most_awaited() const {

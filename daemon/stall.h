@@ -4,9 +4,9 @@
 // - Computing, or saving, without progress for longer than a slow actor needs: it hangs. Only the reports of
 // one
 //   that is heard say so: silence is the lease's matter.
-// - All wait for others and nothing moves: a connection is cut. The one that most others await goes (ties:
-// the
-//   highest number), for one side of the cut has to.
+// - All wait for others, or rest while some do, and nothing moves: a connection is cut. The one that most
+// others
+//   await goes (ties: the highest number), for one side of the cut has to.
 #pragma once
 
 #include <cstdint>

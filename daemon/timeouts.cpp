@@ -24,7 +24,9 @@ std::vector<NamedTimeout> list_timeouts(const Timeouts& t) {
       {"admission", t.admission_s(), "for `seng-actor plan` at submit"},
       {"steer", t.steer_s(), "between two looks at a group of which only heartbeats come"},
       {"flush", t.flush_s(), "until metrics are in the store"},
-      {"store_retry", t.store_retry_s(), "between attempts while the store cannot be written"},
+      {"store_retry", t.store_retry_s(),
+       "between attempts while the store, or a job's last checkpoint, cannot be written"},
+      {"rebalance", t.rebalance_s(), "at least between changes of actors' shares by their measured speed"},
   };
 }
 

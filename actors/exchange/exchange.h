@@ -132,8 +132,9 @@ class Exchange {
 
   // From any thread: next() returns Interrupted, now and until join().
   virtual void interrupt(std::string reason) = 0;
-  // After an interruption: the fragments of the step in hand that have come and were not taken yet. A backup
-  // that has said it holds a block's fragments must find them all.
+  // After an interruption: leaves the step in hand, and gives its fragments that have come and were not taken
+  // yet. A backup that has said it holds a block's fragments must find them all; so from here on nothing more
+  // of the step is taken, and nothing said.
   virtual std::vector<FragmentArrived> take_fragments() = 0;
   // From any thread: interrupt() was called since join(); what is computed for the step is for nothing.
   virtual bool interrupted() const = 0;

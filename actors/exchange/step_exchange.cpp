@@ -23,6 +23,7 @@ Status StepExchange::join(const Group& group) {
   std::unique_lock lock(step_mutex_);
   group_ = *std::move(view);
   step_ = 0;
+  left_ = false;
   early_.clear();
   sums_.clear();
   for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
@@ -51,6 +52,7 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   std::unique_lock lock(step_mutex_);
   SENG_CHECK(group_ != nullptr && step > step_, "steps of a membership go up");
   step_ = step;
+  left_ = false;
   flags_ = 0;
   for (auto& sum : sums_) sum->begin();
   directions_->begin();
@@ -234,6 +236,8 @@ std::optional<ExchangeEvent> StepExchange::next_event() {
 }
 
 std::vector<FragmentArrived> StepExchange::take_fragments() {
+  std::unique_lock step(step_mutex_);
+  left_ = true;
   std::lock_guard lock(event_mutex_);
   std::vector<FragmentArrived> fragments;
   std::erase_if(events_, [&](ExchangeEvent& event) {

@@ -145,6 +145,7 @@ class StepExchange {
   mutable std::shared_mutex step_mutex_;
   std::shared_ptr<const GroupView> group_;
   std::uint64_t step_ = 0;  // in hand; 0: none since join
+  bool left_ = false;       // take_fragments() was called in it
   std::vector<std::unique_ptr<BlockSum>> sums_;
   std::unique_ptr<DirectionSet> directions_;
   std::unique_ptr<FragmentSet> fragments_;    // receive() and begin_step only

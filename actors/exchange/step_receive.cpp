@@ -111,7 +111,7 @@ Status StepExchange::receive_current(const Message& message) {
   if (!group_->is_peer(envelope.from)) return refuse("the sender is no member of the group");
   if (is_kind(message, MessageKind::kPeerHello)) return {};
   if (!is_step_kind(message)) return receive_side(message);
-  if (step_ > 0 && envelope.step < step_) {
+  if (left_ || (step_ > 0 && envelope.step < step_)) {
     ++stale_;
     return {};
   }

@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 #include "cli/record_values.h"
+#include "cli/text_format.h"
 
 namespace seng {
 namespace {
@@ -51,6 +52,8 @@ ExitCode run_scale(const Arguments& arguments, Session& session) {
     session.console().out << fmt::format("job {} ({}) {}\n", job.id, job.name, outcome(job));
     if (!is_terminal(job.state) && job.actors_max != request.actors)
       session.console().err << fmt::format("note: the job has work for {} at most\n", actors(job.actors_max));
+    if (!is_terminal(job.state) && !job.reason.empty())
+      session.console().err << fmt::format("note: {}\n", one_line(job.reason));
   }
   return ExitCode::kOk;
 }

@@ -21,6 +21,7 @@
 
 #include "protocol/base/error.h"
 #include "protocol/messages/kinds.h"
+#include "protocol/messages/membership.h"
 #include "protocol/messages/records.h"
 
 namespace seng {
@@ -89,135 +90,11 @@ struct Prepared {
   void visit(V&) {}
 };
 
-struct Member {
-  ActorId actor = kNoActor;
-  std::string node;
-  std::string endpoint;
-  std::uint32_t first_micro = 0, last_micro = 0;  // half open; the ranges of all members cut [0, V) in order
-  std::string state_endpoint;                     // where its state is pulled from
-
-  bool operator==(const Member&) const = default;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "actor", actor);
-    v.field(2, "node", node);
-    v.field(3, "endpoint", endpoint);
-    v.field(4, "first_micro", first_micro);
-    v.field(5, "last_micro", last_micro);
-    v.field(6, "state_endpoint", state_endpoint);
-  }
-};
-
-// The first member is the leader: it owns the step's summary, reports and writes manifests.
-struct Reconfigure {
-  static constexpr MessageKind kKind = MessageKind::kReconfigure;
-  std::vector<Member> members;
-  std::vector<Member> leavers;  // not members any more; they serve their state until Retire
-  // The group finishes a step first: the leader says in a step's summary that it is the last of this
-  // membership, and all park behind it. Else whoever gets this drops the step in flight and parks.
-  bool planned = false;
-  // All drop the state they have. The leader takes that of the newest whole checkpoint in the job's
-  // directory, else of the one that the job resumes, else the job's beginning, and parks with its step, the
-  // others with 0.
-  bool restore = false;
-  GroupEpoch follows;  // planned: the membership that finishes a step first; who is in another parks at once
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "members", members);
-    v.field(2, "leavers", leavers);
-    v.field(3, "planned", planned);
-    v.field(4, "restore", restore);
-    v.field(5, "follows.incarnation", follows.incarnation);
-    v.field(6, "follows.counter", follows.counter);
-  }
-};
-
-// A block's curvature, whole, as formed at the refresh of `step`.
-struct HeldCurvature {
-  std::uint32_t block = 0;
-  std::uint64_t step = 0;
-  bool operator==(const HeldCurvature&) const = default;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "block", block);
-    v.field(2, "step", step);
-  }
-};
-
-struct Parked {
-  static constexpr MessageKind kKind = MessageKind::kParked;
-  std::uint64_t applied_step = 0;
-  // What it owns or backs up; a block twice where the refresh of a step that it has not applied is whole.
-  std::vector<HeldCurvature> curvature;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "applied_step", applied_step);
-    v.field(2, "curvature", curvature);
-  }
-};
-
-// Who of those that parked holds this version of the block's curvature, which is not after the base step.
-// Which one is in force the state says: a refresh may have been refused.
-struct CurvatureHolders {
-  std::uint32_t block = 0;
-  std::uint64_t step = 0;
-  std::vector<ActorId> holders;
-  bool operator==(const CurvatureHolders&) const = default;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "block", block);
-    v.field(2, "step", step);
-    v.field(3, "holders", holders);
-  }
-};
-
-struct Assign {
-  static constexpr MessageKind kKind = MessageKind::kAssign;
-  std::uint64_t base_step = 0;
-  std::vector<ActorId> holders;  // who has the state of the base step
-  std::vector<CurvatureHolders> curvature;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "base_step", base_step);
-    v.field(2, "holders", holders);
-    v.field(3, "curvature", curvature);
-  }
-};
-
-struct Ready {
-  static constexpr MessageKind kKind = MessageKind::kReady;
-  template <class V>
-  void visit(V&) {}
-};
-struct Resume {
-  static constexpr MessageKind kKind = MessageKind::kResume;
-  template <class V>
-  void visit(V&) {}
-};
-// To a leaver when the group goes on without it, and to the others when the leader has finished: say Finished
-// and exit.
-struct Retire {
-  static constexpr MessageKind kKind = MessageKind::kRetire;
-  template <class V>
-  void visit(V&) {}
-};
 // From a daemon that does not know the connection (it was started anew): say ActorHello again.
 struct HelloWanted {
   static constexpr MessageKind kKind = MessageKind::kHelloWanted;
   template <class V>
   void visit(V&) {}
-};
-
-// In the place of Ready: no holder has a piece of the base step's state (a block's curvature whose owner and
-// backup are both gone). Only a checkpoint, or the job's beginning, can bring the same bits again: the head
-// answers with a Reconfigure that restores.
-struct StateLost {
-  static constexpr MessageKind kKind = MessageKind::kStateLost;
-  std::string what;
-  template <class V>
-  void visit(V& v) {
-    v.field(1, "what", what);
-  }
 };
 
 // From every actor at least twice per lease; `steps` only from the leader.

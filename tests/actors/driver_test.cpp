@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "actors/state/blob_server.h"
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
 #include "protocol/messages/control.h"
@@ -330,6 +331,49 @@ TEST(DriverSession, SaysWhatStateIsLost) {
   start_group(daemon, {1, 2});
   EXPECT_TRUE(daemon.expect<Finished>());
   EXPECT_TRUE(actor.finish());
+}
+
+// A holder that has heard of the next membership first refuses to serve this one: no reason to give up.
+TEST(DriverSession, APullThatIsRefusedWaitsForTheNextMembership) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  Welcome welcome = welcome_of(daemon);
+  daemon.send(welcome, {});
+  const std::string endpoint = "ipc://" + daemon.directory() + "/holder";
+  auto holder = BlobServer::open({.endpoint = endpoint, .token = "peers"});
+  ASSERT_TRUE(holder);
+  (*holder)->offer({1, 2}, {});
+  Reconfigure members = group_of_one(daemon);
+  members.leavers = {{1, "n", "ipc://" + daemon.directory() + "/nobody", 0, 0, endpoint}};
+  daemon.send(members, {1, 1});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(Assign{4, {1}}, {1, 1});
+  while ((*holder)->counters().refused == 0) std::this_thread::yield();
+  start_group(daemon, {1, 2});
+  EXPECT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
+TEST(DriverSession, APullThatIsRefusedInTheMembershipThatStaysFails) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  Welcome welcome = welcome_of(daemon);
+  welcome.lease_ms = 20;
+  daemon.send(welcome, {});
+  const std::string endpoint = "ipc://" + daemon.directory() + "/holder";
+  auto holder = BlobServer::open({.endpoint = endpoint, .token = "peers"});
+  ASSERT_TRUE(holder);
+  (*holder)->offer({1, 1}, {});
+  Reconfigure members = group_of_one(daemon);
+  members.leavers = {{1, "n", "ipc://" + daemon.directory() + "/nobody", 0, 0, endpoint}};
+  daemon.send(members, {1, 1});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(Assign{4, {1}}, {1, 1});
+  const Status status = actor.finish();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find("no holder can serve it"), std::string::npos);
 }
 
 // A daemon that was started anew asks who is there; training goes on meanwhile.

@@ -56,6 +56,17 @@ TEST(CutRanges, CutsAllInOrderNearlyEqually) {
   EXPECT_THROW(cut_ranges(1, two), InvariantError);
 }
 
+TEST(CutRanges, InGivenSizes) {
+  std::vector<Member> three(3);
+  cut_ranges(8, three, {1, 5, 2});
+  EXPECT_EQ(three[1].first_micro, 1u);
+  EXPECT_EQ(three[1].last_micro, 6u);
+  EXPECT_EQ(three[2].last_micro, 8u);
+  EXPECT_THROW(cut_ranges(8, three, {1, 5}), InvariantError);
+  EXPECT_THROW(cut_ranges(8, three, {1, 5, 1}), InvariantError);
+  EXPECT_THROW(cut_ranges(8, three, {0, 6, 2}), InvariantError);
+}
+
 TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
   GroupEpochs group(8, 5);
   const auto begun = group.on(e::Begin{members({0, 1, 2})});

@@ -84,6 +84,15 @@ GroupView limited(GroupView v, std::uint32_t limit) {
   return v;
 }
 
+GroupView uneven(GroupView v) {
+  v.uneven = true;
+  return v;
+}
+GroupView again(GroupView v) {
+  v.try_again = true;
+  return v;
+}
+
 class Decisions : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Decisions, AreThese) {
@@ -131,7 +140,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"DrainFirstWhereNoneCanCome", view(T, {0, 1}, {drained(0), holder(1)}, 1, 2),
              "begin 1/0 planned"},
         Case{"DrainNeverBelowMin", view(T, {0, 1}, {drained(0), holder(1)}, 2, 2), ""},
-        Case{"DrainOfTheOnlyOneWaits", view(T, {0}, {drained(0)}), ""}),
+        Case{"DrainOfTheOnlyOneWaits", view(T, {0}, {drained(0)}), ""},
+        Case{"OtherRanges", uneven(view(T, {1, 0}, {holder(0), holder(1)})), "begin 1,0 planned"},
+        Case{"OtherRangesWaitForWhoStarts", uneven(view(T, {0, 1}, {holder(0), holder(1), starting(2)})), ""},
+        Case{"OtherRangesOnlyWhenItTrains", uneven(view(Phase::kParking, {0, 1}, {holder(0), holder(1)})),
+             ""},
+        Case{"OtherRangesNotWhileStopping", stopping(uneven(view(T, {0, 1}, {holder(0), holder(1)}))), ""},
+        Case{"TheEndAgain", again(view(T, {1, 0}, {holder(0), holder(1)})), "begin 1,0"},
+        Case{"TheEndAgainOfAStop", stopping(again(view(T, {0}, {holder(0)}))), "begin 0"},
+        Case{"TheEndAgainOnceItTrains", again(view(Phase::kReadying, {0}, {holder(0)})), ""}),
     [](const auto& info) { return info.param.name; });
 
 Loss killed(double lived_s) {

@@ -24,6 +24,8 @@ std::string told(const Schedule& plan) {
   }
   for (const Limit& limit : plan.limits)
     out += std::to_string(limit.job) + "<=" + std::to_string(limit.actors) + " ";
+  for (const Preemption& p : plan.preemptions)
+    out += std::to_string(p.job) + " for " + std::to_string(p.waiting) + " ";
   for (const Wait& wait : plan.waits) out += std::to_string(wait.job) + " " + wait.why + "; ";
   return out;
 }
@@ -64,7 +66,7 @@ TEST(Scheduler, MemoryCounts) {
 
 TEST(Scheduler, RunningJobsGrowIntoWhatIsFree) {
   EXPECT_EQ(told(schedule({running(1, 1, 4, 1, 3)}, capacity({1, 0, 0}))),
-            "1:1,2, 1 3 of 4 actors: waits for free slots; ");
+            "1:1,2, 1 3 of 4 actors: this node has 3 slots; ");
   EXPECT_EQ(told(schedule({running(2, 1, 4, 1, 3), running(1, 1, 2, 1, 1)}, capacity({1, 2, 0, 0}))),
             "1:2, 2:3, 2 2 of 4 actors: waits for free slots; ")
       << "the older one first";
@@ -101,6 +103,58 @@ TEST(Scheduler, PriorityGoesBeforeAge) {
       told(schedule({running(1, 1, 2, 2, 0, -1), running(2, 1, 2, 2), {3, 1, 1}}, capacity({1, 1, 2, 2}))),
       "1<=1 3 waits for 1 slot: 0 of 4 free (job 1 holds 2, job 2 holds 2); others make room; ")
       << "the less urgent one shrinks, though it is older";
+}
+
+JobDemand urgent(JobId job, std::uint32_t min, int priority) {
+  JobDemand out{job, min, min};
+  out.priority = priority;
+  return out;
+}
+
+TEST(Scheduler, AHigherPriorityPreemptsWhereShrinkingIsNotEnough) {
+  const std::string waits = " free (job 1 holds 2, job 2 holds 2); others make room; ";
+  EXPECT_EQ(
+      told(schedule({running(1, 1, 2, 2), running(2, 1, 2, 2), urgent(3, 2, 1)}, capacity({1, 1, 2, 2}))),
+      "1<=1 2<=1 3 waits for 2 slots: 0 of 4" + waits)
+      << "both shrink";
+  EXPECT_EQ(
+      told(schedule({running(1, 1, 2, 2), running(2, 1, 2, 2), urgent(3, 3, 1)}, capacity({1, 1, 2, 2}))),
+      "1<=1 2 for 3 3 waits for 3 slots: 0 of 4" + waits)
+      << "the youngest goes";
+  EXPECT_EQ(told(schedule({running(1, 2, 2, 2, 0, -1), running(2, 2, 2, 2), urgent(3, 2, 1)},
+                          capacity({1, 1, 2, 2}))),
+            "1 for 3 3 waits for 2 slots: 0 of 4" + waits)
+      << "the lowest priority goes";
+  EXPECT_EQ(
+      told(schedule({running(1, 2, 2, 2), running(2, 2, 2, 2), urgent(3, 4, 1)}, capacity({1, 1, 2, 2}))),
+      "1 for 3 2 for 3 3 waits for 4 slots: 0 of 4" + waits);
+  EXPECT_EQ(
+      told(schedule({running(1, 3, 3, 3), running(2, 1, 1, 1), urgent(3, 3, 1)}, capacity({1, 1, 1, 2}))),
+      "1 for 3 3 waits for 3 slots: 0 of 4 free (job 1 holds 3, job 2 holds 1); others make room; ")
+      << "who would not help stays";
+}
+
+TEST(Scheduler, NobodyIsPreemptedInVain) {
+  EXPECT_EQ(told(schedule({running(1, 2, 2, 2), urgent(3, 2, 0)}, capacity({1, 1}))),
+            "3 waits for 2 slots: 0 of 2 free (job 1 holds 2); ")
+      << "of the same priority";
+  EXPECT_EQ(
+      told(schedule({running(1, 2, 2, 2, 0, 1), running(2, 1, 1, 1), urgent(3, 2, 1)}, capacity({1, 1, 2}))),
+      "3 waits for 2 slots: 0 of 3 free (job 1 holds 2, job 2 holds 1); ")
+      << "it would not be enough";
+  JobDemand leaving = running(1, 2, 2, 2);
+  leaving.leaves = true;
+  EXPECT_EQ(told(schedule({leaving, running(2, 1, 1, 1), urgent(3, 2, 1)}, capacity({1, 1, 2}))),
+            "3 waits for 2 slots: 0 of 3 free (job 1 holds 2, job 2 holds 1); others make room; ")
+      << "one leaves already";
+}
+
+TEST(Scheduler, PreemptingIsForMemoryToo) {
+  JobDemand low = running(1, 1, 1, 1);
+  low.memory_per_actor = 3 * kGiB;
+  JobDemand high = urgent(3, 1, 1);
+  high.memory_per_actor = 2 * kGiB;
+  EXPECT_EQ(told(schedule({low, high}, capacity({1, 0}, 4 * kGiB, 3 * kGiB))).substr(0, 8), "1 for 3 ");
 }
 
 }  // namespace

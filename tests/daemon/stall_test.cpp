@@ -98,5 +98,23 @@ TEST(Stall, WhenAllWaitTheMostAwaitedGoes) {
   EXPECT_FALSE(stall.check(1000)) << "a stranger";
 }
 
+// A one-way cut in the step behind which the group parks: the others have committed it and wait for the
+// daemon.
+TEST(Stall, WhoeverIsAwaitedByTheLastOneOfAParkedGroupGoes) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1, 2}, 0);
+  stall.heard(0, report(kIdle, 5), 1);
+  stall.heard(1, report(kIdle, 5), 2);
+  EXPECT_FALSE(stall.check(100)) << "one was not heard";
+  stall.heard(2, report(kComputing, 5), 1.5);
+  EXPECT_FALSE(stall.check(3.4)) << "one computes";
+  stall.heard(2, report(kWaiting, 6, {0}), 2.5);
+  EXPECT_EQ(stall.deadline(), 5.5);
+  ASSERT_TRUE(stall.check(5.5));
+  EXPECT_EQ(stall.check(5.5)->actor, 0u);
+  stall.heard(2, report(kIdle, 6), 6);
+  EXPECT_FALSE(stall.check(100)) << "all have parked";
+}
+
 }  // namespace
 }  // namespace seng

@@ -364,6 +364,28 @@ TEST_F(Refusals, StepCompletesOnlyWithAllFragments) {
   EXPECT_TRUE(std::holds_alternative<StepComplete>(*exchange_.next_event()));
 }
 
+// A backup that has parked without a block's last fragment may not tell the owner afterwards that it holds
+// all.
+TEST_F(Refusals, AStepThatWasLeftTakesAndPromisesNothing) {
+  for (const bool in_time : {true, false}) {
+    exchange_.begin_step(in_time ? 11 : 12, true);
+    (void)exchange_.take_outgoing();
+    Envelope fragment = envelope();
+    fragment.step = in_time ? 11 : 12;
+    for (std::uint32_t micro = 0; micro < 3; ++micro)
+      exchange_.add_fragment(1, micro, std::vector<float>(16, 1));
+    (void)exchange_.take_outgoing();
+    const Message last = make_message(fragment, Fragment{1, 3, 0, 16, 16}, {floats(16)});
+    if (in_time) {
+      ASSERT_TRUE(exchange_.receive(last));
+    }
+    EXPECT_EQ(exchange_.take_fragments().size(), in_time ? 4u : 3u);
+    ASSERT_TRUE(exchange_.receive(last));
+    EXPECT_FALSE(exchange_.has_event());
+    EXPECT_EQ(exchange_.take_outgoing().size(), in_time ? 1u : 0u) << "CurvatureHeld";
+  }
+}
+
 TEST_F(Refusals, MessagesBesideTheStepsWaitUntilNoStepIsOpen) {
   Envelope from = envelope();
   from.step = 9;

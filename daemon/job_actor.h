@@ -1,0 +1,30 @@
+// What a job's run keeps of one actor.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "daemon/actor_lifecycle.h"
+#include "protocol/messages/lifecycle.h"
+#include "protocol/messages/records.h"
+
+namespace seng {
+
+struct JobActor {
+  JobActor(const Timeouts& timeouts, double now) : life(timeouts, now), started_at(now) {}
+  ActorLifecycle life;
+  double started_at;
+  ActorRecord record;
+  std::string token, state_endpoint;
+  std::uint64_t start_time_ticks = 0;
+  std::uint32_t lanes = 1;             // micro-batches that it computes at a time
+  bool draining = false;               // to be replaced
+  bool joined = false;                 // was named in a membership
+  std::optional<double> silent_since;  // its lease has run out
+  // Of an actor that was taken over: its state as stored. And what it said in its hello to us, once it did.
+  std::optional<std::string> adopted_as;
+  std::optional<ActorHello> first_hello;
+};
+
+}  // namespace seng
