@@ -10,7 +10,7 @@ refresh step, their parts, and the efficiency.
 Assumptions:
   batch      fixed: --micro-batches micro-batches (1,024), shared evenly; each takes what it takes here, divided by --speedup
   links      every actor has its own full-duplex link (--bandwidth-gbit), the switch between them has room for all;
-             a message costs --latency-us, messages to one actor follow each other
+             a message costs its receiver --message-us, and those to one actor follow each other
   sums       `blocks`: as built: the owner of a block gets the sum of every other actor's range whole, and sends the
              direction to every other actor; blocks are dealt to actors by size, the largest first, so that the largest block
              bounds the step, and no more actors own than there are blocks
@@ -55,14 +55,14 @@ class Model:
         # Two actors: each sends the fragments of half of the samples to an owner or backup that is not itself.
         self.fragment_bytes = 2 * two["fragment_bytes_per_refresh"] if two else 0
         self.micros, self.bandwidth = arguments.micro_batches, 1e9 / 8 * arguments.bandwidth_gbit
-        self.latency = 1e-6 * arguments.latency_us
+        self.message_s = 1e-6 * arguments.message_us
 
     def step(self, actors, cut):
         """Seconds of the parts of a step."""
         total = 4 * sum(self.sizes)
         share, blocks = deal(self.sizes, actors) if cut == "blocks" else (1 / actors, len(self.sizes))
         others = actors - 1
-        messages = others * blocks * self.latency if cut == "blocks" else others * self.latency
+        messages = others * blocks * self.message_s if cut == "blocks" else others * self.message_s
         # The owner's link is the narrow one: sums come in, directions go out.
         sums = others * share * total / self.bandwidth + messages
         compute = -(-self.micros // actors) * self.micro_s
@@ -79,7 +79,7 @@ def main():
     parser.add_argument("--measured-micro-batches", type=int, default=8, help="of a step of that measurement")
     parser.add_argument("--micro-batches", type=int, default=1024)
     parser.add_argument("--bandwidth-gbit", type=float, default=10)
-    parser.add_argument("--latency-us", type=float, default=20)
+    parser.add_argument("--message-us", type=float, default=20)
     parser.add_argument("--speedup", type=float, default=1, help="of computing, over what was measured")
     parser.add_argument("--actors", type=int, nargs="+", default=[2**i for i in range(11)])
     arguments = parser.parse_args()
