@@ -330,6 +330,7 @@ void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
 // The leader's word that the last checkpoint is there ends the job. Where it cannot be written the daemon has
 // the group try again, later.
 Status Driver::checkpoint(bool last) {
+  if (leads()) session_.report_soon();  // steps behind which the job never goes back must have been told
   auto report = group_checkpoint_->write(state_, group_);
   if (!leads()) return {};
   if (!report) return interrupted("the checkpoint was left");

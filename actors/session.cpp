@@ -56,7 +56,7 @@ struct Session::State {
   std::unique_ptr<ClientChannel> channel;  // the thread's, once it runs
   std::thread thread;
 
-  std::atomic<bool> stop_requested{false}, closing{false};
+  std::atomic<bool> stop_requested{false}, closing{false}, beat_wanted{false};
   std::atomic<std::uint64_t> applied_step{0};
   Gauges gauges;
   std::atomic<std::uint32_t> lease_ms{1000};
@@ -226,7 +226,7 @@ void Session::State::loop() {
     eventfd_read(wake.get(), &ignored);
     receive();
     flush();
-    if (Clock::now() >= next_beat) {
+    if (beat_wanted.exchange(false) || Clock::now() >= next_beat) {
       heartbeat();
       // Three in a lease: two may be late before the lease runs out.
       next_beat = Clock::now() + std::chrono::milliseconds(std::max<std::uint32_t>(lease_ms.load() / 3, 10));
@@ -315,6 +315,11 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
 void Session::repeat_steps() {
   const std::lock_guard lock(state_->mutex);
   state_->repeat_steps();
+}
+
+void Session::report_soon() {
+  state_->beat_wanted = true;
+  state_->wake_up();
 }
 
 void Session::forget_steps() {

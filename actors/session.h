@@ -64,6 +64,8 @@ class Session {
   // was started anew.
   void repeat_steps();
   void forget_steps();  // they will be made again
+  // The next heartbeat comes now.
+  void report_soon();
   void set_lease(std::uint32_t lease_ms);
 
   void send(const Prepared& body);

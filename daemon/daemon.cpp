@@ -136,6 +136,8 @@ Status Daemon::open_parts() {
   p.actors = std::make_unique<ActorServer>(*p.actor_channel);
   p.head = std::make_unique<Head>(head_options_, HeadPorts{*p.store, p.processes, *p.actors, p.clock});
   p.actors->serve(*p.head);
+  // Before any process: actors' words come before their exits, where both are there.
+  p.loop.watch(*p.actor_channel, [&p] { p.actors->on_readable(); });
   SENG_TRY(p.head->recover());
   const auto endpoint = ipc_endpoint(state_dir_.control_socket());
   if (!endpoint) return fail(endpoint.error());
@@ -166,8 +168,6 @@ Status Daemon::start() {
   log.also_stderr = options_.foreground;
   SENG_TRY(init_log(log));
   Parts& p = *parts_;
-  // Actors' words come before their exits, where both are there.
-  p.loop.watch(*p.actor_channel, [&p] { p.actors->on_readable(); });
   p.loop.watch(*p.control_channel, [&p] { p.control->on_readable(); });
   p.loop.watch_fd(p.signals.get(), [this] { on_signal(); });
   p.loop.before_sleep([this] { before_sleep(); });

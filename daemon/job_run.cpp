@@ -51,6 +51,7 @@ void JobRun::drain() {
 void JobRun::tell(ActorId actor, const ActorEventIn& event) {
   const auto found = actors_.find(actor);
   if (found == actors_.end()) return;
+  quiet_ = false;
   Actor& a = found->second;
   const ActorState before = a.life.state();
   for (auto& action : a.life.on(event, ports_.clock.now())) {
@@ -65,6 +66,7 @@ void JobRun::tell(ActorId actor, const ActorEventIn& event) {
 }
 
 void JobRun::tell_job(const JobEventIn& event) {
+  quiet_ = false;
   for (auto& action : job_.on(event)) {
     pending_.push_back(
         [this, action = std::move(action)] { std::visit([&](const auto& it) { act(it); }, action); });
@@ -72,6 +74,7 @@ void JobRun::tell_job(const JobEventIn& event) {
 }
 
 void JobRun::tell_group(const EpochEvent& event) {
+  quiet_ = false;
   EpochOutcome outcome = group_.on(event);
   if (!outcome.ignored.empty()) {
     log_debug("job {}: ignored: {}", record_.id, outcome.ignored);
@@ -115,6 +118,7 @@ void JobRun::save(ActorId actor) {
 }
 
 void JobRun::grant(const std::vector<std::uint32_t>& slots) {
+  quiet_ = false;
   const auto count = static_cast<std::uint32_t>(slots.size());
   if (job_.state() == JobState::kQueued) {
     record_.actors = count;
@@ -144,6 +148,7 @@ void JobRun::set_waiting(const std::string& why) {
 void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
   if (actors != limit_ && waiting != 0)
     event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
+  if (limit_ != actors) quiet_ = false;
   limit_ = actors;
   limited_for_ = waiting;
   lacks_.clear();
@@ -351,8 +356,12 @@ void JobRun::on_time() {
   }
   if (due(stop_deadline_)) stop_without_checkpoint();
   if (due(epoch_retry_)) store_epoch();
+  if (last_checkpoint_.deadline() && *last_checkpoint_.deadline() <= now) quiet_ = false;
   last_checkpoint_.on_time(now);
-  if (due(policy_due_)) observer_.slots_freed();
+  if (due(policy_due_)) {
+    quiet_ = false;
+    observer_.slots_freed();
+  }
   if (adoption_ && adoption_->until <= now) end_adoption(false);
   check_stalls();
   drain();

@@ -122,6 +122,7 @@ class JobRun {
   void store_epoch();
   void check_stalls();
   void explain_wait();
+  bool steered() const;
   GroupView view() const;
   std::vector<Member> to_members(const std::vector<ActorId>& actors) const;
   std::vector<Speed::Share> shares(const std::vector<Member>& members) const;
@@ -177,6 +178,9 @@ class JobRun {
   std::string lacks_;      // what it would have more of, as the scheduler says it
   std::string preempted_;  // why it is in the queue again
   bool scaled_ = false;    // the user asked for a number: say why it is not reached
+  // Nothing but heartbeats since steer() had nothing to do, and when that was.
+  bool quiet_ = false;
+  double steered_at_ = 0;
   std::optional<double> stop_deadline_;
   std::optional<double> epoch_retry_;     // when the epoch, which could not be stored, is tried again
   std::optional<double> transition_due_;  // when who is still awaited counts as hung

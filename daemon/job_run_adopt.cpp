@@ -95,6 +95,7 @@ void JobRun::check_adopted() {
 void JobRun::end_adoption(bool training) {
   const StoredEpoch epoch = adoption_->epoch;
   adoption_.reset();
+  quiet_ = false;
   const double now = ports_.clock.now();
   std::set<ActorId> holders, may_hold;
   for (auto& [actor, a] : actors_) {

@@ -59,8 +59,15 @@ JobDemand JobRun::demand() const {
   return out;
 }
 
+// A heartbeat seldom changes what is to be decided, and what there is to look at grows with the actors: those
+// of many are looked at together.
+bool JobRun::steered() const {
+  return quiet_ && ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
+}
+
 void JobRun::steer() {
   drain();
+  if (steered()) return;
   for (int rounds = 0; rounds < 100 && job_.runs() && !adoption_; ++rounds) {
     const auto actions = policy_.decide(view(), ports_.clock.now());
     if (actions.empty()) break;
@@ -69,6 +76,8 @@ void JobRun::steer() {
     }
     drain();
   }
+  quiet_ = true;
+  steered_at_ = ports_.clock.now();
   const bool runs = job_.runs() && !adoption_;
   policy_due_ = runs ? policy_.deadline(view(), ports_.clock.now()) : std::nullopt;
   if (runs) explain_wait();
@@ -334,6 +343,7 @@ Status JobRun::scale(std::uint32_t actors) {
                 fmt::format("{} actors are too many: a batch of job {} has {} micro-batches to share", actors,
                             record_.id, plan_.micro_batches));
   }
+  quiet_ = false;
   event(Severity::kInfo, "Scaled", fmt::format("from {} to {} at most", record_.actors_max, actors));
   record_.actors_max = actors;
   record_.actors_min = std::min(record_.actors_min, actors);
@@ -361,6 +371,7 @@ Status JobRun::drain_actor(ActorId actor) {
     return fail(ErrorCode::kNotFound, fmt::format("job {} has no actor {} now; it has {}", record_.id, actor,
                                                   living.empty() ? "none" : living));
   }
+  quiet_ = false;
   if (!std::exchange(found->second.draining, true))
     event(Severity::kInfo, "Draining", "it is to be replaced", actor);
   observer_.slots_freed();

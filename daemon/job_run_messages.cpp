@@ -55,6 +55,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   a.record.device = hello.device;
   a.lanes = std::max(1u, hello.lanes);
   a.silent_since.reset();
+  quiet_ = false;
   a.joined = a.joined || hello.epoch != GroupEpoch{};
   if (!a.first_hello) a.first_hello = hello;
   save(actor);
@@ -97,7 +98,9 @@ void JobRun::on_message(ActorId actor, const Message& message) {
   if (!actors_.contains(actor)) return;
   if (const auto finding = liveness_.heard({record_.id, actor}, ports_.clock.now()))
     on_lease(actor, *finding);
-  switch (static_cast<MessageKind>(message.envelope.kind)) {
+  const auto kind = static_cast<MessageKind>(message.envelope.kind);
+  if (kind != MessageKind::kProgress) quiet_ = false;
+  switch (kind) {
     case MessageKind::kPrepared:
       take<Prepared>(actor, message);
       break;
@@ -241,6 +244,7 @@ void JobRun::on_body(ActorId actor, const Message&, const ActorEvent& body) {
 }
 
 void JobRun::on_lease(ActorId actor, const Liveness::Finding& finding) {
+  quiet_ = false;
   Actor& a = actors_.at(actor);
   if (finding.verdict == Liveness::Verdict::kSilent) {
     a.silent_since = ports_.clock.now() - finding.silent_s;

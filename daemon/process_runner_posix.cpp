@@ -4,12 +4,14 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +33,6 @@ namespace seng {
 struct PosixProcessRunner::Child {
   pid_t pid = 0;
   UniqueFd pidfd;
-  EventLoop::WatchId pid_watch = 0;
   struct Stream {
     UniqueFd fd;
     EventLoop::WatchId watch = 0;
@@ -158,11 +159,13 @@ std::uint64_t start_time_ticks_of(pid_t pid) {
   return at == std::string::npos ? 0 : std::strtoull(stat->c_str() + at, nullptr, 10);
 }
 
-PosixProcessRunner::PosixProcessRunner(EventLoop& loop) : loop_(loop) {}
+PosixProcessRunner::PosixProcessRunner(EventLoop& loop) : loop_(loop), ends_(epoll_create1(EPOLL_CLOEXEC)) {
+  if (!ends_) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+}
 
 PosixProcessRunner::~PosixProcessRunner() {
+  if (ends_watch_) loop_.forget(*ends_watch_);
   for (auto& [pid, child] : children_) {
-    loop_.forget(child->pid_watch);
     for (int stream : {0, 1}) drop_stream(*child, stream);
   }
 }
@@ -206,7 +209,7 @@ Result<StartedProcess> PosixProcessRunner::start(const ProcessSpec& spec,
     c.streams[stream].watch =
         loop_.watch_fd(c.streams[stream].fd.get(), [this, &c, stream] { on_output(c, stream); });
   }
-  c.pid_watch = loop_.watch_fd(c.pidfd.get(), [this, &c] { on_pidfd(c); });
+  watch_end(c);
   const StartedProcess started{c.pid, start_time_ticks_of(c.pid)};
   children_[c.pid] = std::move(child);
   return started;
@@ -225,9 +228,25 @@ Status PosixProcessRunner::adopt(const StartedProcess& process,
     return fail(ErrorCode::kNotFound, fmt::format("process {} is gone", process.pid));
   }
   Child& c = *child;
-  c.pid_watch = loop_.watch_fd(c.pidfd.get(), [this, &c] { on_pidfd(c); });
+  watch_end(c);
   children_[c.pid] = std::move(child);
   return {};
+}
+
+void PosixProcessRunner::watch_end(Child& child) {
+  epoll_event event{EPOLLIN, {.u64 = static_cast<std::uint64_t>(child.pid)}};
+  const int added = epoll_ctl(ends_.get(), EPOLL_CTL_ADD, child.pidfd.get(), &event);
+  SENG_CHECK(added == 0, "a pidfd that cannot be watched");
+  if (!ends_watch_) ends_watch_ = loop_.watch_fd(ends_.get(), [this] { on_ends(); });
+}
+
+void PosixProcessRunner::on_ends() {
+  std::array<epoll_event, 64> events;  // more come in the next turn
+  const int count = epoll_wait(ends_.get(), events.data(), static_cast<int>(events.size()), 0);
+  for (int i = 0; i < count; ++i) {
+    const auto found = children_.find(static_cast<pid_t>(events[static_cast<std::size_t>(i)].data.u64));
+    if (found != children_.end()) on_pidfd(*found->second);
+  }
 }
 
 void PosixProcessRunner::drop_stream(Child& child, int stream) {
@@ -269,7 +288,7 @@ void PosixProcessRunner::on_pidfd(Child& child) {
     if (child.streams[stream].fd) on_output(child, stream);
     drop_stream(child, stream);
   }
-  loop_.forget(child.pid_watch);
+  epoll_ctl(ends_.get(), EPOLL_CTL_DEL, child.pidfd.get(), nullptr);
   const auto owned = std::move(children_.at(child.pid));
   children_.erase(owned->pid);
   owned->on_end(owned->end);

@@ -3,9 +3,11 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "daemon/event_loop.h"
 #include "daemon/process_runner.h"
+#include "protocol/base/unique_fd.h"
 
 namespace seng {
 
@@ -25,10 +27,14 @@ class PosixProcessRunner final : public ProcessRunner {
  private:
   struct Child;
   void on_output(Child& child, int stream);
+  void watch_end(Child& child);
+  void on_ends();
   void on_pidfd(Child& child);
   void drop_stream(Child& child, int stream);
 
   EventLoop& loop_;
+  UniqueFd ends_;  // an epoll of all pidfds: the loop has one descriptor to look at, not one for each process
+  std::optional<EventLoop::WatchId> ends_watch_;
   std::map<pid_t, std::unique_ptr<Child>> children_;
 };
 

@@ -4,6 +4,7 @@
 #   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
 #   scripts/bench.sh state                               pulling state from a peer beside raw loopback TCP
 #   scripts/bench.sh steady [--steps N] [--jobs N]       what sengd itself costs while 8 actors train: CPU, memory, files
+#   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
@@ -37,6 +38,10 @@ case $what in
     scripts/packages.sh build
     scripts/build.sh release sengd sengctl seng-actor
     exec python3 scripts/bench/steady.py "$@" ;;
+  elastic)
+    scripts/packages.sh build
+    scripts/build.sh release sengd seng-actor sengctl state_bench coordination_bench
+    exec python3 scripts/bench/elastic.py "$@" ;;
   kernels)
     scripts/packages.sh build
     scripts/build.sh release engine_bench optim_bench

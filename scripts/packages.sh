@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. Usage: scripts/packages.sh [build|check|bench]...
+# Installs the Debian packages that are missing. Usage: scripts/packages.sh [build|check|bench|plot]...
 #   build  what building and running needs (default)   check  the tools of scripts/check.sh   bench  PyTorch's baseline
+#   plot   pictures of experiments
 # Does nothing, and needs no rights, when all are there.
 set -euo pipefail
 
@@ -10,6 +11,7 @@ build=(g++ cmake ninja-build pkg-config git ca-certificates python3
   libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev dataset-fashion-mnist)
 check=(clang clang-format clang-tidy libclang-rt-14-dev)
 bench=(python3-torch python3-numpy python3-matplotlib libopenblas0-openmp)
+plot=(python3-matplotlib)
 
 wanted=()
 [ $# -gt 0 ] || set -- build
@@ -18,7 +20,8 @@ for group in "$@"; do
     build) wanted+=("${build[@]}") ;;
     check) wanted+=("${check[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
-    *) echo "packages.sh: unknown group '$group'; expected build, check or bench" >&2; exit 2 ;;
+    plot) wanted+=("${plot[@]}") ;;
+    *) echo "packages.sh: unknown group '$group'; expected build, check, bench or plot" >&2; exit 2 ;;
   esac
 done
 
