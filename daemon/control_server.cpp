@@ -224,7 +224,13 @@ void ControlServer::answer(const Watch& watch) {
 
 void ControlServer::before_sleep() {
   const double now = clock_.now();
-  const auto due = [&](const Watch& w) { return changed_.contains(w.job) || w.deadline <= now; };
+  // What it has changed to may have been told already, before this question came.
+  const auto news = [&](const Watch& w) {
+    if (!changed_.contains(w.job)) return false;
+    const auto record = head_.find(std::to_string(w.job));
+    return !record || record->revision != w.after_revision;
+  };
+  const auto due = [&](const Watch& w) { return w.deadline <= now || news(w); };
   for (auto it = watches_.begin(); it != watches_.end();) {
     if (due(*it)) {
       answer(*it);
