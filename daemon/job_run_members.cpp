@@ -62,7 +62,8 @@ JobDemand JobRun::demand() const {
 // A heartbeat seldom changes what is to be decided, and what there is to look at grows with the actors: those
 // of many are looked at together.
 bool JobRun::steered() const {
-  return quiet_ && ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
+  return quiet_ && !last_checkpoint_.wanted() &&
+         ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
 }
 
 void JobRun::steer() {

@@ -48,6 +48,6 @@ case $what in
     build/release/bin/engine_bench "$@"
     exec build/release/bin/optim_bench "$@" ;;
   *)
-    sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac

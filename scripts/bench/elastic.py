@@ -204,6 +204,8 @@ def tell(data, table):
             stalls = [r["gap"] - r["usual"] for r in rows]
             table.add(f"b  stall of the others, scale {'up' if up else 'down'}, p50 of {len(rows)}", milli(median(stalls)))
             table.add("b  the same, largest", milli(max(stalls)), "<= 200 ms", max(stalls) <= 0.2)
+            table.add("b  beyond the longest of the 20 steps before, which is a refresh, largest",
+                      milli(max(r["gap"] - r["largest_before"] for r in rows)))
     if times := data.get("c"):
         table.add(f"c  start of an actor to its first step, p50 of {len(times)}", milli(median(times)))
         table.add("c  the same, p99", milli(percentile(times, 0.99)))
