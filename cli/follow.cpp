@@ -1,6 +1,7 @@
 #include "cli/follow.h"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -48,6 +49,7 @@ class Follower {
     WatchRequest request;
     request.job = job_name_;
     request.after_revision = revision_;
+    if (!epochs_.empty()) request.epochs_after = epochs_.rbegin()->first;
     const double wait = std::clamp(deadline_ - clock_.now(), 0.0, kPollSeconds);
     request.timeout_ms = static_cast<std::uint32_t>(wait * 1000);
     return session_.client().ask<WatchReply>(request, static_cast<int>((wait + kReplySeconds) * 1000));
@@ -61,12 +63,19 @@ class Follower {
     revision_ = reply.job.revision;
     job_ = reply.job;
     job_name_ = std::to_string(job_.id);  // the name may come to mean a newer job
-    display_.update(job_, reply.epochs);
+    for (const EpochMetrics& epoch : reply.epochs) epochs_[epoch.step] = epoch;
+    display_.update(job_, all_epochs());
     if (changed && options_.on_change) options_.on_change(job_);
     const bool far_enough = options_.until_step && job_.step >= *options_.until_step;
     if (!is_terminal(job_.state) && !far_enough) return std::nullopt;
     display_.erase();
-    return FollowedJob{job_, std::move(reply.epochs)};
+    return FollowedJob{job_, all_epochs()};
+  }
+
+  std::vector<EpochMetrics> all_epochs() const {
+    std::vector<EpochMetrics> out;
+    for (const auto& [step, epoch] : epochs_) out.push_back(epoch);
+    return out;
   }
 
   // The exit code, or nothing: try again.
@@ -116,6 +125,7 @@ class Follower {
   std::uint64_t revision_ = 0;
   bool seen_ = false, away_ = false;
   JobRecord job_;
+  std::map<std::uint64_t, EpochMetrics> epochs_;  // by step
 };
 
 }  // namespace

@@ -152,7 +152,7 @@ void ControlServer::on_body(const Request& request, const MetricsRequest& body) 
   const std::uint32_t limit = std::clamp(body.limit, 1u, kMaxSteps);
   auto steps = head_.store().steps(record->id, body.after_step, limit + 1);
   if (!steps) return refuse(request, steps.error());
-  auto epochs = head_.store().epoch_metrics(record->id);
+  auto epochs = head_.store().epoch_metrics(record->id, 0);
   if (!epochs) return refuse(request, epochs.error());
   MetricsReply out;
   out.more = steps->size() > limit;
@@ -197,8 +197,12 @@ void ControlServer::on_body(const Request& request, const WatchRequest& body) {
   const auto record = head_.find(body.job);
   if (!record) return refuse(request, record.error());
   const double wait_s = std::min(body.timeout_ms, kMaxWatchMs) / 1000.0;
-  Watch watch{request.peer, request.message.envelope.sequence, record->id, body.after_revision,
-              clock_.now() + wait_s};
+  Watch watch{request.peer,
+              request.message.envelope.sequence,
+              record->id,
+              body.after_revision,
+              clock_.now() + wait_s,
+              body.epochs_after};
   // A revision above ours is of an earlier life of the daemon, whose last changes were not stored.
   const bool news = record->revision != body.after_revision || body.after_revision == 0;
   if (news || watches_.size() >= kMaxWatches) return answer(watch);
@@ -210,7 +214,7 @@ void ControlServer::answer(const Watch& watch) {
   const auto record = head_.find(std::to_string(watch.job));
   if (!record)
     return reply(watch.peer, watch.sequence, ErrorReply{record.error().code, record.error().message});
-  auto epochs = head_.store().epoch_metrics(watch.job);
+  auto epochs = head_.store().epoch_metrics(watch.job, watch.epochs_after);
   if (!epochs)
     return reply(watch.peer, watch.sequence, ErrorReply{epochs.error().code, epochs.error().message});
   out.job = *record;
@@ -220,7 +224,13 @@ void ControlServer::answer(const Watch& watch) {
 
 void ControlServer::before_sleep() {
   const double now = clock_.now();
-  const auto due = [&](const Watch& w) { return changed_.contains(w.job) || w.deadline <= now; };
+  // What it has changed to may have been told already, before this question came.
+  const auto news = [&](const Watch& w) {
+    if (!changed_.contains(w.job)) return false;
+    const auto record = head_.find(std::to_string(w.job));
+    return !record || record->revision != w.after_revision;
+  };
+  const auto due = [&](const Watch& w) { return w.deadline <= now || news(w); };
   for (auto it = watches_.begin(); it != watches_.end();) {
     if (due(*it)) {
       answer(*it);

@@ -37,6 +37,7 @@ class ControlServer {
     JobId job = 0;
     std::uint64_t after_revision = 0;
     double deadline = 0;
+    std::uint64_t epochs_after = 0;
   };
   struct Request {
     PeerId peer;

@@ -356,6 +356,7 @@ void JobRun::on_time() {
   }
   if (due(stop_deadline_)) stop_without_checkpoint();
   if (due(epoch_retry_)) store_epoch();
+  if (last_checkpoint_.deadline() && *last_checkpoint_.deadline() <= now) quiet_ = false;
   last_checkpoint_.on_time(now);
   if (due(policy_due_)) {
     quiet_ = false;

@@ -16,7 +16,8 @@ constexpr std::uint32_t kStepsRead = 200'000;  // of the first pass, for the run
 void JobRun::take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest) {
   // Means and counts go on as if nothing had happened.
   JobRecord scratch = record_;
-  for (const EpochMetrics& m : ports_.store.epoch_metrics(record_.id).value_or(std::vector<EpochMetrics>{}))
+  for (const EpochMetrics& m :
+       ports_.store.epoch_metrics(record_.id, 0).value_or(std::vector<EpochMetrics>{}))
     progress_.on(EpochReport{m}, scratch);
   if (record_.epochs < 1) {
     Progress steps;

@@ -85,6 +85,8 @@ std::uint32_t MembershipPolicy::wants(const GroupView& view, double now) const {
   std::uint32_t growth = view.phase == Phase::kTraining ? missing - lost : 0;
   if (growth == 0 && debt_ == 0 && view.phase != Phase::kIdle && held < view.min)
     growth = std::min(missing, view.min - held);
+  // Where lost ones may not be replaced now, growth would replace them.
+  if (lost > replaceable(now)) growth = 0;
   return growth + std::min(lost, replaceable(now));
 }
 

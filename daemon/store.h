@@ -87,7 +87,7 @@ class Store {
   virtual Result<std::vector<EventRecord>> newest_events(JobId job, std::uint32_t limit) = 0;
   virtual Result<std::vector<StepMetrics>> steps(JobId job, std::uint64_t after_step,
                                                  std::uint32_t limit) = 0;
-  virtual Result<std::vector<EpochMetrics>> epoch_metrics(JobId job) = 0;
+  virtual Result<std::vector<EpochMetrics>> epoch_metrics(JobId job, std::uint64_t after_step) = 0;
   virtual Result<std::vector<StoredCheckpoint>> checkpoints(JobId job) = 0;  // oldest first
 };
 

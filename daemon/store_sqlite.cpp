@@ -51,7 +51,7 @@ class SqliteStore final : public Store {
   Result<std::vector<EventRecord>> events(JobId job, std::uint64_t after_id, std::uint32_t limit) override;
   Result<std::vector<EventRecord>> newest_events(JobId job, std::uint32_t limit) override;
   Result<std::vector<StepMetrics>> steps(JobId job, std::uint64_t after_step, std::uint32_t limit) override;
-  Result<std::vector<EpochMetrics>> epoch_metrics(JobId job) override;
+  Result<std::vector<EpochMetrics>> epoch_metrics(JobId job, std::uint64_t after_step) override;
   Result<std::vector<StoredCheckpoint>> checkpoints(JobId job) override;
 
  private:
@@ -132,7 +132,9 @@ Status SqliteStore::open(const std::string& path) {
     db_.open(path);
     // With FULL a transaction that was committed survives a power cut as well. There is about one a second,
     // so it costs one sync a second; NORMAL could lose an epoch that remote members have already heard of.
-    db_.run("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;");
+    db_.run(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
+        "PRAGMA cache_size = -512;");  // KiB: reads are rare and small
     if (!existed) return;
     Statement check(db_, size <= kCheckedAtOpen ? "PRAGMA quick_check(1)" : "SELECT 'ok'");
     check.step();
@@ -346,15 +348,22 @@ Result<std::vector<StepMetrics>> SqliteStore::steps(JobId job, std::uint64_t aft
   });
 }
 
-Result<std::vector<EpochMetrics>> SqliteStore::epoch_metrics(JobId job) {
-  // Asked for with every change of a watched job: no transaction for that, if there is nothing new.
-  std::vector<EpochMetrics> out;
-  if (!queue_.epoch_metrics.empty()) (void)flush();
+Result<std::vector<EpochMetrics>> SqliteStore::epoch_metrics(JobId job, std::uint64_t after_step) {
+  // Asked for with every change of a watched job: no transaction for that.
+  std::map<std::uint64_t, EpochMetrics> found;
   SENG_TRY(guarded("read", [&] {
-    Statement rows(db_, "SELECT record FROM epoch_metrics WHERE job = ? ORDER BY step");
-    rows.integer(job);
-    while (rows.step()) out.push_back(rows.record_at<EpochMetrics>(0, "epoch_metrics row"));
+    Statement rows(db_, "SELECT record FROM epoch_metrics WHERE job = ? AND step > ? ORDER BY step");
+    rows.integer(job).integer(after_step);
+    while (rows.step()) {
+      auto metrics = rows.record_at<EpochMetrics>(0, "epoch_metrics row");
+      found[metrics.step] = metrics;
+    }
   }));
+  for (const auto& [queued_for, metrics] : queue_.epoch_metrics) {
+    if (queued_for == job && metrics.step > after_step) found[metrics.step] = metrics;
+  }
+  std::vector<EpochMetrics> out;
+  for (auto& [step, metrics] : found) out.push_back(metrics);
   return out;
 }
 

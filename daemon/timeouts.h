@@ -34,12 +34,11 @@ struct Timeouts {
   // The same when the daemon itself is stopping: somebody waits for it.
   double stop_daemon_s() const { return 30 * lease_s; }
   double admission_s() const { return 60 * lease_s; }  // for `seng-actor plan`, which may load a data set
-  double flush_s() const { return 1 * lease_s; }       // metrics wait at most this long for their transaction
+  // Between two looks at a group that only says it is alive.
+  double steer_s() const { return 0.05 * lease_s; }
+  double flush_s() const { return 1 * lease_s; }  // metrics wait at most this long for their transaction
   double store_retry_s() const { return 5 * lease_s; }  // after a failed transaction or last checkpoint
   double rebalance_s() const { return 20 * lease_s; }   // between changes of ranges by speed
-  double steer_s() const {
-    return 0.05 * lease_s;
-  }  // between two looks at a group that only says it is alive
 };
 
 struct NamedTimeout {

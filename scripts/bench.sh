@@ -3,8 +3,8 @@
 #   scripts/bench.sh throughput [--rounds N] [--quick]   training speed beside PyTorch's (installs python3-torch)
 #   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
 #   scripts/bench.sh state                               pulling state from a peer beside raw loopback TCP
-#   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh steady [--steps N] [--jobs N]       what sengd itself costs while 8 actors train: CPU, memory, files
+#   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
@@ -34,14 +34,14 @@ case $what in
     scripts/packages.sh build
     scripts/build.sh release state_bench
     exec build/release/bin/state_bench "$@" ;;
-  elastic)
-    scripts/packages.sh build
-    scripts/build.sh release sengd seng-actor sengctl state_bench coordination_bench
-    exec python3 scripts/bench/elastic.py "$@" ;;
   steady)
     scripts/packages.sh build
     scripts/build.sh release sengd sengctl seng-actor
     exec python3 scripts/bench/steady.py "$@" ;;
+  elastic)
+    scripts/packages.sh build
+    scripts/build.sh release sengd seng-actor sengctl state_bench coordination_bench
+    exec python3 scripts/bench/elastic.py "$@" ;;
   kernels)
     scripts/packages.sh build
     scripts/build.sh release engine_bench optim_bench

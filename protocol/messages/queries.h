@@ -107,11 +107,13 @@ struct WatchRequest {
   std::string job;
   std::uint64_t after_revision = 0;
   std::uint32_t timeout_ms = 10000;  // capped at 60000
+  std::uint64_t epochs_after = 0;    // the reply holds only epochs behind that step
   template <class V>
   void visit(V& v) {
     v.field(1, "job", job);
     v.field(2, "after_revision", after_revision);
     v.field(3, "timeout_ms", timeout_ms);
+    v.field(4, "epochs_after", epochs_after);
   }
 };
 struct WatchReply {

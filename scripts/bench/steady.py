@@ -16,7 +16,6 @@ import time
 from cluster import Cluster, write_json
 
 SLOTS = 8
-TICK = os.sysconf("SC_CLK_TCK")
 # Of memory: pages of the store's cache, and what the allocator keeps; not a record for each step or job (10,000 steps
 # of 100 bytes would be 1,000 KiB).
 GROWTH_KIB = 512
@@ -41,12 +40,23 @@ class Gauge:
         self.root = f"/proc/{pid}"
 
     def cpu(self):
-        with open(f"{self.root}/stat", encoding="utf-8") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """Seconds, of all threads; in nanoseconds where /proc/PID/stat counts in hundredths."""
+        total = 0
+        for thread in os.listdir(f"{self.root}/task"):
+            with open(f"{self.root}/task/{thread}/schedstat", encoding="utf-8") as file:
+                total += int(file.read().split()[0])
+        return 1e-9 * total
+
+    def descriptors(self):
+        """The fewest within half a second: a sengctl that has just ended may still be connected."""
+        least = len(os.listdir(f"{self.root}/fd"))
+        for _ in range(10):
+            time.sleep(0.05)
+            least = min(least, len(os.listdir(f"{self.root}/fd")))
+        return least
 
     def read(self):
-        out = {"descriptors": len(os.listdir(f"{self.root}/fd"))}
+        out = {"descriptors": self.descriptors()}
         with open(f"{self.root}/status", encoding="utf-8") as file:
             for line in file:
                 if line.startswith(("RssAnon", "VmRSS", "Threads")):
@@ -70,11 +80,18 @@ def training(cluster, gauge, steps):
             "cpu_share": cpu / wall, "early": early, "late": late}
 
 
+def idle(cluster):
+    """Until the last job's actors have ended."""
+    while json.loads(cluster.ctl("status", "-o", "json"))["slots"]["busy"] > 0:
+        time.sleep(0.02)
+
+
 def jobs(cluster, gauge, count):
     readings = []
     for number in range(1, count + 1):
         cluster.ctl("submit", "-", "--wait", "-o", "json", text=job_text(3, 2))
         if number in (count // 5, count):
+            idle(cluster)
             readings.append(gauge.read())
     return {"jobs": count, "early": readings[0], "late": readings[1]}
 

@@ -133,7 +133,9 @@ class FaultyStore final : public Store {
   Result<std::vector<StepMetrics>> steps(JobId job, std::uint64_t after_step, std::uint32_t limit) override {
     return real_->steps(job, after_step, limit);
   }
-  Result<std::vector<EpochMetrics>> epoch_metrics(JobId job) override { return real_->epoch_metrics(job); }
+  Result<std::vector<EpochMetrics>> epoch_metrics(JobId job, std::uint64_t after_step) override {
+    return real_->epoch_metrics(job, after_step);
+  }
   Result<std::vector<StoredCheckpoint>> checkpoints(JobId job) override { return real_->checkpoints(job); }
 
  private:

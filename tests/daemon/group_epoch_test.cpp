@@ -99,6 +99,19 @@ TEST(GroupEpochs, StartIsEpochOneOfTheIncarnation) {
   EXPECT_EQ(group.phase(), Phase::kTraining);
 }
 
+TEST(GroupEpochs, StartsOverUnderTheNextNumberAndRestores) {
+  GroupEpochs group(8, 5);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 4);
+  group.start_over();
+  EXPECT_EQ(group.phase(), Phase::kIdle);
+  EXPECT_TRUE(group.members().empty());
+  EXPECT_FALSE(group.holds_state(0));
+  group.on(e::Begin{members({0, 1})});
+  EXPECT_TRUE(group.restores()) << "what was held then counts no more";
+  EXPECT_EQ(group.epoch().counter, 2u);
+}
+
 TEST(GroupEpochs, BaseIsTheLargestAppliedStepAndItsHoldersAreNamed) {
   GroupEpochs group(8, 1);
   group.on(e::Begin{members({3, 1, 4})});

@@ -194,6 +194,22 @@ TEST(MembershipPolicy, WhenRestartsAreUsedUpTheSurvivorsGoOnOrTheJobFails) {
             "give up: 2 restarts within 100 s are used up; the last loss: it was killed");
 }
 
+TEST(MembershipPolicy, GrowthDoesNotTakeThePlaceOfReplacementsThatHaveToWait) {
+  MembershipPolicy policy({Timeouts{}, 2, 100});
+  const GroupView one = view(T, {0}, {holder(0)}, 1, 4);
+  for (int i = 0; i < 2; ++i) {
+    policy.lost(killed(1), 0);
+    EXPECT_EQ(policy.wants(one, 0), i == 0 ? 3u : 0u) << "the second has to pause";
+    EXPECT_EQ(policy.wants(one, 2), 3u);
+    policy.started(1, one, 2);
+  }
+  policy.lost(killed(1000), 5);
+  EXPECT_EQ(policy.wants(one, 5), 0u) << "the restarts are used up";
+  EXPECT_EQ(policy.wants(one, 103), 3u);
+  policy.forgive();
+  EXPECT_EQ(policy.wants(one, 5), 3u) << "the user has scaled it";
+}
+
 TEST(MembershipPolicy, BeforeTheFirstStepAFailureIsFinal) {
   MembershipPolicy said({Timeouts{}, 20, 3600});
   said.lost({Loss::Why::kSaidSo, "bad data", 1, false}, 0);

@@ -134,7 +134,7 @@ TEST_F(StoreTest, EverythingComesBackAfterReopening) {
   EXPECT_EQ((*store->newest_events(1, 1))[0].id, 2u);
   EXPECT_EQ(store->steps(1, 0, 100)->size(), 4u);
   EXPECT_EQ((*store->steps(1, 2, 1))[0].step, 3u);
-  EXPECT_EQ((*store->epoch_metrics(1))[0].test_accuracy, 0.5);
+  EXPECT_EQ((*store->epoch_metrics(1, 0))[0].test_accuracy, 0.5);
   EXPECT_EQ((*store->checkpoints(1))[0].path, "/c/4");
   EventRecord next;
   EXPECT_EQ(store->add_event(next).id, 4u);
@@ -148,7 +148,19 @@ TEST_F(StoreTest, ReadsSeeWhatIsQueued) {
   EpochMetrics epoch;
   epoch.step = 1;
   store->add_epoch_metrics(1, epoch);
-  EXPECT_EQ(store->epoch_metrics(1)->size(), 1u);
+  EXPECT_EQ(store->epoch_metrics(1, 0)->size(), 1u);
+  ASSERT_TRUE(store->flush());
+  epoch.test_accuracy = 0.25;  // made again
+  store->add_epoch_metrics(1, epoch);
+  epoch.step = 2;
+  store->add_epoch_metrics(2, epoch);
+  store->add_epoch_metrics(1, epoch);
+  const auto all = store->epoch_metrics(1, 0);
+  ASSERT_EQ(all->size(), 2u);
+  EXPECT_EQ((*all)[0].test_accuracy, 0.25);
+  const auto later = store->epoch_metrics(1, 1);
+  ASSERT_EQ(later->size(), 1u);
+  EXPECT_EQ((*later)[0].step, 2u);
 }
 
 TEST_F(StoreTest, NumbersAreNeverUsedAgain) {

@@ -76,7 +76,7 @@ class Balance : public ::testing::Test {
 TEST_F(Balance, ASlowActorGetsASmallerRange) {
   JobText job;
   job.global = 128;
-  job.steps = 200;
+  job.steps = 120;
   job.optimizer = kSeng;
   const std::string expected = undisturbed(job);
   submit(job, {"name=slow", "actors={min: 2, max: 2, lanes: 1}"});
@@ -124,7 +124,7 @@ TEST_F(Balance, AnEndWaitsForTheDisk) {
 
 TEST_F(Balance, AMoreUrgentJobGoesFirst) {
   JobText job;
-  job.steps = 200;
+  job.steps = 150;
   job.optimizer = kSeng;
   const std::string expected = undisturbed(job);
   submit(job, {"name=patient", "actors={min: 2, max: 2, lanes: 1}"});

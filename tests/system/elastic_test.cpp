@@ -170,6 +170,12 @@ TEST_F(Elastic, ActorsOutliveTheDaemon) {
   ASSERT_TRUE(cluster_.start()) << cluster_.start_error();
   ASSERT_TRUE(committed(step + 3));
   EXPECT_EQ(pids(), before);
+  // What was done while no daemon ran was told afterwards.
+  const Json metrics = Json::parse(cluster_.ctl({"metrics", kJob, "-o", "json"}).out, nullptr, false);
+  ASSERT_TRUE(metrics.is_object());
+  std::uint64_t next = 1;
+  for (const Json& step : metrics.at("steps")) ASSERT_EQ(step.at("step"), next++);
+  EXPECT_GT(next, step);
   // It is the new daemon's group: it can be changed.
   ASSERT_EQ(cluster_.ctl({"scale", kJob, "3"}).exit_code, 0);
   ASSERT_TRUE(has_actors(3)) << cluster_.ctl({"events", kJob}).out;

@@ -1,0 +1,110 @@
+// The head: what a leader reports of steps counts, whichever membership they were made in.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/daemon/fake_world.h"
+
+namespace seng::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Progress steps(std::uint64_t first, std::uint64_t last) {
+  Progress out;
+  out.applied_step = last;
+  out.activity = kComputing;
+  for (std::uint64_t step = first; step <= last; ++step) {
+    StepMetrics metrics;
+    metrics.step = step;
+    metrics.seconds = 0.1;
+    out.steps.push_back(metrics);
+  }
+  return out;
+}
+
+TEST(FormerReports, OfTheMembershipBeforeAPlannedChange) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  world.train(job);
+  const GroupEpoch before = world.record(job).epoch;
+  ASSERT_TRUE(world.head().scale(std::to_string(job), 3));
+  world.settle();
+  world.prepare(job, 2);
+  ASSERT_LT(before, world.record(job).epoch);
+  // The group has not parked yet: it makes two more steps, and a checkpoint.
+  world.say_in(job, 0, before, steps(1, 2));
+  world.say_in(job, 1, before, steps(7, 8));  // no leader
+  world.say_in(job, 0, before, CheckpointReport{2, "/c/step-2", "w", "s", ""});
+  EpochReport epoch;
+  epoch.metrics.step = 2;
+  world.say_in(job, 0, before, epoch);
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 2u);
+  EXPECT_EQ(world.store->epoch_metrics(job, 0)->size(), 1u);
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-2");
+  EXPECT_EQ(world.record(job).step, 2u);
+}
+
+TEST(FormerReports, NotAcrossABeginningAnew) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  const GroupEpoch before = world.record(job).epoch;
+  world.end(job, 0, {true, 9});
+  world.prepare(job, 1);
+  world.transition(job, {1});
+  world.say_in(job, 0, before, steps(1, 5));
+  EXPECT_EQ(world.record(job).step, 0u);
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 0u);
+}
+
+TEST(FormerReports, OfStepsThatWereMadeWhileNoDaemonRan) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 0, epoch, 4, kComputing));
+  // The other one is still to be heard.
+  world.say_in(job, 0, epoch, steps(1, 4));
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 4u);
+  EXPECT_EQ(world.record(job).step, 4u);
+  ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
+  EXPECT_THAT(world.event_kinds(job), HasSubstr("Adopted"));
+  EXPECT_EQ(world.record(job).state, JobState::kRunning);
+}
+
+TEST(FormerReports, ThatAJobIsDoneBeforeTheOthersAreHeard) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 0, epoch, 8, kSaving));
+  Finished finished;
+  finished.step = 8;
+  world.say_in(job, 0, epoch, finished);
+  EXPECT_EQ(world.record(job).state, JobState::kSucceeded);
+  world.advance(30);
+  EXPECT_THAT(world.event_kinds(job), Not(HasSubstr("Adopted")));
+}
+
+TEST(Shortfall, IsDescribed) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 4));
+  world.train(job);
+  EXPECT_EQ(world.record(job).reason, "");
+  EXPECT_EQ(world.head().describe(std::to_string(job))->job.reason, "3 of 4 actors: this node has 3 slots");
+  for (const ActorId lost : {2u, 3u}) {
+    world.end(job, lost, {true, 9});
+    world.transition(job, {0, 1});
+  }
+  EXPECT_THAT(world.head().describe(std::to_string(job))->job.reason,
+              HasSubstr("2 of at most 4 actors: actors died soon after their start, the next one starts in"));
+  const JobId other = world.submit(spec_text("b", 2, 2));
+  ASSERT_NE(other, 0u);
+  EXPECT_THAT(world.head().describe(std::to_string(job))->job.reason, HasSubstr("job 2 needs slots"));
+}
+
+}  // namespace
+}  // namespace seng::testing
