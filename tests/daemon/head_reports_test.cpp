@@ -89,9 +89,9 @@ TEST(Reports, WhatIsReportedOfAMembershipsLastStepCounts) {
   EpochReport report;
   report.metrics.step = 5;
   world.say_in(job, 1, epoch, report);
-  EXPECT_TRUE(world.store->epoch_metrics(job)->empty()) << "actor 1 does not lead";
+  EXPECT_TRUE(world.store->epoch_metrics(job, 0)->empty()) << "actor 1 does not lead";
   world.say_in(job, 0, epoch, report);
-  EXPECT_EQ(world.store->epoch_metrics(job)->size(), 1u);
+  EXPECT_EQ(world.store->epoch_metrics(job, 0)->size(), 1u);
   world.say_in(job, 0, epoch, CheckpointReport{5, "/c/step-5", "w5", "s5", ""});
   EXPECT_EQ(world.record(job).checkpoint, "/c/step-5");
 }
