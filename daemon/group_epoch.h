@@ -121,9 +121,8 @@ class GroupEpochs {
   EpochOutcome on(const EpochEvent& event);
 
   // What a head before this one had stored: its membership, which trains if `training`, else is broken; the
-  // next one is of this head. `holders` have a state, those of
-  // `may_hold` may have one. Before the first event
-  // only.
+  // next one is of this head. `holders` train in it, and so have a state, be it of step 0; those of
+  // `may_hold` have one if they park with a step above 0. Before the first event only.
   void adopt(const GroupEpoch& epoch, const Reconfigure& membership, bool training,
              const std::set<ActorId>& holders, const std::set<ActorId>& may_hold);
 

@@ -99,15 +99,18 @@ void JobRun::end_adoption(bool training) {
   quiet_ = false;
   const double now = ports_.clock.now();
   std::set<ActorId> holders, may_hold;
+  std::size_t heard = 0;
   for (auto& [actor, a] : actors_) {
     if (!a.life.serves()) continue;
     if (a.joined) may_hold.insert(actor);
     if (!a.first_hello) {
       a.silent_since = now;  // it may come yet
-    } else if (a.first_hello->epoch != GroupEpoch{} &&
-               (a.first_hello->applied_step > 0 || a.first_hello->activity != kIdle)) {
-      holders.insert(actor);
+      continue;
     }
+    ++heard;
+    // Others show by the step they park with that they hold a state: until then a restore that is on its way
+    // may take it from them.
+    if (a.first_hello->epoch == epoch.epoch && a.first_hello->activity != kIdle) holders.insert(actor);
   }
   Reconfigure membership{epoch.members, epoch.leavers, epoch.planned, epoch.restore};
   group_.adopt(epoch.epoch, membership, training, holders, may_hold);
@@ -135,7 +138,7 @@ void JobRun::end_adoption(bool training) {
   event(Severity::kInfo, "Adopted",
         training
             ? fmt::format("its {} actor{} went on training", members.size(), members.size() == 1 ? "" : "s")
-            : fmt::format("{} of its {} actors are here", holders.size(), members.size()));
+            : fmt::format("{} of its {} actors are here", heard, members.size()));
   observer_.slots_freed();
 }
 

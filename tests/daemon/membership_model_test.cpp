@@ -123,7 +123,7 @@ class Model {
     for (const auto& [id, a] : actors_) {
       if (a.epoch != GroupEpoch{}) may_hold.insert(id);
       head_->known[id] = a.stopped ? std::optional(now_) : std::nullopt;
-      if (!a.stopped && a.epoch != GroupEpoch{} && (a.applied > 0 || a.training)) holders.insert(id);
+      if (!a.stopped && a.epoch == stored_epoch_ && a.training) holders.insert(id);
     }
     for (const Member& m : stored_.members) {
       const ModelActor* a = alive(m.actor);
