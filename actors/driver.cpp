@@ -316,8 +316,11 @@ void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
   const double steps = static_cast<double>(tally.steps);
   epoch.train_loss = tally.loss / steps;
   epoch.train_accuracy = tally.accuracy / steps;
-  epoch.seconds = tally.seconds;
-  epoch.images_per_second = steps * workload_->spec.batch_global / tally.seconds;
+  if (tally.timed_steps > 0) {
+    const double per_step = tally.seconds / static_cast<double>(tally.timed_steps);
+    epoch.seconds = steps * per_step;
+    epoch.images_per_second = workload_->spec.batch_global / per_step;
+  }
   if (evaluation) {
     epoch.test_loss = evaluation->loss;
     epoch.test_accuracy = evaluation->accuracy;

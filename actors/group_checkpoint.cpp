@@ -30,7 +30,7 @@ GroupCheckpoint::GroupCheckpoint(const Workload& workload, Exchange& exchange, s
     : workload_(workload), exchange_(exchange), directory_(std::move(directory)) {}
 
 std::optional<CheckpointReport> GroupCheckpoint::write(const TrainState& state, const Group& group) {
-  auto staging = open_staging(directory_, state.step);
+  auto staging = open_staging(directory_, state.step, posix_storage(), group.epoch);
   const std::string directory = staging ? *staging : "";
   CheckpointShard shard = own_shard(state, group, directory);
   if (!staging) shard.error = staging.error().message;

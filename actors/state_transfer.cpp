@@ -21,11 +21,13 @@ std::span<std::byte> room_in(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
-// Little-endian: per block the refresh in force, then the tally.
+constexpr std::size_t kTallyWords = 4;
+
+// Little-endian: per block the refresh in force, then the tally. The same bytes on every holder.
 std::vector<std::byte> write_meta(const TrainState& state) {
   std::vector<std::uint64_t> words = state.curvature_steps;
   const EpochTally& tally = state.tally;
-  for (const double value : {tally.loss, tally.accuracy, tally.seconds})
+  for (const double value : {tally.loss, tally.accuracy})
     words.push_back(std::bit_cast<std::uint64_t>(value));
   words.push_back(tally.steps);
   words.push_back(tally.closed ? 1 : 0);
@@ -34,19 +36,18 @@ std::vector<std::byte> write_meta(const TrainState& state) {
 }
 
 std::size_t meta_bytes(std::size_t blocks) {
-  return (blocks + 5) * sizeof(std::uint64_t);
+  return (blocks + kTallyWords) * sizeof(std::uint64_t);
 }
 
 void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
   std::memcpy(words.data(), bytes.data(), bytes.size());
-  const std::size_t blocks = words.size() - 5;
+  const std::size_t blocks = words.size() - kTallyWords;
   state.curvature_steps.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(blocks));
   state.tally.loss = std::bit_cast<double>(words[blocks]);
   state.tally.accuracy = std::bit_cast<double>(words[blocks + 1]);
-  state.tally.seconds = std::bit_cast<double>(words[blocks + 2]);
-  state.tally.steps = words[blocks + 3];
-  state.tally.closed = words[blocks + 4] != 0;
+  state.tally.steps = words[blocks + 2];
+  state.tally.closed = words[blocks + 3] != 0;
 }
 
 std::string curvature_blob(std::uint32_t block, const char* half) {

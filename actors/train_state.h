@@ -14,9 +14,13 @@ namespace seng {
 
 // Sums over the steps since the last epoch report. Every member keeps them, so that whoever leads can report.
 struct EpochTally {
-  double loss = 0, accuracy = 0, seconds = 0;
+  double loss = 0, accuracy = 0;
   std::uint64_t steps = 0;
   bool closed = false;  // the report is due or made; the next step begins anew
+  // This actor's own clock, over the steps that it took part in: differs between actors, and is not handed
+  // on.
+  double seconds = 0;
+  std::uint64_t timed_steps = 0;
 
   void add(double step_loss, double step_accuracy, double step_seconds) {
     if (closed) *this = {};
@@ -24,6 +28,7 @@ struct EpochTally {
     accuracy += step_accuracy;
     seconds += step_seconds;
     steps += 1;
+    timed_steps += 1;
   }
 };
 

@@ -10,6 +10,7 @@
 
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
+#include "protocol/base/ids.h"
 #include "protocol/base/sha256.h"
 
 namespace seng {
@@ -49,9 +50,10 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
 // Errors have errno's text and the path; kExhausted means a full disk. A file that failed is removed, and so
 // is a staging directory with nothing in it; commit_checkpoint removes the whole of it when it fails.
 //
-// "<checkpoints>/.step-00000200.staging"; created (0700) if missing.
+// "<checkpoints>/.step-00000200.2.17.staging" for the membership 2.17, so that a writer that was evicted and
+// does not know it meddles with nobody's; created (0700) if missing.
 Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step,
-                                 Storage& storage = posix_storage());
+                                 Storage& storage = posix_storage(), GroupEpoch membership = {});
 // For a checkpoint that is given up. What cannot be removed is logged, and goes with a later commit.
 void discard_staging(const std::string& staging, Storage& storage = posix_storage());
 // model.safetensors (parameters and running statistics under PyTorch's names, num_batches_tracked included)

@@ -7,12 +7,13 @@
 
 namespace seng {
 
-std::string entry_name(EntryKind kind, std::uint64_t step) {
+std::string entry_name(EntryKind kind, std::uint64_t step, GroupEpoch membership) {
   switch (kind) {
     case EntryKind::kCheckpoint:
       return fmt::format("step-{:08}", step);
     case EntryKind::kStaging:
-      return fmt::format(".step-{:08}.staging", step);
+      if (membership == GroupEpoch{}) return fmt::format(".step-{:08}.staging", step);
+      return fmt::format(".step-{:08}.{}.staging", step, to_string(membership));
     case EntryKind::kDiscarded:
       return fmt::format(".step-{:08}.discarded", step);
   }
@@ -23,7 +24,13 @@ std::optional<DirectoryEntry> parse_entry_name(const std::string& name) {
   const std::size_t dash = name.find('-');
   if (dash == name.npos) return std::nullopt;
   std::uint64_t step = 0;
-  std::from_chars(name.data() + dash + 1, name.data() + name.size(), step);
+  const char* const end = name.data() + name.size();
+  const char* at = std::from_chars(name.data() + dash + 1, end, step).ptr;
+  GroupEpoch membership;
+  if (at != end) at = std::from_chars(at + 1, end, membership.incarnation).ptr;
+  if (at != end) std::from_chars(at + 1, end, membership.counter);
+  if (name == entry_name(EntryKind::kStaging, step, membership))
+    return DirectoryEntry{EntryKind::kStaging, step, true, membership};
   for (const EntryKind kind : {EntryKind::kCheckpoint, EntryKind::kStaging, EntryKind::kDiscarded}) {
     if (name == entry_name(kind, step)) return DirectoryEntry{kind, step};
   }
@@ -31,7 +38,8 @@ std::optional<DirectoryEntry> parse_entry_name(const std::string& name) {
 }
 
 std::vector<DirectoryEntry> entries_to_remove(const std::vector<DirectoryEntry>& entries,
-                                              std::uint64_t committed, std::uint32_t keep) {
+                                              std::uint64_t committed, std::uint32_t keep,
+                                              GroupEpoch membership) {
   std::vector<std::uint64_t> complete;
   for (const DirectoryEntry& entry : entries) {
     if (entry.kind == EntryKind::kCheckpoint && entry.complete) complete.push_back(entry.step);
@@ -43,7 +51,7 @@ std::vector<DirectoryEntry> entries_to_remove(const std::vector<DirectoryEntry>&
   for (const DirectoryEntry& entry : entries) {
     const bool goes =
         entry.kind == EntryKind::kDiscarded ||
-        (entry.kind == EntryKind::kStaging && entry.step <= committed) ||
+        (entry.kind == EntryKind::kStaging && entry.step <= committed && entry.membership <= membership) ||
         (entry.kind == EntryKind::kCheckpoint && entry.step < oldest_kept && entry.step != committed);
     if (goes) result.push_back(entry);
   }

@@ -95,7 +95,8 @@ bool is_complete(const std::string& directory) {
 }
 
 // What cannot be removed now is tried again after the next checkpoint.
-void prune(Storage& storage, const std::string& directory, std::uint64_t committed, std::uint32_t keep) {
+void prune(Storage& storage, const std::string& directory, std::uint64_t committed, std::uint32_t keep,
+           GroupEpoch membership) {
   std::vector<DirectoryEntry> entries;
   std::error_code error;
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
@@ -104,8 +105,8 @@ void prune(Storage& storage, const std::string& directory, std::uint64_t committ
     entry->complete = entry->kind == EntryKind::kCheckpoint && is_complete(at->path().string());
     entries.push_back(*entry);
   }
-  for (const DirectoryEntry& entry : entries_to_remove(entries, committed, keep)) {
-    std::string path = join(directory, entry_name(entry.kind, entry.step));
+  for (const DirectoryEntry& entry : entries_to_remove(entries, committed, keep, membership)) {
+    std::string path = join(directory, entry_name(entry.kind, entry.step, entry.membership));
     Status removed;
     if (entry.kind == EntryKind::kCheckpoint) {
       // Out of sight first: a removal that is interrupted must not leave half a checkpoint under its name.
@@ -121,8 +122,9 @@ void prune(Storage& storage, const std::string& directory, std::uint64_t committ
 
 }  // namespace
 
-Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step, Storage& storage) {
-  const std::string path = join(checkpoints_dir, entry_name(EntryKind::kStaging, step));
+Result<std::string> open_staging(const std::string& checkpoints_dir, std::uint64_t step, Storage& storage,
+                                 GroupEpoch membership) {
+  const std::string path = join(checkpoints_dir, entry_name(EntryKind::kStaging, step, membership));
   if (Status made = storage.make_directory(path); !made) return fail(made.error().with_context("checkpoint"));
   return path;
 }
@@ -201,7 +203,8 @@ Result<std::string> commit_checkpoint(const std::string& checkpoints_dir, const 
   if (Status synced = storage.sync_directory(checkpoints_dir); !synced) {
     return fail(synced.error().with_context("checkpoint"));
   }
-  prune(storage, checkpoints_dir, manifest.step, keep);
+  const auto entry = parse_entry_name(fs::path(staging).filename().string());
+  prune(storage, checkpoints_dir, manifest.step, keep, entry ? entry->membership : GroupEpoch{});
   return target;
 }
 

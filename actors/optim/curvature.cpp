@@ -198,6 +198,7 @@ bool Curvature::settle(std::uint64_t step) {
   }
   if (step != 0 && !kept) return false;
   s.current = std::move(kept);
+  s.incoming = nullptr;
   s.previous = nullptr;
   s.pending = nullptr;
   return true;

@@ -34,9 +34,9 @@ TEST(FormerReports, OfTheMembershipBeforeAPlannedChange) {
   ASSERT_LT(before, world.record(job).epoch);
   // The group has not parked yet: it makes two more steps, and a checkpoint.
   world.say_in(job, 0, before, steps(1, 2));
-  Progress other = steps(7, 8);  // no leader: its word on steps does not count
+  Progress other = steps(7, 8);
   other.applied_step = 2;
-  world.say_in(job, 1, before, other);
+  world.say_in(job, 1, before, other);  // no leader
   world.say_in(job, 0, before, CheckpointReport{2, "/c/step-2", "w", "s", ""});
   EpochReport epoch;
   epoch.metrics.step = 2;

@@ -18,13 +18,20 @@ TEST(CheckpointDirectoryTest, NamesAreReadBack) {
       EXPECT_EQ(entry->step, step);
     }
   }
+  EXPECT_EQ(entry_name(EntryKind::kStaging, 7, {2, 17}), ".step-00000007.2.17.staging");
+  const auto entry = parse_entry_name(".step-00000007.2.17.staging");
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->kind, EntryKind::kStaging);
+  EXPECT_EQ(entry->step, 7u);
+  EXPECT_EQ(entry->membership, (GroupEpoch{2, 17}));
 }
 
 TEST(CheckpointDirectoryTest, OtherNamesAreNotOurs) {
   for (const char* name :
        {"", "step", "step-", "step-200", "step-000000200", "step-00000200x", "step-0000020x", "step--0000200",
         "Step-00000200", "step-00000200.staging", ".step-00000200", ".step-00000200.removing",
-        "best-00000200", "step-18446744073709551616", "-", "."}) {
+        ".step-00000200.2.staging", ".step-00000200.2.17", ".step-00000200.2.017.staging", "best-00000200",
+        "step-18446744073709551616", "-", "."}) {
     EXPECT_FALSE(parse_entry_name(name)) << name;
   }
 }
@@ -81,6 +88,17 @@ TEST(CheckpointDirectoryTest, KeepsTheNewestAndNeverLosesTheLastGoodOne) {
                 UnorderedElementsAreArray(row.removed))
         << row.what;
   }
+}
+
+// An evicted leader that wakes and commits takes nothing from the group that went on without it.
+TEST(CheckpointDirectoryTest, LaterMembershipsKeepTheirStaging) {
+  const auto staging_of = [](std::uint64_t step, GroupEpoch membership) {
+    return DirectoryEntry{EntryKind::kStaging, step, false, membership};
+  };
+  const std::vector<DirectoryEntry> entries = {good(10), staging_of(10, {1, 2}), staging_of(10, {1, 3}),
+                                               staging_of(5, {1, 1}), staging_of(10, {2, 1})};
+  EXPECT_THAT(entries_to_remove(entries, 10, 1, {1, 2}),
+              ::testing::UnorderedElementsAre(staging_of(10, {1, 2}), staging_of(5, {1, 1})));
 }
 
 }  // namespace
