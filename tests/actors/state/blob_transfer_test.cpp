@@ -134,10 +134,10 @@ TEST(BlobTransfer, FillsAndVerifiesFromOneToFourHolders) {
   for (int holders = 1; holders <= 4; ++holders) {
     SCOPED_TRACE(holders);
     const World world;
-    const auto servers = world.open(holders);
     std::vector<Bytes> from;
     std::vector<Bytes> into;
     std::vector<Blob> blobs;
+    const auto servers = world.open(holders);
     const std::size_t sizes[] = {
         0, 1, kBlobPieceBytes - 1, kBlobPieceBytes, 3 * kBlobPieceBytes + 5, 9 * kBlobPieceBytes};
     for (const std::size_t size : sizes) {
@@ -170,8 +170,8 @@ TEST(BlobTransfer, FillsAndVerifiesFromOneToFourHolders) {
 }
 
 TEST(BlobTransfer, WorksOverLoopbackTcp) {
-  const auto server = open_server("tcp://127.0.0.1:*");
   const Bytes from = random_bytes(2 * kBlobPieceBytes + 3);
+  const auto server = open_server("tcp://127.0.0.1:*");
   Bytes into(from.size());
   server->offer(kEpoch, {{"w", 1, from}});
   BlobFetch fetch(fetch_options({server->endpoint()}), {{"w", 1, into, {0}}});
@@ -244,8 +244,8 @@ TEST(BlobTransfer, ResumesWithAnotherHolder) {
 
 TEST(BlobTransfer, ClosesAServerInTheMiddle) {
   const World world;
-  auto servers = world.open(2);
   const Bytes from = random_bytes(64 * kBlobPieceBytes);
+  auto servers = world.open(2);
   Bytes into(from.size());
   for (const auto& server : servers) server->offer(kEpoch, {{"w", 1, from}});
   std::thread closer([&] {
@@ -294,9 +294,9 @@ TEST(BlobTransfer, TakesNoCorruptPiece) {
 
 TEST(BlobTransfer, NamesHoldersThatDisagree) {
   const World world;
-  const auto servers = world.open(2);
   const Bytes one = random_bytes(12 * kBlobPieceBytes);
   Bytes other = one, into(one.size());
+  const auto servers = world.open(2);
   other.back() ^= std::byte{1};
   other.front() ^= std::byte{1};
   servers[0]->offer(kEpoch, {{"w", 1, one}});
@@ -312,8 +312,8 @@ TEST(BlobTransfer, NamesHoldersThatDisagree) {
 
 TEST(BlobTransfer, RefusesWithAReason) {
   const World world;
-  const auto server = open_server(world.endpoint(0));
   const Bytes from = random_bytes(kBlobPieceBytes + 10);
+  const auto server = open_server(world.endpoint(0));
   server->offer(kEpoch, {{"w", 6, from}});
   const auto error_of = [&](const std::string& name, std::uint64_t version, std::size_t size,
                             GroupEpoch epoch) {
@@ -345,8 +345,8 @@ TEST(BlobTransfer, RefusesWithAReason) {
 
 TEST(BlobTransfer, IgnoresAWrongToken) {
   const World world;
-  const auto server = open_server(world.endpoint(0));
   const Bytes from = random_bytes(100);
+  const auto server = open_server(world.endpoint(0));
   Bytes into(from.size());
   server->offer(kEpoch, {{"w", 1, from}});
   FetchOptions options = fetch_options(world.endpoints(1), 0.2);
@@ -359,8 +359,8 @@ TEST(BlobTransfer, IgnoresAWrongToken) {
 
 TEST(BlobTransfer, AnswersAParkedRequestWhenItsMembershipComes) {
   const World world;
-  const auto server = open_server(world.endpoint(0));
   const Bytes old = random_bytes(10), from = random_bytes(3 * kBlobPieceBytes);
+  const auto server = open_server(world.endpoint(0));
   server->offer({2, 4}, {{"w", 1, old}});
   Bytes into(from.size()), other(from.size());
   std::atomic<bool> done{false};
@@ -469,8 +469,8 @@ TEST(BlobTransfer, StopsHashingWhenItsOfferGoes) {
 // Requests that are none, of a connection with and without the token, and answers of every kind of nonsense.
 TEST(BlobTransfer, SurvivesGarbage) {
   const World world;
-  const auto server = open_server(world.endpoint(0));
   const Bytes from = random_bytes(2 * kBlobPieceBytes);
+  const auto server = open_server(world.endpoint(0));
   server->offer(kEpoch, {{"w", 1, from}});
   zmq::context_t context(1);
   zmq::socket_t stranger(context, zmq::socket_type::dealer);
@@ -511,8 +511,8 @@ TEST(BlobTransfer, CopiesLittleForAPeerThatDoesNotRead) {
   const World world;
   BlobServerOptions limits;
   limits.max_in_flight = 3;
-  const auto server = open_server(world.endpoint(0), limits);
   const Bytes from = random_bytes(kBlobPieceBytes);
+  const auto server = open_server(world.endpoint(0), limits);
   server->offer(kEpoch, {{"w", 1, from}});
   zmq::context_t context(1);
   zmq::socket_t greedy(context, zmq::socket_type::dealer);
