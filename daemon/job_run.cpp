@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "daemon/actor_log.h"
-#include "daemon/secret.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
+#include "protocol/base/secret.h"
 
 namespace seng {
 namespace {

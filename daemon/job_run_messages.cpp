@@ -8,8 +8,8 @@
 #include "daemon/actor_lifecycle.h"
 #include "daemon/actor_log.h"
 #include "daemon/job_run.h"
-#include "daemon/secret.h"
 #include "protocol/base/log.h"
+#include "protocol/base/secret.h"
 #include "protocol/base/version.h"
 
 namespace seng {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "protocol/base/clock.h"
+#include "protocol/base/secret.h"
 #include "protocol/channel/poller.h"
 #include "protocol/messages/control.h"
 
@@ -15,15 +16,6 @@ namespace seng {
 namespace {
 
 constexpr Poller::Token kWakeToken = 0, kServerToken = 1;
-
-// Takes as long for a wrong token as for the right one.
-bool equal_tokens(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
-  return difference == 0;
-}
 
 }  // namespace
 
@@ -265,7 +257,7 @@ void ZmqExchange::receive(const ServerChannel::Incoming& incoming) {
 
 void ZmqExchange::hello(const ServerChannel::Incoming& incoming) {
   const auto body = parse_body<PeerHello>(incoming.message);
-  if (!body || !equal_tokens(body->token, options_.token))
+  if (!body || !same_secret(body->token, options_.token))
     return report_stranger("a hello without the job's token");
   const ActorId actor = incoming.message.envelope.from;
   // One connection per actor: the latest.

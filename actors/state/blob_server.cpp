@@ -10,6 +10,7 @@
 
 #include "actors/state/piece_pool.h"
 #include "protocol/base/clock.h"
+#include "protocol/base/secret.h"
 #include "protocol/channel/poller.h"
 
 namespace seng {
@@ -20,15 +21,6 @@ constexpr int kReceiveBurst = 64;  // requests answered before a change of the o
 constexpr std::size_t kDigestPieces = 8;  // hashed at a time, so that others are served meanwhile
 constexpr std::size_t kKeptBuffers = 16;
 constexpr std::size_t kKnownPeers = 256;  // above it, connections with nothing in flight are forgotten
-
-// Takes as long for a wrong token as for the right one.
-bool equal_tokens(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
-  return difference == 0;
-}
 
 }  // namespace
 
@@ -155,7 +147,7 @@ void BlobServer::receive_burst() {
 void BlobServer::receive(ServerChannel::Incoming incoming) {
   auto body = parse_body<BlobRequest>(incoming.message);
   if (!body) return report_stranger("what is no request for a blob");
-  if (!equal_tokens(body->token, options_.token)) return report_stranger("a request without the job's token");
+  if (!same_secret(body->token, options_.token)) return report_stranger("a request without the job's token");
   answer({std::move(incoming.from), incoming.message.envelope, *std::move(body)});
 }
 

@@ -24,6 +24,12 @@ constexpr const char* kJob =
     "optimizer: {name: seng, lr: 0.05, damping: 0.3, curvature: {every: 2, samples: 8}}\n"
     "checkpoint: {every_steps: 4, keep: 2}\n";
 
+// The same, longer than any test.
+std::string endless_job() {
+  std::string job = kJob;
+  return job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+}
+
 // The daemon's side of one actor's conversation.
 class PlayedDaemon {
  public:
@@ -177,8 +183,7 @@ TEST(DriverSession, StopEndsAfterAWholeStepWithACheckpoint) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
-  std::string job = kJob;
-  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  const std::string job = endless_job();
   daemon.send(welcome_of(daemon, job), {});
   start_group(daemon, {1, 1});
   ASSERT_TRUE(daemon.expect<Progress>());
@@ -240,8 +245,7 @@ TEST(DriverSession, LeavesTrainingWhenTheDaemonRefusesIt) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
-  std::string job = kJob;
-  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  const std::string job = endless_job();
   daemon.send(welcome_of(daemon, job), {});
   start_group(daemon, {1, 1});
   ASSERT_TRUE(daemon.expect<Progress>());
@@ -283,8 +287,7 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
-  std::string job = kJob;
-  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  const std::string job = endless_job();
   daemon.send(welcome_of(daemon, job), {});
   ASSERT_TRUE(daemon.expect<Prepared>());
   start_group(daemon, {1, 1});
@@ -381,8 +384,7 @@ TEST(DriverSession, SaysHelloAgainWhenAsked) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
   ASSERT_TRUE(daemon.expect<ActorHello>());
-  std::string job = kJob;
-  job.replace(job.find("steps: 6"), 8, "steps: 1000000");
+  const std::string job = endless_job();
   daemon.send(welcome_of(daemon, job), {});
   start_group(daemon, {1, 1});
   ASSERT_TRUE(daemon.expect<Progress>());

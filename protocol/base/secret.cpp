@@ -1,4 +1,4 @@
-#include "daemon/secret.h"
+#include "protocol/base/secret.h"
 
 #include <array>
 
