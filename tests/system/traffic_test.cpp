@@ -1,4 +1,7 @@
 // Bytes sent per ordinary step: those of a reduce-scatter and an all-gather of the gradient, and little more.
+#include <algorithm>
+#include <chrono>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/cluster.h"
@@ -23,6 +26,14 @@ TEST_P(TrafficOfAStep, IsThatOfAFirstOrderStep) {
   ASSERT_TRUE(result.is_object()) << cluster.last().err;
   const std::string id = result.at("id").dump();
 
+  // The job ends with its leader's word; the others' last reports come with their exits.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto parted = [&] {
+    const auto all = nlohmann::json::parse(cluster.ctl({"events", id, "-o", "json"}).out);
+    return std::ranges::count_if(all.at("events"),
+                                 [](const auto& e) { return e.at("kind") == "ActorExited"; });
+  };
+  while (parted() < actors) ASSERT_LT(std::chrono::steady_clock::now(), deadline);
   const RunResult described = cluster.ctl({"describe", id, "-o", "json"});
   ASSERT_EQ(described.exit_code, 0) << described.err;
   double sent = 0, fragments = 0;
