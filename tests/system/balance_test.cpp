@@ -76,7 +76,7 @@ class Balance : public ::testing::Test {
 TEST_F(Balance, ASlowActorGetsASmallerRange) {
   JobText job;
   job.global = 128;
-  job.steps = 120;
+  job.steps = 200;
   job.optimizer = kSeng;
   const std::string expected = undisturbed(job);
   submit(job, {"name=slow", "actors={min: 2, max: 2, lanes: 1}"});
@@ -84,13 +84,13 @@ TEST_F(Balance, ASlowActorGetsASmallerRange) {
   auto actors = cluster_.actors("slow");
   ASSERT_EQ(actors.size(), 2u);
   {
+    // On a busy machine the other one may look slow at first.
     const Slowed slowed(actors[1].at("pid").get<pid_t>());
-    ASSERT_TRUE(event_comes("slow", "Rebalanced")) << events("slow");
+    ASSERT_TRUE(cluster_.wait_until("slow", [&](const Json&) {
+      actors = cluster_.actors("slow");
+      return actors.size() == 2 && actors[0].value("last_micro", 0u) >= 10;
+    })) << events("slow");
   }
-  const std::string said = events("slow");
-  actors = cluster_.actors("slow");
-  ASSERT_EQ(actors.size(), 2u) << said;
-  EXPECT_GE(actors[0].value("last_micro", 0u), 10u) << said;
   EXPECT_EQ(actors[1].value("first_micro", 0u), actors[0].value("last_micro", 0u));
   EXPECT_EQ(actors[1].value("last_micro", 0u), 16u);
   finish("slow", expected);

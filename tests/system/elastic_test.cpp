@@ -65,12 +65,15 @@ class Elastic : public ::testing::Test {
     for (const Json& event : all.at("events")) ++kinds[event.at("kind")];
     return kinds;
   }
-  // How many steps `metrics` shows, which must be every one from the first.
+  // How many steps `metrics` shows, from the first one on without a gap.
   std::uint64_t steps_told() {
     const Json metrics = Json::parse(cluster_.ctl({"metrics", kJob, "-o", "json"}).out, nullptr, false);
     if (!metrics.is_object()) return 0;
     std::uint64_t last = 0;
-    for (const Json& step : metrics.at("steps")) EXPECT_EQ(step.at("step"), ++last);
+    for (const Json& step : metrics.at("steps")) {
+      if (step.at("step") != last + 1) break;
+      ++last;
+    }
     return last;
   }
   std::map<unsigned, pid_t> pids() {
@@ -178,8 +181,8 @@ TEST_F(Elastic, ActorsOutliveTheDaemon) {
   ASSERT_TRUE(cluster_.start()) << cluster_.start_error();
   ASSERT_TRUE(committed(step + 3));
   EXPECT_EQ(pids(), before);
-  // What was done while no daemon ran is told afterwards: any actor's word moves the status, but the steps
-  // are the leader's, and reach the store a little later.
+  // What was done while no daemon ran, and what the one before had not stored, is told afterwards: any
+  // actor's word moves the status, but the steps are the leader's, and reach the store a little later.
   ASSERT_TRUE(cluster_.wait_until(kJob, [&](const Json&) { return steps_told() > step; }))
       << cluster_.ctl({"events", kJob}).out;
   // It is the new daemon's group: it can be changed.
