@@ -27,11 +27,19 @@ class OnednnRelu final : public Relu {
   Kernel forward_, backward_;
 };
 
+// Whether the layout's blocks of channels are filled up with zeros.
+bool is_padded(const memory::desc& x) {
+  return !std::equal(x.data.dims, x.data.dims + x.data.ndims, x.data.padded_dims);
+}
+
 class OnednnAdd final : public Add {
  public:
   OnednnAdd(CpuBackend& backend, const memory::desc& x, bool relu) {
     auto attributes = user_scratchpad();
-    if (relu) {
+    // oneDNN 2.6 leaves the relu out where the layout is padded.
+    if (relu && is_padded(x)) {
+      relu_ = std::make_unique<OnednnRelu>(backend, x);
+    } else if (relu) {
       dnnl::post_ops after;
       after.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
       attributes.set_post_ops(after);
@@ -40,10 +48,14 @@ class OnednnAdd final : public Add {
     add_ = Kernel(backend, pd, {{DNNL_ARG_SRC_0, x}, {DNNL_ARG_SRC_1, x}, {DNNL_ARG_DST, x}});
   }
 
-  void run(const float* a, const float* b, float* sum) override { add_.run({a, b, sum}); }
+  void run(const float* a, const float* b, float* sum) override {
+    add_.run({a, b, sum});
+    if (relu_) relu_->forward(sum, sum);
+  }
 
  private:
   Kernel add_;
+  std::unique_ptr<OnednnRelu> relu_;  // where it is not done along
 };
 
 class OnednnReorder final : public Reorder {
