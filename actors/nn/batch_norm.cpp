@@ -84,6 +84,8 @@ class BatchNormLayerPlan final : public LayerPlan {
 
 class BatchNormLayer final : public Layer {
  public:
+  explicit BatchNormLayer(float initial_scale) : initial_scale_(initial_scale) {}
+
   Result<TensorShape> output(std::span<const TensorShape> inputs) const override {
     SENG_TRY(expect_inputs("batch_norm", inputs, 1));
     return inputs[0];
@@ -108,7 +110,7 @@ class BatchNormLayer final : public Layer {
   void initialise(const Block& block, Random&, std::span<float> parameters,
                   std::span<float> statistics) const override {
     for (std::int64_t c = 0; c < block.m; ++c) {
-      parameters[c] = 1;
+      parameters[c] = initial_scale_;
       parameters[block.m + c] = 0;
       statistics[c] = 0;
       statistics[block.m + c] = 1;
@@ -120,12 +122,15 @@ class BatchNormLayer final : public Layer {
   std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {
     return std::make_unique<BatchNormLayerPlan>(request);
   }
+
+ private:
+  float initial_scale_;
 };
 
 }  // namespace
 
-LayerPtr batch_norm() {
-  return std::make_shared<BatchNormLayer>();
+LayerPtr batch_norm(float initial_scale) {
+  return std::make_shared<BatchNormLayer>(initial_scale);
 }
 
 }  // namespace seng

@@ -137,12 +137,14 @@ class Conv2d final : public Layer {
                   std::span<float>) const override {
     const auto weight = parameters.first(block.parameters[0].count);
     const int fan_in = static_cast<int>(block.n);
-    if (options_.initialisation == WeightInitialisation::kKaimingNormal) {
-      fill_kaiming_normal(random, static_cast<int>(block.m) * options_.kernel_h * options_.kernel_w, weight);
-    } else {
+    const auto bias = parameters.subspan(weight.size());
+    if (options_.initialisation == WeightInitialisation::kDefault) {
       fill_uniform(random, fan_in, weight);
+      fill_uniform(random, fan_in, bias);
+      return;
     }
-    fill_uniform(random, fan_in, parameters.subspan(weight.size()));
+    fill_kaiming_normal(random, static_cast<int>(block.m) * options_.kernel_h * options_.kernel_w, weight);
+    std::fill(bias.begin(), bias.end(), 0.0f);
   }
 
   std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {

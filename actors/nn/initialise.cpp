@@ -10,7 +10,10 @@ void fill_uniform(Random& random, int fan_in, std::span<float> values) {
 }
 
 void fill_kaiming_normal(Random& random, int fan_out, std::span<float> values) {
-  const double deviation = std::sqrt(2.0 / fan_out);
+  fill_normal(random, std::sqrt(2.0 / fan_out), values);
+}
+
+void fill_normal(Random& random, double deviation, std::span<float> values) {
   for (float& value : values) value = static_cast<float>(random.normal() * deviation);
 }
 

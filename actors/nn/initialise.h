@@ -13,4 +13,7 @@ void fill_uniform(Random& random, int fan_in, std::span<float> values);
 // Normal with mean 0 and variance 2/fan_out: kaiming_normal_(mode="fan_out", nonlinearity="relu").
 void fill_kaiming_normal(Random& random, int fan_out, std::span<float> values);
 
+// Normal with mean 0.
+void fill_normal(Random& random, double deviation, std::span<float> values);
+
 }  // namespace seng

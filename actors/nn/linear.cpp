@@ -4,6 +4,8 @@
 namespace seng {
 namespace {
 
+constexpr double kSmallDeviation = 0.01;
+
 class LinearLayerPlan final : public LayerPlan {
  public:
   explicit LinearLayerPlan(const PlanRequest& request)
@@ -56,7 +58,8 @@ class LinearLayerPlan final : public LayerPlan {
 
 class LinearLayer final : public Layer {
  public:
-  LinearLayer(int features, bool bias) : features_(features), bias_(bias) {}
+  LinearLayer(int features, bool bias, WeightInitialisation initialisation)
+      : features_(features), bias_(bias), initialisation_(initialisation) {}
 
   Result<TensorShape> output(std::span<const TensorShape> inputs) const override {
     SENG_TRY(expect_inputs("linear", inputs, 1));
@@ -82,7 +85,14 @@ class LinearLayer final : public Layer {
 
   void initialise(const Block& block, Random& random, std::span<float> parameters,
                   std::span<float>) const override {
-    fill_uniform(random, static_cast<int>(block.n), parameters);
+    if (initialisation_ == WeightInitialisation::kDefault) {
+      fill_uniform(random, static_cast<int>(block.n), parameters);
+      return;
+    }
+    const auto weight = parameters.first(block.parameters[0].count);
+    const auto bias = parameters.subspan(weight.size());
+    fill_normal(random, kSmallDeviation, weight);
+    std::fill(bias.begin(), bias.end(), 0.0f);
   }
 
   std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {
@@ -92,12 +102,13 @@ class LinearLayer final : public Layer {
  private:
   int features_;
   bool bias_;
+  WeightInitialisation initialisation_;
 };
 
 }  // namespace
 
-LayerPtr linear(int features, bool bias) {
-  return std::make_shared<LinearLayer>(features, bias);
+LayerPtr linear(int features, bool bias, WeightInitialisation initialisation) {
+  return std::make_shared<LinearLayer>(features, bias, initialisation);
 }
 
 }  // namespace seng

@@ -24,8 +24,8 @@ struct Graph;  // graph.h: the layers and their connections
 
 class Network {
  public:
-  // `name` is a zoo entry (mlp, lenet, resnet18); `options` are that entry's own. An unknown name or option
-  // is an error with "did you mean".
+  // `name` is a zoo entry (zoo.h: mlp, lenet, resnet18 ...); `options` are that entry's own. An unknown name
+  // or option is an error with "did you mean".
   static Result<Network> create(const std::string& name, const std::map<std::string, std::string>& options,
                                 ImageShape input, int classes);
   static Result<Network> from_graph(Graph graph);
@@ -37,9 +37,9 @@ class Network {
   int classes() const;
   const Graph& graph() const;
 
-  // PyTorch's default initialisation of each layer (kaiming uniform with a = sqrt(5); resnet: kaiming normal,
-  // fan out), from counter-based random numbers. parameters: parameter_count floats; statistics: mean 0,
-  // variance 1.
+  // PyTorch's default initialisation of each layer (kaiming uniform with a = sqrt(5); resnet and vgg:
+  // torchvision's, zoo.h), from counter-based random numbers. parameters: parameter_count floats; statistics:
+  // mean 0, variance 1.
   void initialise(std::uint64_t seed, std::span<float> parameters, std::span<float> statistics) const;
 
  private:

@@ -26,6 +26,21 @@ class PoolLayerPlan final : public LayerPlan {
   std::unique_ptr<Pool> pool_;
 };
 
+class NothingPlan final : public LayerPlan {
+ public:
+  explicit NothingPlan(LayoutPtr layout) : layout_(std::move(layout)) {}
+  LayoutPtr input() const override { return layout_; }
+  LayoutPtr output() const override { return layout_; }
+  bool forward_in_place() const override { return true; }
+  bool backward_in_place() const override { return true; }
+  bool identity() const override { return true; }
+  bool passes_gradient() const override { return true; }
+  void forward(const Pass&) override {}
+
+ private:
+  LayoutPtr layout_;
+};
+
 class PoolLayer final : public Layer {
  public:
   PoolLayer(PoolKind kind, bool global, const PoolOptions& options)
@@ -67,6 +82,36 @@ class PoolLayer final : public Layer {
   PoolOptions options_;
 };
 
+// To a size that divides the input's, so that the windows neither overlap nor differ: an ordinary average
+// pooling, or nothing at all.
+class AdaptiveAveragePoolLayer final : public Layer {
+ public:
+  explicit AdaptiveAveragePoolLayer(int size) : size_(size) {}
+
+  Result<TensorShape> output(std::span<const TensorShape> inputs) const override {
+    SENG_TRY(expect_inputs("adaptive pooling", inputs, 1));
+    const TensorShape in = inputs[0];
+    if (size_ < 1) return fail(ErrorCode::kInvalidArgument, "adaptive pooling needs a size >= 1");
+    const std::string size = std::to_string(size_);
+    if (in.h != in.w || in.h % size_ != 0) {
+      return fail(ErrorCode::kUnsupported,
+                  "adaptive pooling from " + std::to_string(in.h) + "x" + std::to_string(in.w) + " to " +
+                      size + "x" + size + " is not offered; both sides must be the same multiple of " + size);
+    }
+    return TensorShape{1, in.c, size_, size_};
+  }
+
+  std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {
+    const int window = request.inputs[0]->shape().h / size_;
+    if (window == 1) return std::make_unique<NothingPlan>(request.inputs[0]);
+    return std::make_unique<PoolLayerPlan>(request,
+                                           PoolPlan{PoolKind::kAverage, nullptr, window, window, window, 0});
+  }
+
+ private:
+  int size_;
+};
+
 }  // namespace
 
 LayerPtr max_pool(const PoolOptions& options) {
@@ -77,6 +122,9 @@ LayerPtr average_pool(const PoolOptions& options) {
 }
 LayerPtr global_average_pool() {
   return std::make_shared<PoolLayer>(PoolKind::kAverage, true, PoolOptions{});
+}
+LayerPtr adaptive_average_pool(int size) {
+  return std::make_shared<AdaptiveAveragePoolLayer>(size);
 }
 
 }  // namespace seng

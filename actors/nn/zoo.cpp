@@ -17,7 +17,11 @@ const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
       {"mlp", {"hidden"}, build_mlp},
       {"lenet", {}, build_lenet},
-      {"resnet18", {"width"}, build_resnet18},
+      {"resnet18", {"stem", "width", "zero_init_residual"}, build_resnet18},
+      {"resnet34", {"stem", "width", "zero_init_residual"}, build_resnet34},
+      {"resnet50", {"stem", "width", "zero_init_residual"}, build_resnet50},
+      {"vgg11_bn", {"head", "width"}, build_vgg11_bn},
+      {"vgg16_bn", {"head", "width"}, build_vgg16_bn},
   };
   return table;
 }
@@ -51,6 +55,29 @@ Result<int> parse_width(const std::string& option, const std::string& text, int 
                                                  std::to_string(largest));
   }
   return value;
+}
+
+Result<int> width_option(const ZooOptions& options, int otherwise, int largest) {
+  const auto given = options.find("width");
+  return given == options.end() ? otherwise : parse_width("width", given->second, largest);
+}
+
+Result<bool> flag_option(const ZooOptions& options, const std::string& name, bool otherwise) {
+  const auto given = options.find(name);
+  if (given == options.end()) return otherwise;
+  if (given->second == "true" || given->second == "false") return given->second == "true";
+  return fail(ErrorCode::kInvalidArgument,
+              "model option " + name + ": \"" + given->second + "\" is neither true nor false");
+}
+
+Result<ImageForm> form_option(const ZooOptions& options, const std::string& name, ImageForm otherwise) {
+  const auto given = options.find(name);
+  if (given == options.end()) return otherwise;
+  if (given->second == "cifar") return ImageForm::kCifar;
+  if (given->second == "imagenet") return ImageForm::kImagenet;
+  return fail(ErrorCode::kInvalidArgument, "model option " + name + ": \"" + given->second +
+                                               "\" is neither cifar nor imagenet" +
+                                               did_you_mean(given->second, {"cifar", "imagenet"}));
 }
 
 Result<Graph> build_from_zoo(const std::string& name, const ZooOptions& options, ImageShape input,

@@ -1,5 +1,7 @@
 // Every layer's gradient, of its inputs (through a convolution before it) and of its parameters, against the
 // reference in double precision.
+#include "actors/nn/layers.h"
+
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -178,15 +180,41 @@ TEST(GlobalAveragePoolGradient, EqualsReference) {
   }
 }
 
+TEST(AdaptiveAveragePool, IsAnAveragePoolOrNothing) {
+  for (const int side : {7, 14, 21}) {
+    ReferenceNetwork reference({3, side, side}, kClasses);
+    reference.conv("probe", {6, 3, 3, 1, 1, true});
+    if (side > 7) reference.average_pool(side / 7, side / 7, 0);
+    finish(reference);
+    Graph graph({3, side, side}, kClasses);
+    graph.add("probe", conv2d({.channels = 6, .padding = 1}));
+    graph.add("pool", adaptive_average_pool(7));
+    graph.add("flatten", flatten());
+    graph.add("fc", linear(kClasses));
+    const auto network = Network::from_graph(std::move(graph));
+    ASSERT_TRUE(network) << network.error().message;
+    const Weights weights = random_weights(*network, 21);
+    const Batch batch = random_batch(7, 3, network->input(), kClasses);
+    ReplicaOptions options;
+    options.micro_batch = 3;
+    options.direct_convolution = true;
+    const Recorder actual = train_once(*network, options, weights, batch);
+    const Outcome expected = reference.train(weights.parameters64(), batch, 0);
+    EXPECT_LT(relative_error(widened(actual.gradient), expected.gradient), 2e-5) << side;
+  }
+}
+
 TEST(AddGradient, ResidualBlockEqualsReference) {
-  for (const bool with_relu : {true, false}) {
+  for (const auto& [channels, with_relu] :
+       {std::pair{16, true}, {16, false}, {8, true}, {24, true}, {5, true}, {5, false}}) {
+    SCOPED_TRACE(testing::Message() << channels << " channels, relu " << with_relu);
     ReferenceNetwork network({3, 6, 6}, kClasses);
-    network.conv("stem", {16, 3, 3, 1, 1, true});
+    network.conv("stem", {channels, 3, 3, 1, 1, true});
     const int input = network.relu();
-    network.conv("conv1", {16, 3, 3, 1, 1, false});
+    network.conv("conv1", {channels, 3, 3, 1, 1, false});
     network.batch_norm("bn1");
     network.relu();
-    network.conv("conv2", {16, 3, 3, 1, 1, false});
+    network.conv("conv2", {channels, 3, 3, 1, 1, false});
     const int residual = network.batch_norm("bn2");
     network.add(residual, input);
     if (with_relu) network.relu();

@@ -1,5 +1,6 @@
 #include "actors/nn/zoo.h"
 
+#include <array>
 #include <cmath>
 
 #include <gmock/gmock.h>
@@ -43,33 +44,189 @@ TEST(Zoo, LenetHasPyTorchsNamesAndCounts) {
   EXPECT_THAT(network.blocks()[4].parameters[0].shape, testing::ElementsAre(128, 3136));
 }
 
-TEST(Zoo, Resnet18HasTorchvisionsNamesAndCounts) {
-  const Network network = create("resnet18", {}, {3, 32, 32});
-  EXPECT_EQ(network.parameter_count(), 11173962u);
-  EXPECT_EQ(network.statistics_count(), 9600u);
-  std::vector<std::string> expected = {"conv1.weight", "bn1.weight", "bn1.bias"};
-  for (const std::string stage : {"1", "2", "3", "4"}) {
-    for (const std::string unit : {"0", "1"}) {
-      const std::string name = "layer" + stage + "." + unit + ".";
-      for (const std::string part : {"1", "2"}) {
-        expected.push_back(name + "conv" + part + ".weight");
-        expected.push_back(name + "bn" + part + ".weight");
-        expected.push_back(name + "bn" + part + ".bias");
-      }
-      if (stage == "1" || unit == "1") continue;
-      expected.push_back(name + "downsample.0.weight");
-      expected.push_back(name + "downsample.1.weight");
-      expected.push_back(name + "downsample.1.bias");
+TEST(Zoo, CountsAreTorchvisions) {
+  const ImageShape large{3, 224, 224}, small{3, 32, 32};
+  const struct {
+    const char* name;
+    std::size_t parameters, statistics;
+  } imagenet[] = {{"resnet18", 11'689'512, 9'600},
+                  {"resnet34", 21'797'672, 17'024},
+                  {"resnet50", 25'557'032, 53'120},
+                  {"vgg11_bn", 132'868'840, 5'504},
+                  {"vgg16_bn", 138'365'992, 8'448}};
+  for (const auto& expected : imagenet) {
+    const Network network = create(expected.name, {}, large, 1000);
+    EXPECT_EQ(network.parameter_count(), expected.parameters) << expected.name;
+    EXPECT_EQ(network.statistics_count(), expected.statistics) << expected.name;
+  }
+  EXPECT_EQ(create("resnet18", {}, small).parameter_count(), 11'173'962u);
+  // Features of 9,225,984 and 14,723,136, then one linear layer.
+  EXPECT_EQ(create("vgg11_bn", {}, small).parameter_count(), 9'225'984u + 513 * 10);
+  EXPECT_EQ(create("vgg16_bn", {}, small).parameter_count(), 14'723'136u + 513 * 10);
+}
+
+// "layer1.0.conv1.weight [64, 64, 3, 3]" and so on, in the order of torchvision's state_dict but for batch
+// norm's statistics.
+std::vector<std::string> names_and_shapes(const Network& network) {
+  std::vector<std::string> all;
+  for (const Block& block : network.blocks()) {
+    for (const BlockTensor& tensor : block.parameters) {
+      std::string text = tensor.name + " [";
+      for (const std::int64_t size : tensor.shape)
+        text += (text.back() == '[' ? "" : ", ") + std::to_string(size);
+      all.push_back(text + "]");
     }
   }
-  expected.push_back("fc.weight");
-  expected.push_back("fc.bias");
-  EXPECT_EQ(tensor_names(network), expected);
+  return all;
+}
+
+class Expected {
+ public:
+  void conv(const std::string& name, int out, int in, int kernel) {
+    const std::string k = std::to_string(kernel);
+    add(name + ".weight", std::to_string(out) + ", " + std::to_string(in) + ", " + k + ", " + k);
+  }
+  void vector(const std::string& name, int size) { add(name, std::to_string(size)); }
+  void norm(const std::string& name, int channels) {
+    vector(name + ".weight", channels);
+    vector(name + ".bias", channels);
+  }
+  void linear(const std::string& name, int out, int in) {
+    add(name + ".weight", std::to_string(out) + ", " + std::to_string(in));
+    vector(name + ".bias", out);
+  }
+  std::vector<std::string> all;
+
+ private:
+  void add(const std::string& name, const std::string& shape) { all.push_back(name + " [" + shape + "]"); }
+};
+
+Expected expected_resnet(std::array<int, 4> units, bool bottleneck, int stem_kernel) {
+  Expected e;
+  e.conv("conv1", 64, 3, stem_kernel);
+  e.norm("bn1", 64);
+  int in = 64;
+  for (int stage = 0; stage < 4; ++stage) {
+    for (int unit = 0; unit < units[stage]; ++unit) {
+      const std::string name = "layer" + std::to_string(stage + 1) + "." + std::to_string(unit) + ".";
+      const int middle = 64 << stage, out = bottleneck ? 4 * middle : middle;
+      e.conv(name + "conv1", middle, in, bottleneck ? 1 : 3);
+      e.norm(name + "bn1", middle);
+      e.conv(name + "conv2", middle, middle, 3);
+      e.norm(name + "bn2", middle);
+      if (bottleneck) {
+        e.conv(name + "conv3", out, middle, 1);
+        e.norm(name + "bn3", out);
+      }
+      if (in != out) {
+        e.conv(name + "downsample.0", out, in, 1);
+        e.norm(name + "downsample.1", out);
+      }
+      in = out;
+    }
+  }
+  e.linear("fc", 10, in);
+  return e;
+}
+
+TEST(Zoo, ResnetsHaveTorchvisionsNamesAndShapes) {
+  const ImageShape large{3, 224, 224}, small{3, 32, 32};
+  EXPECT_EQ(names_and_shapes(create("resnet18", {}, small)), expected_resnet({2, 2, 2, 2}, false, 3).all);
+  EXPECT_EQ(names_and_shapes(create("resnet34", {}, large)), expected_resnet({3, 4, 6, 3}, false, 7).all);
+  EXPECT_EQ(names_and_shapes(create("resnet50", {}, large)), expected_resnet({3, 4, 6, 3}, true, 7).all);
+}
+
+// Where torchvision's features stand: a pooling takes one number, a convolution three.
+Expected expected_vgg(const std::vector<std::vector<int>>& stages, bool imagenet) {
+  Expected e;
+  int number = 0, in = 3;
+  for (const auto& stage : stages) {
+    for (const int out : stage) {
+      const std::string name = "features." + std::to_string(number);
+      e.conv(name, out, in, 3);
+      e.vector(name + ".bias", out);
+      e.norm("features." + std::to_string(number + 1), out);
+      number += 3;
+      in = out;
+    }
+    ++number;
+  }
+  if (imagenet) {
+    e.linear("classifier.0", 4096, 25088);
+    e.linear("classifier.3", 4096, 4096);
+    e.linear("classifier.6", 10, 4096);
+  } else {
+    e.linear("classifier", 10, 512);
+  }
+  return e;
+}
+
+TEST(Zoo, VggsHaveTorchvisionsNamesAndShapes) {
+  const ImageShape large{3, 224, 224}, small{3, 32, 32};
+  const std::vector<std::vector<int>> eleven = {{64}, {128}, {256, 256}, {512, 512}, {512, 512}};
+  const std::vector<std::vector<int>> sixteen = {
+      {64, 64}, {128, 128}, {256, 256, 256}, {512, 512, 512}, {512, 512, 512}};
+  EXPECT_EQ(names_and_shapes(create("vgg11_bn", {}, large)), expected_vgg(eleven, true).all);
+  EXPECT_EQ(names_and_shapes(create("vgg16_bn", {}, large)), expected_vgg(sixteen, true).all);
+  EXPECT_EQ(names_and_shapes(create("vgg16_bn", {}, small)), expected_vgg(sixteen, false).all);
+}
+
+TEST(Zoo, FormsFollowTheImageOrTheOption) {
+  const auto stem = [](const ZooOptions& options, int side) {
+    return create("resnet18", options, {3, side, side}).blocks()[0].conv;
+  };
+  EXPECT_EQ(stem({}, 64).stride, 1);
+  EXPECT_EQ(stem({}, 96).kernel_h, 7);
+  EXPECT_EQ(stem({{"stem", "imagenet"}}, 32).stride, 2);
+  EXPECT_EQ(stem({{"stem", "cifar"}}, 224).height_out, 224);
+  // 7x7 and pooling: the first stage sees a quarter.
+  EXPECT_EQ(create("resnet18", {}, {3, 224, 224}).blocks()[2].conv.height_in, 56);
+  const auto last = [](const ZooOptions& options, int height, int width) {
+    return create("vgg11_bn", options, {3, height, width}).blocks().back().name;
+  };
+  EXPECT_EQ(last({}, 32, 32), "classifier");
+  EXPECT_EQ(last({}, 224, 224), "classifier.6");
+  EXPECT_EQ(last({}, 448, 448), "classifier.6");
+  EXPECT_EQ(last({}, 256, 256), "classifier");
+  EXPECT_EQ(last({}, 224, 448), "classifier");
+  EXPECT_THAT(error_of("vgg11_bn", {{"head", "imagenet"}}, {3, 256, 256}), HasSubstr("8x8 to 7x7"));
+  EXPECT_THAT(error_of("vgg11_bn", {}, {3, 16, 16}), HasSubstr("pool"));
+}
+
+TEST(Zoo, ZeroInitResidualMakesBlocksBeginAsTheirShortcut) {
+  for (const bool zero : {false, true}) {
+    const Network network =
+        create("resnet50", {{"width", "4"}, {"zero_init_residual", zero ? "true" : "false"}}, {3, 8, 8});
+    std::vector<float> p(network.parameter_count()), s(network.statistics_count());
+    network.initialise(1, p, s);
+    for (const Block& block : network.blocks()) {
+      if (block.kind != BlockKind::kBatchNorm) continue;
+      EXPECT_EQ(p[block.offset], zero && block.name.ends_with("bn3") ? 0 : 1) << block.name;
+    }
+  }
+}
+
+TEST(Zoo, VggsBeginAsTorchvisions) {
+  const Network network = create("vgg11_bn", {{"width", "8"}}, {3, 224, 224});
+  std::vector<float> p(network.parameter_count()), s(network.statistics_count());
+  network.initialise(1, p, s);
+  for (const Block& block : network.blocks()) {
+    if (block.kind == BlockKind::kBatchNorm) continue;
+    const std::size_t weights = block.parameters[0].count;
+    double squares = 0;
+    for (std::size_t i = 0; i < weights; ++i)
+      squares += double(p[block.offset + i]) * p[block.offset + i] / weights;
+    const double expected = block.kind == BlockKind::kLinear ? 1e-4 : 2.0 / (9.0 * block.m);
+    EXPECT_NEAR(squares / expected, 1, 6 * std::sqrt(2.0 / double(weights))) << block.name;
+    for (std::size_t i = weights; i < block.count; ++i) EXPECT_EQ(p[block.offset + i], 0) << block.name;
+  }
 }
 
 TEST(Zoo, BlocksTileTheFlatArrays) {
   for (const auto& [name, shape] : {std::pair<std::string, ImageShape>{"lenet", {1, 28, 28}},
                                     {"resnet18", {3, 32, 32}},
+                                    {"resnet50", {3, 32, 32}},
+                                    {"vgg11_bn", {3, 32, 32}},
                                     {"mlp", {1, 28, 28}}}) {
     const Network network = create(name, {}, shape);
     std::size_t parameters = 0, statistics = 0;
@@ -101,6 +258,10 @@ TEST(Zoo, ErrorsSayWhatWasMeant) {
               testing::AllOf(HasSubstr("lennet"), HasSubstr("did you mean \"lenet\"")));
   EXPECT_THAT(error_of("resnet18", {{"widht", "8"}}), HasSubstr("did you mean \"width\""));
   EXPECT_THAT(error_of("lenet", {{"width", "8"}}), HasSubstr("no options"));
+  EXPECT_THAT(error_of("resnet50", {{"stem", "cifer"}}), HasSubstr("did you mean \"cifar\""));
+  EXPECT_THAT(error_of("vgg16_bn", {{"head", "7"}}), HasSubstr("neither cifar nor imagenet"));
+  EXPECT_THAT(error_of("resnet34", {{"zero_init_residual", "1"}}), HasSubstr("neither true nor false"));
+  EXPECT_THAT(error_of("resnet-50", {}), HasSubstr("did you mean \"resnet50\""));
   for (const std::string bad : {"0", "-1", "8x", "", "99999999999", "1.5"}) {
     EXPECT_THAT(error_of("resnet18", {{"width", bad}}), HasSubstr("width")) << bad;
   }
@@ -198,32 +359,77 @@ std::unique_ptr<ReferenceNetwork> reference_lenet() {
   return n;
 }
 
-std::unique_ptr<ReferenceNetwork> reference_resnet18(int width, ImageShape input) {
+// Returns the index of the unit's output.
+int reference_unit(ReferenceNetwork& n, const std::string& name, int last, int channels, int stride,
+                   bool bottleneck, bool project) {
+  const int out = bottleneck ? 4 * channels : channels;
+  int residual = 0;
+  if (bottleneck) {
+    n.conv(name + "conv1", {channels, 1, 1, 1, 0, false}, last);
+    n.batch_norm(name + "bn1");
+    n.relu();
+    n.conv(name + "conv2", {channels, 3, 3, stride, 1, false});
+    n.batch_norm(name + "bn2");
+    n.relu();
+    n.conv(name + "conv3", {out, 1, 1, 1, 0, false});
+    residual = n.batch_norm(name + "bn3");
+  } else {
+    n.conv(name + "conv1", {channels, 3, 3, stride, 1, false}, last);
+    n.batch_norm(name + "bn1");
+    n.relu();
+    n.conv(name + "conv2", {channels, 3, 3, 1, 1, false});
+    residual = n.batch_norm(name + "bn2");
+  }
+  int shortcut = last;
+  if (project) {
+    n.conv(name + "downsample.0", {out, 1, 1, stride, 0, false}, last);
+    shortcut = n.batch_norm(name + "downsample.1");
+  }
+  n.add(residual, shortcut);
+  return n.relu();
+}
+
+std::unique_ptr<ReferenceNetwork> reference_resnet(std::array<int, 4> units, bool bottleneck, bool imagenet,
+                                                   int width, ImageShape input) {
   auto n = std::make_unique<ReferenceNetwork>(input, 10);
-  n->conv("conv1", {width, 3, 3, 1, 1, false});
+  n->conv("conv1", imagenet ? Conv2dShape{width, 7, 7, 2, 3, false} : Conv2dShape{width, 3, 3, 1, 1, false});
   n->batch_norm("bn1");
   int last = n->relu();
+  if (imagenet) last = n->max_pool(3, 2, 1);
   for (int stage = 0; stage < 4; ++stage) {
-    for (int unit = 0; unit < 2; ++unit) {
+    for (int unit = 0; unit < units[stage]; ++unit) {
       const std::string name = "layer" + std::to_string(stage + 1) + "." + std::to_string(unit) + ".";
-      const int channels = width << stage, stride = stage > 0 && unit == 0 ? 2 : 1;
-      n->conv(name + "conv1", {channels, 3, 3, stride, 1, false}, last);
-      n->batch_norm(name + "bn1");
-      n->relu();
-      n->conv(name + "conv2", {channels, 3, 3, 1, 1, false});
-      const int residual = n->batch_norm(name + "bn2");
-      int shortcut = last;
-      if (stride == 2) {
-        n->conv(name + "downsample.0", {channels, 1, 1, 2, 0, false}, last);
-        shortcut = n->batch_norm(name + "downsample.1");
-      }
-      n->add(residual, shortcut);
-      last = n->relu();
+      const int stride = stage > 0 && unit == 0 ? 2 : 1;
+      const bool project = unit == 0 && (stage > 0 || bottleneck);
+      last = reference_unit(*n, name, last, width << stage, stride, bottleneck, project);
     }
   }
   n->global_average_pool();
   n->flatten();
   n->linear("fc", 10);
+  return n;
+}
+
+std::unique_ptr<ReferenceNetwork> reference_resnet18(int width, ImageShape input) {
+  return reference_resnet({2, 2, 2, 2}, false, false, width, input);
+}
+
+std::unique_ptr<ReferenceNetwork> reference_vgg11(int width, ImageShape input) {
+  auto n = std::make_unique<ReferenceNetwork>(input, 10);
+  int number = 0;
+  for (const std::vector<int>& stage : {std::vector{1}, {2}, {4, 4}, {8, 8}, {8, 8}}) {
+    for (const int multiple : stage) {
+      n->conv("features." + std::to_string(number), {multiple * width, 3, 3, 1, 1, true});
+      n->batch_norm("features." + std::to_string(number + 1));
+      n->relu();
+      number += 3;
+    }
+    n->max_pool(2, 2, 0);
+    ++number;
+  }
+  n->global_average_pool();
+  n->flatten();
+  n->linear("classifier", 10);
   return n;
 }
 
@@ -278,6 +484,22 @@ TEST(WholeNetwork, Resnet18Auto) {
   const ImageShape input{3, 12, 12};
   expect_whole_network(create("resnet18", {{"width", "32"}}, input), *reference_resnet18(32, input), 12,
                        false, 1e-3);
+}
+
+TEST(WholeNetwork, Resnet34OfTheImagenetForm) {
+  const ImageShape input{3, 40, 40};
+  expect_whole_network(create("resnet34", {{"width", "4"}, {"stem", "imagenet"}}, input),
+                       *reference_resnet({3, 4, 6, 3}, false, true, 4, input), 6, true, 1e-3);
+}
+TEST(WholeNetwork, Resnet50) {
+  const ImageShape input{3, 16, 16};
+  expect_whole_network(create("resnet50", {{"width", "4"}}, input),
+                       *reference_resnet({3, 4, 6, 3}, true, false, 4, input), 6, true, 1e-3);
+}
+TEST(WholeNetwork, Vgg11) {
+  const ImageShape input{3, 32, 32};
+  expect_whole_network(create("vgg11_bn", {{"width", "4"}}, input), *reference_vgg11(4, input), 8, true,
+                       1e-3);
 }
 
 }  // namespace
