@@ -56,10 +56,11 @@ Result<Workload> load_workload(const JobSpec& spec) {
   auto data = open_dataset(spec.data_name, spec.data_root, spec.data_options);
   if (!data) return fail(data.error().with_context("data"));
   const Dataset& train = *data->train;
-  auto network =
-      Network::create(spec.model_name, spec.model_options,
-                      ImageShape{train.channels(), train.height(), train.width()}, train.classes());
-  if (!network) return fail(network.error().with_context("model"));
+  const ImageShape image{train.channels(), train.height(), train.width()};
+  const bool written = !spec.model_layers.empty();
+  auto network = written ? Network::create(spec.model_layers, image, train.classes())
+                         : Network::create(spec.model_name, spec.model_options, image, train.classes());
+  if (!network) return fail(network.error().with_context(written ? "model.layers" : "model"));
 
   Workload workload{spec, std::move(*network), std::move(*data)};
   if (spec.batch_global > workload.data.train->size())

@@ -58,7 +58,7 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   JobPlan out;
   SENG_TRY(read_numbers(plan, out));
   out.name = spec->name;
-  out.model = spec->model_name;
+  out.model = spec->model_label();
   out.optimizer = spec->optimizer.name;
   out.batch_global = spec->batch_global;
   out.micro_batches = spec->micro_batches();

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "daemon": PROTOCOL,
     "cli": PROTOCOL,
     "actors/engine": [BASE],
-    "actors/nn": [BASE, "actors/engine"],
+    "actors/nn": [BASE, "protocol/spec", "actors/engine"],
     "actors/data": [BASE, "actors/engine"],
     "actors/optim": [BASE, "protocol/spec", "actors/engine"],
     "actors/exchange": PROTOCOL + ["actors/engine", "actors/optim"],

@@ -1,6 +1,7 @@
 #include "actors/nn/network.h"
 
 #include "actors/nn/graph.h"
+#include "actors/nn/written_graph.h"
 #include "actors/nn/zoo.h"
 
 namespace seng {
@@ -12,6 +13,12 @@ Result<Network> Network::create(const std::string& name, const std::map<std::str
   auto network = from_graph(std::move(*graph));
   if (!network) return fail(network.error().with_context("model " + name));
   return network;
+}
+
+Result<Network> Network::create(const std::vector<LayerSpec>& layers, ImageShape input, int classes) {
+  auto graph = build_from_layers(layers, input, classes);
+  if (!graph) return fail(std::move(graph).error());
+  return from_graph(std::move(*graph));
 }
 
 Result<Network> Network::from_graph(Graph graph) {

@@ -12,6 +12,7 @@
 #include "actors/engine/backend.h"
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
+#include "protocol/spec/job_spec.h"
 
 namespace seng {
 
@@ -28,6 +29,8 @@ class Network {
   // or option is an error with "did you mean".
   static Result<Network> create(const std::string& name, const std::map<std::string, std::string>& options,
                                 ImageShape input, int classes);
+  // A network that is written in a job.
+  static Result<Network> create(const std::vector<LayerSpec>& layers, ImageShape input, int classes);
   static Result<Network> from_graph(Graph graph);
 
   const std::vector<Block>& blocks() const;

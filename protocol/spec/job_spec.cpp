@@ -29,6 +29,11 @@ class Relations {
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
                                        spec_.actors_min, spec_.actors_max));
+    if (given("model.name") && given("model.layers"))
+      refuse("model.layers", "given beside model.name; expected one of the two");
+    if (!spec_.model_layers.empty() && !spec_.model_options.empty())
+      refuse("model." + spec_.model_options.begin()->first,
+             "an option beside model.layers; expected it in one of the layers");
     if (!spec_.initial_checkpoint.empty() && !spec_.initial_weights.empty())
       refuse("initial.weights", "given beside initial.checkpoint; expected one of the two");
     if (!given("name")) spec_.name = default_name();
@@ -108,7 +113,7 @@ class Relations {
   }
 
   std::string default_name() const {
-    std::string name = fmt::format("{}-{}", spec_.model_name, spec_.optimizer.name);
+    std::string name = fmt::format("{}-{}", spec_.model_label(), spec_.optimizer.name);
     name.resize(std::min<std::size_t>(name.size(), 64));
     return name;
   }

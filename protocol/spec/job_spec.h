@@ -3,7 +3,8 @@
 //
 // Parsing is strict: unknown keys, wrong types, out-of-range and non-finite numbers are errors that name the
 // file, line, column and key path, and what was expected. Knows nothing of networks or data sets beyond their
-// names' form: whether `lenet` exists is for `seng-actor plan` to say.
+// names' form: whether `lenet` exists is for `seng-actor plan` to say. So is whether the layers of a network
+// that is written in the job fit each other; their types and options are checked here.
 #pragma once
 
 #include <cstdint>
@@ -47,11 +48,20 @@ struct OptimizerSpec {
   bool operator==(const OptimizerSpec&) const = default;
 };
 
+// One layer of a network that is written in the job; spec_layers.h has the types and their options.
+struct LayerSpec {
+  std::string name, type;
+  std::vector<std::string> inputs;             // earlier layers, or "image"; none: the layer before
+  std::map<std::string, std::string> options;  // as written
+  bool operator==(const LayerSpec&) const = default;
+};
+
 struct JobSpec {
   std::string name;
   std::uint64_t seed = 0;
-  std::string model_name;
+  std::string model_name;                            // empty: the network is model_layers
   std::map<std::string, std::string> model_options;  // scalars, as written; the network checks them
+  std::vector<LayerSpec> model_layers;
   std::string data_name;
   std::string data_root = "auto";
   std::map<std::string, std::string> data_options;
@@ -75,6 +85,8 @@ struct JobSpec {
   std::string initial_checkpoint;  // a checkpoint's directory: the job goes on from its step
   std::string initial_weights;     // a safetensors file with PyTorch's names
 
+  // For people: the network's name, "layers" where it is written in the job.
+  std::string model_label() const { return model_layers.empty() ? model_name : "layers"; }
   std::uint32_t micro_batches() const { return batch_global / batch_micro; }
   bool operator==(const JobSpec&) const = default;
 };

@@ -8,6 +8,7 @@
 
 #include "protocol/base/text.h"
 #include "protocol/spec/spec_fields.h"
+#include "protocol/spec/spec_layers.h"
 
 namespace seng {
 namespace {
@@ -153,6 +154,7 @@ class Decoder {
       return read_group(*inner, entry.value);
     }
     if (path == "data.augment") return check_augment(entry);
+    if (path == "model.layers") return read_network(entry);
     const std::vector<std::string> keys = keys_of(group.path);
     // One slip away from a key of the group itself is that key, not an option.
     const bool slip = std::any_of(keys.begin(), keys.end(),
@@ -188,6 +190,13 @@ class Decoder {
     group.options(decoded_.spec)[entry.key] = entry.value.text;
   }
 
+  void read_network(const SpecNode::Entry& entry) {
+    decoded_.given.insert("model.layers");
+    const std::size_t before = problems_.size();
+    decoded_.spec.model_layers = read_layers(entry.value, problems_);
+    if (problems_.size() > before) decoded_.wrong.emplace("model.layers");
+  }
+
   void check_augment(const SpecNode::Entry& entry) {
     const SpecNode& value = entry.value;
     const bool empty =
@@ -199,6 +208,7 @@ class Decoder {
 
   void check_required(const SpecGroup& group, const std::string& where) {
     for (const SpecField& field : spec_fields()) {
+      if (field.path == "model.name" && decoded_.given.contains("model.layers")) continue;
       if (field.required && parent_path(field.path) == group.path && !decoded_.given.contains(field.path))
         refuse(where, field.path, "missing; expected " + expectation(field));
     }

@@ -218,6 +218,7 @@ std::vector<std::string> keys_of(std::string_view group_path) {
   for (const SpecField& field : spec_fields()) add(field.path);
   for (const SpecGroup& group : spec_groups()) add(group.path);
   if (group_path == "data") keys.emplace_back("augment");
+  if (group_path == "model") keys.emplace_back("layers");
   return keys;
 }
 

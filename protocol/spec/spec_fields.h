@@ -87,4 +87,7 @@ std::string join_path(std::string_view group, std::string_view key);
 std::string refuse_option_name(std::string_view name);
 std::string refuse_option_value(std::string_view value);
 
+// The text as YAML: plain where it is read back as the same text, else in double quotes.
+std::string yaml_text(std::string_view text);
+
 }  // namespace seng

@@ -7,6 +7,7 @@
 
 #include "protocol/spec/job_spec.h"
 #include "protocol/spec/spec_fields.h"
+#include "protocol/spec/spec_layers.h"
 
 namespace seng {
 namespace {
@@ -16,32 +17,6 @@ std::string exact(double value) {
   char text[32];
   const auto [end, error] = std::to_chars(text, text + sizeof(text), value);
   return std::string(text, end);
-}
-
-// Plain where YAML reads it back as the same text, else in double quotes.
-std::string yaml_text(std::string_view text) {
-  const auto plain_char = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '/' || c == '-' || c == '+';
-  };
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-  const bool plain = !text.empty() && text[0] != '+' &&
-                     (text[0] != '-' || (text.size() > 1 && text[1] != '-')) && lower != "null" &&
-                     text != "-" && std::all_of(text.begin(), text.end(), plain_char);
-  if (plain) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
 }
 
 struct FieldWriter {
@@ -77,7 +52,43 @@ void add_option_differences(std::string_view group, const std::map<std::string, 
       out.push_back(fmt::format("{}.{}: {} and {}", group, key, values.first, values.second));
 }
 
+void add_layer_differences(const std::vector<LayerSpec>& a, const std::vector<LayerSpec>& b,
+                           std::vector<std::string>& out) {
+  const auto text = [](const std::vector<LayerSpec>& layers, std::size_t i) {
+    return i < layers.size() ? layer_text(layers[i]) : "none";
+  };
+  for (std::size_t i = 0; i < std::max(a.size(), b.size()); ++i) {
+    const std::string x = text(a, i), y = text(b, i);
+    if (x != y) out.push_back(fmt::format("model.layers[{}]: {} and {}", i, x, y));
+  }
+}
+
 }  // namespace
+
+std::string yaml_text(std::string_view text) {
+  const auto plain_char = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '/' || c == '-' || c == '+';
+  };
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  const bool plain = !text.empty() && text[0] != '+' &&
+                     (text[0] != '-' || (text.size() > 1 && text[1] != '-')) && lower != "null" &&
+                     text != "-" && std::all_of(text.begin(), text.end(), plain_char);
+  if (plain) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
 
 std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
                                      const std::vector<std::string_view>& but_for) {
@@ -98,6 +109,7 @@ std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
     if (group.options != nullptr && !left_out(group.path))
       add_option_differences(group.path, group.options(first), group.options(second), out);
   }
+  if (!left_out("model.layers")) add_layer_differences(a.model_layers, b.model_layers, out);
   return out;
 }
 
@@ -119,6 +131,11 @@ std::string to_yaml(const JobSpec& spec) {
       if (!group.empty() && !open.starts_with(group))
         out += fmt::format("{}{}:\n", indent(group), last_key(group));
       open = group;
+    }
+    if (field.path == "model.name" && !spec.model_layers.empty()) {
+      out += "  layers:\n";
+      for (const LayerSpec& layer : spec.model_layers) out += fmt::format("    - {}\n", layer_text(layer));
+      continue;
     }
     out += fmt::format("{}{}: {}\n", indent(field.path), last_key(field.path),
                        std::visit(FieldWriter{copy}, field.type));

@@ -1,5 +1,8 @@
 #include "actors/plan.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +38,22 @@ TEST(Plan, CountsWhatTheJobNeeds) {
   EXPECT_EQ(plan["memory_per_actor_bytes"].get<std::size_t>(),
             memory["replicas"].get<std::size_t>() + memory["state"].get<std::size_t>() +
                 memory["curvature"].get<std::size_t>() + memory["data"].get<std::size_t>());
+}
+
+TEST(Plan, ShippedJobsAreRight) {
+  int jobs = 0;
+  for (const auto& file : std::filesystem::directory_iterator(SENG_SOURCE_DIR "/scripts/jobs")) {
+    std::ifstream in(file.path());
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const auto spec = parse_job_spec(text, file.path().filename());
+    ASSERT_TRUE(spec) << spec.error().message;
+    EXPECT_TRUE(notes_on(*spec).empty()) << file.path();
+    ++jobs;
+    if (spec->data_name != "fashion-mnist") continue;  // not every set is on every machine
+    const PlanOutcome outcome = plan_job(to_yaml(*spec), 1);
+    EXPECT_TRUE(outcome.ok) << file.path() << outcome.json;
+  }
+  EXPECT_GE(jobs, 5);
 }
 
 TEST(Plan, MoreLanesNeedMoreMemory) {

@@ -26,6 +26,7 @@ class RandomSpecs {
     if (whole(0, 1)) s.data_root = "/" + text("abc /:#'\"{}[],&*!|>%@`\\~-ü", 30);
     options(s.model_options);
     options(s.data_options);
+    if (whole(0, 2) == 0) written_network(s);
     s.batch_micro = whole(1, 100);
     s.batch_global = s.batch_micro * pieces;
     if (whole(0, 1)) {
@@ -71,6 +72,14 @@ class RandomSpecs {
                                              "- b", "--",   "...",  "a: b", "\"", "\\n", "#c"};
     for (std::uint32_t i = 0, n = whole(0, 3); i < n; ++i)
       options["option-" + text("xyz_9", 5)] = values[random_() % values.size()];
+  }
+  void written_network(JobSpec& s) {
+    s.model_name.clear();
+    s.model_options.clear();
+    s.model_layers = {{"a" + text("b.-_9", 5) + "c", "conv2d", {}, {{"channels", "3"}, {"bias", "false"}}},
+                      {"drop", "dropout", {"image"}, {{"probability", "0.5"}}},
+                      {"sum", "add", {"drop", ""}, {}}};
+    s.model_layers[2].inputs[1] = s.model_layers[0].name;
   }
   void optimizer(JobSpec& s, std::uint32_t pieces) {
     OptimizerSpec& o = s.optimizer;
