@@ -80,6 +80,7 @@ Status Driver::prepare(const Welcome& welcome) {
   if (!spec) return fail(spec.error());
   auto workload = load_workload(*spec);
   if (!workload) return fail(workload.error());
+  for (Dataset* split : {workload->data.train.get(), workload->data.test.get()}) SENG_TRY(split->prepare());
   workload_ = std::make_unique<Workload>(std::move(*workload));
   const int lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : options_.slot_lanes;
   lanes_ = std::make_unique<Lanes>(lanes);

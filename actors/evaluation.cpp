@@ -54,7 +54,8 @@ EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first
     const std::size_t begin = (first + i) * batch, end = std::min(begin + batch, test.size());
     std::vector<std::uint32_t> indices(end - begin);
     std::iota(indices.begin(), indices.end(), static_cast<std::uint32_t>(begin));
-    test.read(indices, images_[lane].data(), labels_[lane].data());
+    if (auto read = test.read(indices, images_[lane].data(), labels_[lane].data()); !read)
+      throw std::runtime_error(read.error().message);
     MicroBatch micro;
     micro.samples = static_cast<int>(end - begin);
     micro.images = images_[lane].data();

@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "cli": PROTOCOL,
     "actors/engine": [BASE],
     "actors/nn": [BASE, "protocol/spec", "actors/engine"],
-    "actors/data": [BASE, "actors/engine"],
+    "actors/data": [BASE, "protocol/spec", "actors/engine"],
     "actors/optim": [BASE, "protocol/spec", "actors/engine"],
     "actors/exchange": PROTOCOL + ["actors/engine", "actors/optim"],
     "actors/state": PROTOCOL,
@@ -48,6 +48,7 @@ VENDOR = {
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
     r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",
+    r"turbojpeg\.h|png\.h": r"actors/data/image_.*\.cpp|tests/actors/data/.*|tests/support/.*",
 }
 
 HEADER_LINES, SOURCE_LINES = 220, 450

@@ -1,8 +1,9 @@
-// Labelled images, by index. Implementations are immutable after opening: read() may be called from any
-// thread.
+// Labelled images, by index. Implementations are immutable after prepare(): reading may be done from any
+// thread, and several at the same time.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -13,6 +14,20 @@
 
 namespace seng {
 
+// How a channel's byte becomes a float: (byte/255 - mean) / deviation.
+struct ChannelScale {
+  double mean = 0, deviation = 1;
+};
+
+struct PixelSize {
+  int height = 0, width = 0;
+};
+
+// A part of an image, in its pixels; the edges may lie between pixels.
+struct PixelBox {
+  double top = 0, left = 0, height = 0, width = 0;
+};
+
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -22,8 +37,17 @@ class Dataset {
   virtual int width() const = 0;
   virtual int classes() const = 0;
   // images: [indices.size(), C, H, W], normalised floats; labels: [indices.size()].
-  // Indices must be below size().
-  virtual void read(std::span<const std::uint32_t> indices, float* images, std::int32_t* labels) const = 0;
+  // Indices must be below size(). Fails where an image's file cannot be read or is damaged, naming it.
+  virtual Status read(std::span<const std::uint32_t> indices, float* images, std::int32_t* labels) const = 0;
+  // The part of one image that `choose` wants of an image of a given size, scaled to [C, H, W]. The size is
+  // that of the source, which may be larger than H x W; without one of its own, H x W.
+  using ChooseBox = std::function<PixelBox(PixelSize source)>;
+  virtual Status read_part(std::uint32_t index, const ChooseBox& choose, float* image,
+                           std::int32_t* label) const;
+  // One for each channel; empty where the values are no bytes.
+  virtual std::span<const ChannelScale> scales() const { return {}; }
+  // What takes long and only a reader needs, as unpacking all images once; before the first read.
+  virtual Status prepare() { return {}; }
   virtual std::size_t bytes() const = 0;  // memory held
 };
 
@@ -31,7 +55,7 @@ struct DataSplits {
   std::unique_ptr<Dataset> train, test;
 };
 
-// `name` is fashion-mnist, mnist or synthetic. root "auto" searches the places that README.md of this folder
+// `name` is one of README.md's table. root "auto" searches the places that README.md of this folder
 // lists; a missing set's error names every place tried and the package that holds it. An unknown name or
 // option is an error with "did you mean".
 Result<DataSplits> open_dataset(const std::string& name, const std::string& root,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -106,8 +105,7 @@ Result<std::unique_ptr<Dataset>> open_split(const MnistFamily& family, const std
   content.height = static_cast<int>(images->dimensions[1]);
   content.width = static_cast<int>(images->dimensions[2]);
   content.classes = kClasses;
-  content.mean = family.mean;
-  content.deviation = family.deviation;
+  content.scales = {{family.mean, family.deviation}};
   content.values = std::move(images->values);
   content.labels = std::move(labels->values);
   if (limit > 0) {
@@ -117,11 +115,6 @@ Result<std::unique_ptr<Dataset>> open_split(const MnistFamily& family, const std
     content.labels.shrink_to_fit();
   }
   return std::make_unique<ByteImages>(std::move(content));
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
 }
 
 }  // namespace
@@ -141,36 +134,10 @@ const MnistFamily& mnist_family() {
   return family;
 }
 
-DataPlaces process_data_places() {
-  DataPlaces places;
-  places.seng_data = environment("SENG_DATA");
-  places.xdg_data_home = environment("XDG_DATA_HOME");
-  places.home = environment("HOME");
-  return places;
-}
-
 std::vector<std::string> candidate_directories(const MnistFamily& family, const std::string& root,
                                                const DataPlaces& places) {
-  std::vector<fs::path> bases;
-  std::vector<std::string> result;
-  if (root != "auto") {
-    std::error_code error;
-    const fs::path base = fs::absolute(root, error);
-    result.push_back(base.string());
-    bases.push_back(base);
-  } else {
-    if (!places.seng_data.empty()) bases.emplace_back(places.seng_data);
-    if (!places.xdg_data_home.empty()) bases.push_back(fs::path(places.xdg_data_home) / "seng");
-    if (!places.home.empty()) bases.push_back(fs::path(places.home) / ".local/share/seng");
-    if (!places.system.empty()) bases.emplace_back(places.system);
-  }
-  for (const fs::path& base : bases) {
-    for (const fs::path& path : {base / family.name, base / family.torchvision_folder / "raw"}) {
-      if (std::find(result.begin(), result.end(), path.string()) == result.end())
-        result.push_back(path.string());
-    }
-  }
-  return result;
+  return candidate_directories(std::vector<std::string>{family.name, family.torchvision_folder + "/raw"},
+                               root, places);
 }
 
 Result<DataSplits> open_mnist(const MnistFamily& family, const std::string& root, const DataPlaces& places,

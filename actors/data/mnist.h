@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "actors/data/dataset.h"
+#include "actors/data/places.h"
 
 namespace seng {
 
@@ -19,13 +20,6 @@ struct MnistFamily {
 
 const MnistFamily& fashion_mnist_family();
 const MnistFamily& mnist_family();
-
-// The environment that the search depends on, so that tests can give their own.
-struct DataPlaces {
-  std::string seng_data, xdg_data_home, home;  // $SENG_DATA, $XDG_DATA_HOME, $HOME; empty: unset
-  std::string system = "/usr/share/datasets";
-};
-DataPlaces process_data_places();
 
 // The directories that may hold the set, in the order of the search. root: "auto" or a directory.
 std::vector<std::string> candidate_directories(const MnistFamily& family, const std::string& root,

@@ -47,6 +47,43 @@ void DataOptions::real(std::string_view name, double lowest, double highest, dou
   *value = parsed;
 }
 
+void DataOptions::text(std::string_view name, std::string* value) {
+  if (const std::string* text = take(name)) *value = *text;
+}
+
+void DataOptions::word(std::string_view name, std::initializer_list<std::string_view> words,
+                       std::string* value) {
+  const std::string* text = take(name);
+  if (!text) return;
+  if (std::find(words.begin(), words.end(), *text) == words.end())
+    return refuse(name, *text, fmt::format("one of {}", fmt::join(words, ", ")));
+  *value = *text;
+}
+
+void DataOptions::reals(std::string_view name, double lowest, double highest, std::vector<double>* values) {
+  const std::string* text = take(name);
+  if (!text) return;
+  std::vector<double> parsed;
+  const char* at = text->data();
+  const char* end = at + text->size();
+  bool whole = false;
+  while (!whole) {
+    while (at != end && *at == ' ') ++at;
+    double value = 0;
+    const auto [rest, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || !(value >= lowest && value <= highest)) break;
+    parsed.push_back(value);
+    at = rest;
+    whole = at == end;
+    if (!whole && *at++ != ',') break;
+  }
+  if (!whole || parsed.size() != values->size())
+    return refuse(
+        name, *text,
+        fmt::format("{} numbers from {} to {} with commas between", values->size(), lowest, highest));
+  *values = std::move(parsed);
+}
+
 Status DataOptions::finish() const {
   if (!status_) return status_;
   for (const auto& [name, text] : options_) {

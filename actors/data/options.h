@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -19,6 +20,11 @@ class DataOptions {
   // Each writes *value when the option is given and leaves the default otherwise; both bounds are allowed
   // values. The first error is kept for finish().
   void whole(std::string_view name, std::uint64_t lowest, std::uint64_t highest, std::uint64_t* value);
+  void text(std::string_view name, std::string* value);
+  // One of the words.
+  void word(std::string_view name, std::initializer_list<std::string_view> words, std::string* value);
+  // As many numbers as `values` has, written "0.5, 0.25".
+  void reals(std::string_view name, double lowest, double highest, std::vector<double>* values);
   void real(std::string_view name, double lowest, double highest, double* value);
 
   // The first error met, or one for an option that was not asked for, with "did you mean".

@@ -82,7 +82,7 @@ class Synthetic : public Dataset {
   int classes() const override { return static_cast<int>(options_.classes); }
   std::size_t bytes() const override { return templates_->size() * sizeof(float) + sizeof(*this); }
 
-  void read(std::span<const std::uint32_t> indices, float* images, std::int32_t* labels) const override {
+  Status read(std::span<const std::uint32_t> indices, float* images, std::int32_t* labels) const override {
     const std::size_t image = options_.channels * options_.height * options_.width;
     for (std::size_t i = 0; i < indices.size(); ++i) {
       SENG_CHECK(indices[i] < size_, "a sample of the data set");
@@ -91,6 +91,7 @@ class Synthetic : public Dataset {
       const float* base = templates_->data() + static_cast<std::size_t>(labels[i]) * image;
       make_image(random, base, image, images + i * image);
     }
+    return {};
   }
 
  private:

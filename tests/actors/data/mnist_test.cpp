@@ -45,7 +45,10 @@ class MnistTest : public ::testing::Test {
   }
 
   ScratchDirectory scratch_;
-  DataPlaces places_{scratch_ / "data", scratch_ / "xdg", scratch_ / "home", scratch_ / "usr/share/datasets"};
+  DataPlaces places_{.seng_data = scratch_ / "data",
+                     .xdg_data_home = scratch_ / "xdg",
+                     .home = scratch_ / "home",
+                     .system = scratch_ / "usr/share/datasets"};
   SmallSet set_;
 };
 
@@ -90,6 +93,8 @@ TEST_F(MnistTest, SearchesThePlacesInOrder) {
   // Each later place is found while the earlier ones are empty, and loses to an earlier one.
   std::size_t size = 6;
   const auto candidates = candidate_directories(fashion_mnist_family(), "auto", places_);
+  for (const std::string& directory : candidates)
+    ASSERT_TRUE(directory.starts_with(scratch_.path())) << "the test would write to " << directory;
   for (auto place = candidates.rbegin(); place != candidates.rend(); ++place) {
     ++size;
     set_.train_images = idx_bytes({static_cast<std::uint32_t>(size), 2, 3}, std::string(size * 6, 'a'));

@@ -15,9 +15,10 @@ std::string refusal(const std::string& name, const std::string& root, const Opti
 }
 
 TEST(RegistryTest, AnUnknownNameIsAnErrorWithTheNearestOne) {
-  EXPECT_THAT(refusal("fashion_mnst", "auto", {}), AllOf(HasSubstr("unknown data set \"fashion_mnst\""),
-                                                         HasSubstr("did you mean \"fashion-mnist\""),
-                                                         HasSubstr("fashion-mnist, mnist, synthetic")));
+  EXPECT_THAT(
+      refusal("fashion_mnst", "auto", {}),
+      AllOf(HasSubstr("unknown data set \"fashion_mnst\""), HasSubstr("did you mean \"fashion-mnist\""),
+            HasSubstr("cifar10, cifar100, fashion-mnist, imagefolder, mnist, synthetic")));
   EXPECT_THAT(refusal("imagenet", "auto", {}), ::testing::Not(HasSubstr("did you mean")));
 }
 
@@ -41,6 +42,20 @@ TEST(RegistryTest, OptionsMustBeNumbersInTheirRange) {
                 HasSubstr("data.noise of synthetic: expected a number"));
   }
   EXPECT_EQ(refusal("synthetic", "auto", {{"noise", "0.5"}, {"train", "12"}}), "accepted");
+}
+
+TEST(RegistryTest, AnImageFolderSaysWhatItNeeds) {
+  EXPECT_THAT(refusal("imagefolder", "auto", {}), HasSubstr("expected data.root"));
+  for (const char* text : {"", "0.5", "0.5,0.5", "0.5, 0.5, 2", "0.5;0.5;0.5", "0.5,0.5,0.5,", "a, b, c"}) {
+    EXPECT_THAT(
+        refusal("imagefolder", "/x", {{"mean", text}}),
+        AllOf(HasSubstr("data.mean of imagefolder: expected 3 numbers from 0 to 1"), HasSubstr(text)));
+  }
+  EXPECT_THAT(refusal("imagefolder", "/x", {{"channels", "2"}}), HasSubstr("expected 1 or 3"));
+  EXPECT_THAT(refusal("imagefolder", "/x", {{"broken", "ignore"}}), HasSubstr("expected one of fail, skip"));
+  EXPECT_THAT(refusal("imagefolder", "/x", {{"cache", "here"}}), HasSubstr("absolute directory"));
+  EXPECT_THAT(refusal("imagefolder", "/x", {{"resize", "100"}}), HasSubstr("data.resize is 100, less than"));
+  EXPECT_THAT(refusal("imagefolder", "/x", {{"deviation", "0, 1, 1"}}), HasSubstr("data.deviation"));
 }
 
 TEST(RegistryTest, ASyntheticSetTakesNoRootAndBoundsItsTemplates) {
