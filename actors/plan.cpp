@@ -117,7 +117,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const std::size_t curvature_peak = 3 * curvature + systems_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
-  const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes();
+  const std::size_t images = network.input().count() * sizeof(float) * spec->batch_micro;
+  const std::size_t ahead = spec->data_workers > 0 ? spec->data_prefetch : 0;
+  const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes() +
+                           images * (ahead + std::size_t(actor_lanes));
   const std::size_t total = *replica * actor_lanes + state + curvature_peak + data;
 
   Json plan{{"ok", true},

@@ -50,12 +50,10 @@ class Trainer::LaneSink : public BackwardSink {
 
 Trainer::Trainer(Parts parts)
     : parts_(std::move(parts)),
-      stream_(parts_.workload->spec.seed, static_cast<std::uint32_t>(parts_.workload->data.train->size())) {
-  const Workload& w = *parts_.workload;
-  const Dataset& data = *w.data.train;
-  const std::size_t image = static_cast<std::size_t>(data.channels()) * data.height() * data.width();
-  images_.assign(parts_.lanes->count(), std::vector<float>(image * w.spec.batch_micro));
-  labels_.assign(parts_.lanes->count(), std::vector<std::int32_t>(w.spec.batch_micro));
+      stream_(parts_.workload->spec.seed, static_cast<std::uint32_t>(parts_.workload->data.train->size())),
+      loader_(*parts_.workload->augmenter, {.workers = static_cast<int>(parts_.workload->spec.data_workers),
+                                            .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
+  images_.resize(parts_.lanes->count());
 }
 
 Trainer::~Trainer() = default;
@@ -149,11 +147,12 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   order_.resize(std::size_t(last_ - first_) * micro);
   if (parts_.ledger) parts_.ledger->begin_step(group_.epoch, step);
   for (std::size_t i = 0; i < order_.size(); ++i) {
-    order_[i] = stream_.sample_at(begin + i);
-    if (parts_.ledger) parts_.ledger->add(stream_.epoch_at(begin + i), order_[i]);
+    order_[i] = {stream_.epoch_at(begin + i), stream_.sample_at(begin + i)};
+    if (parts_.ledger) parts_.ledger->add(order_[i].epoch, order_[i].index);
   }
   if (parts_.ledger) (void)parts_.ledger->publish();  // what could not be written waits; commit() says so
 
+  announce(step);
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);
   });
@@ -168,17 +167,37 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   });
 }
 
+// Those of this step and of the next, which is likely to have the same membership.
+void Trainer::announce(std::uint64_t step) {
+  if (!loader_.reads_ahead()) return;
+  const JobSpec& spec = parts_.workload->spec;
+  std::vector<UpcomingBatch> upcoming;
+  for (const std::uint64_t each : {step, step + 1}) {
+    for (std::uint32_t micro = first_; micro < last_; ++micro) {
+      UpcomingBatch batch{(each - 1) * spec.batch_global + std::uint64_t(micro) * spec.batch_micro, {}};
+      for (std::uint64_t at = batch.position; at < batch.position + spec.batch_micro; ++at)
+        batch.samples.push_back({stream_.epoch_at(at), stream_.sample_at(at)});
+      upcoming.push_back(std::move(batch));
+    }
+  }
+  loader_.announce(std::move(upcoming));
+}
+
 void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples) {
   const Workload& w = *parts_.workload;
   const std::size_t samples = w.spec.batch_micro;
-  const std::span<const std::uint32_t> indices =
-      std::span<const std::uint32_t>(order_).subspan((micro - first_) * samples, samples);
-  w.data.train->read(indices, images_[lane].data(), labels_[lane].data());
+  const auto uses = std::span<const SampleUse>(order_).subspan((micro - first_) * samples, samples);
+  LabelledImages& images = images_[lane];
+  const std::uint64_t position = (step - 1) * w.spec.batch_global + std::uint64_t(micro) * samples;
+  if (auto read = loader_.take(position, uses, images); !read)
+    throw std::runtime_error(read.error().message);  // through the lanes to the driver: the actor fails
 
   MicroBatch batch;
   batch.samples = static_cast<int>(samples);
-  batch.images = images_[lane].data();
-  batch.labels = labels_[lane].data();
+  batch.images = images.images.data();
+  batch.labels = images.labels.data();
+  if (!images.partners.empty())
+    batch.partners = images.partners.data(), batch.weights = images.weights.data();
   batch.seed = w.spec.seed;
   batch.step = step;
   batch.first_sample = micro * w.spec.batch_micro;

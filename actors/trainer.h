@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "actors/data/ledger.h"
+#include "actors/data/loader.h"
 #include "actors/data/sample_stream.h"
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
@@ -69,6 +70,7 @@ class Trainer {
   struct Hyper;
 
   void compute(std::uint64_t step, bool refresh);
+  void announce(std::uint64_t step);
   void compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples);
   void begin_refresh(std::uint64_t step, double damping);
   void on_sum(const BlockSummed& event, bool refresh);
@@ -84,12 +86,12 @@ class Trainer {
   Parts parts_;
   Group group_;
   SampleStream stream_;
-  std::vector<OwnedBlock> owned_;           // per block; inactive for those of others
-  std::vector<std::uint32_t> order_;        // this step's sample indices, of this actor's micro-batches
-  std::vector<std::vector<float>> images_;  // per lane
-  std::vector<std::vector<std::int32_t>> labels_;  // per lane
-  std::uint32_t first_ = 0, last_ = 0;             // this actor's micro-batches
-  double lr_ = 0, damping_ = 0;                    // of the step in hand
+  std::vector<OwnedBlock> owned_;  // per block; inactive for those of others
+  Loader loader_;
+  std::vector<SampleUse> order_;        // this step's samples, of this actor's micro-batches
+  std::vector<LabelledImages> images_;  // per lane
+  std::uint32_t first_ = 0, last_ = 0;  // this actor's micro-batches
+  double lr_ = 0, damping_ = 0;         // of the step in hand
   Ask ask_;
   std::string interruption_;
 };

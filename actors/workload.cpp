@@ -62,7 +62,10 @@ Result<Workload> load_workload(const JobSpec& spec) {
                          : Network::create(spec.model_name, spec.model_options, image, train.classes());
   if (!network) return fail(network.error().with_context(written ? "model.layers" : "model"));
 
-  Workload workload{spec, std::move(*network), std::move(*data)};
+  auto augmenter = Augmenter::create(spec.augment, spec.seed, *data->train);
+  if (!augmenter) return fail(augmenter.error());
+  Workload workload{spec, std::move(*network), std::move(*data),
+                    std::make_unique<Augmenter>(std::move(*augmenter))};
   if (spec.batch_global > workload.data.train->size())
     return fail(ErrorCode::kInvalidArgument,
                 "batch.global: " + std::to_string(spec.batch_global) + " is more than the " +

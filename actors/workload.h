@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "actors/data/augment.h"
 #include "actors/data/dataset.h"
 #include "actors/nn/network.h"
 #include "actors/optim/curvature.h"
@@ -18,6 +19,7 @@ struct Workload {
   JobSpec spec;
   Network network;
   DataSplits data;
+  std::unique_ptr<Augmenter> augmenter;  // of data.train
   std::uint64_t steps_total = 0;
   double epochs_total = 0;               // steps_total * batch / training samples
   bool second_order = false;             // the optimizer keeps curvature

@@ -157,13 +157,21 @@ struct LossResult {
   std::uint64_t hits = 0;
 };
 
-// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) onehot + s/classes.
+// What each sample should be; host, [samples] each. Without `others` it is onehot(label), with them
+// weight * onehot(label) + (1 - weight) * onehot(other). Classes are in [0, classes).
+struct LossTargets {
+  const std::int32_t* labels = nullptr;
+  const std::int32_t* others = nullptr;
+  const float* weights = nullptr;
+};
+
+// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes. A hit is a
+// sample whose largest logit is that of the class with the larger weight, the label's for equal ones.
 class CrossEntropy {
  public:
   virtual ~CrossEntropy() = default;
-  // labels: host, [samples], each in [0, classes). gradient: of the loss sum, [samples, classes], or null.
-  // gradient may be logits.
-  virtual LossResult run(const float* logits, const std::int32_t* labels, int samples, double smoothing,
+  // gradient: of the loss sum, [samples, classes], or null. gradient may be logits.
+  virtual LossResult run(const float* logits, const LossTargets& targets, int samples, double smoothing,
                          float* gradient) = 0;
 };
 

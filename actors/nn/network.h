@@ -62,6 +62,10 @@ struct MicroBatch {
   std::uint64_t seed = 0;                // for dropout, with step and first_sample
   std::uint64_t step = 0;
   std::uint32_t first_sample = 0;  // place of sample 0 in the global batch
+  // Training on mixtures, else null, [samples] each: a sample is weights[i] of its label and the rest of
+  // partners[i]. Its loss, gradient and factors are those of this target.
+  const std::int32_t* partners = nullptr;
+  const float* weights = nullptr;
 };
 
 // Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward

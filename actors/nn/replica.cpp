@@ -151,8 +151,8 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
     steps[i].pass.dropout = key;
     steps[i].plan->forward(steps[i].pass);
   }
-  const LossResult loss = s.loss->run(s.plan.logits(), batch.labels, batch.samples, s.options.label_smoothing,
-                                      s.plan.logits_gradient());
+  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
+                                      batch.samples, s.options.label_smoothing, s.plan.logits_gradient());
   for (std::size_t i = steps.size(); i-- > 0;) s.backward_step(i, key, factor_samples, sink);
   return {loss.loss, loss.hits};
 }
@@ -160,7 +160,7 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
 LossSum Replica::evaluate(const MicroBatch& batch) {
   State& s = *state_;
   s.infer(batch);
-  const LossResult loss = s.loss->run(s.plan.logits(), batch.labels, batch.samples, 0.0, nullptr);
+  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels}, batch.samples, 0.0, nullptr);
   return {loss.loss, loss.hits};
 }
 

@@ -34,6 +34,8 @@ class Relations {
     if (!spec_.model_layers.empty() && !spec_.model_options.empty())
       refuse("model." + spec_.model_options.begin()->first,
              "an option beside model.layers; expected it in one of the layers");
+    if (spec_.augment.resized_crop > 0 && spec_.augment.pad_crop > 0)
+      refuse("data.augment.pad_crop", "given beside resized_crop; expected one of the two");
     if (!spec_.initial_checkpoint.empty() && !spec_.initial_weights.empty())
       refuse("initial.weights", "given beside initial.checkpoint; expected one of the two");
     if (!given("name")) spec_.name = default_name();

@@ -48,6 +48,17 @@ struct OptimizerSpec {
   bool operator==(const OptimizerSpec&) const = default;
 };
 
+// What happens to training images; actors/data/README.md says what each does. 0 and false: nothing.
+struct AugmentSpec {
+  double resized_crop = 0;     // smallest share of the area
+  std::uint32_t pad_crop = 0;  // pixels
+  bool flip = false;
+  double brightness = 0, contrast = 0, saturation = 0, hue = 0;  // color_jitter
+  std::uint32_t cutout = 0;                                      // pixels
+  double mixup = 0;                                              // alpha
+  bool operator==(const AugmentSpec&) const = default;
+};
+
 // One layer of a network that is written in the job; spec_layers.h has the types and their options.
 struct LayerSpec {
   std::string name, type;
@@ -64,6 +75,9 @@ struct JobSpec {
   std::vector<LayerSpec> model_layers;
   std::string data_name;
   std::string data_root = "auto";
+  AugmentSpec augment;
+  std::uint32_t data_workers = 0;   // threads of an actor that read ahead; 0: lanes read for themselves
+  std::uint32_t data_prefetch = 4;  // micro-batches that they are ahead
   std::map<std::string, std::string> data_options;
   std::uint32_t batch_global = 0, batch_micro = 0;
   double epochs = 0;  // exactly one of epochs and steps is set

@@ -151,9 +151,9 @@ class Decoder {
     if (const SpecField* field = nested ? nullptr : find_field(path)) return read_field(*field, entry.value);
     if (const SpecGroup* inner = nested ? nullptr : find_group(path)) {
       decoded_.given.insert(path);
+      if (path == "data.augment" && entry.value.kind == SpecNode::Kind::kNull) return;
       return read_group(*inner, entry.value);
     }
-    if (path == "data.augment") return check_augment(entry);
     if (path == "model.layers") return read_network(entry);
     const std::vector<std::string> keys = keys_of(group.path);
     // One slip away from a key of the group itself is that key, not an option.
@@ -195,15 +195,6 @@ class Decoder {
     const std::size_t before = problems_.size();
     decoded_.spec.model_layers = read_layers(entry.value, problems_);
     if (problems_.size() > before) decoded_.wrong.emplace("model.layers");
-  }
-
-  void check_augment(const SpecNode::Entry& entry) {
-    const SpecNode& value = entry.value;
-    const bool empty =
-        value.kind == SpecNode::Kind::kNull || (value.kind == SpecNode::Kind::kMap && value.entries.empty());
-    if (!empty)
-      refuse(value.where, "data.augment",
-             describe(value) + "; no data set here is augmented, expected {} or no such key");
   }
 
   void check_required(const SpecGroup& group, const std::string& where) {

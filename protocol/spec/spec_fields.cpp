@@ -76,6 +76,17 @@ std::vector<SpecField> make_fields() {
       {"model.name", TextField{SENG_AT(model_name), refuse_kind_name}, true},
       {"data.name", TextField{SENG_AT(data_name), refuse_kind_name}, true},
       {"data.root", TextField{SENG_AT(data_root), refuse_path}},
+      {"data.workers", count(SENG_AT(data_workers), 0, 64)},
+      {"data.prefetch", count(SENG_AT(data_prefetch), 1, 1024)},
+      {"data.augment.resized_crop", number(SENG_AT(augment.resized_crop), 0, 1)},
+      {"data.augment.pad_crop", count(SENG_AT(augment.pad_crop), 0, 4096)},
+      {"data.augment.flip", FlagField{SENG_AT(augment.flip)}},
+      {"data.augment.color_jitter.brightness", number(SENG_AT(augment.brightness), 0, 100)},
+      {"data.augment.color_jitter.contrast", number(SENG_AT(augment.contrast), 0, 100)},
+      {"data.augment.color_jitter.saturation", number(SENG_AT(augment.saturation), 0, 100)},
+      {"data.augment.color_jitter.hue", number(SENG_AT(augment.hue), 0, 0.5)},
+      {"data.augment.cutout", count(SENG_AT(augment.cutout), 0, 4096)},
+      {"data.augment.mixup", number(SENG_AT(augment.mixup), 0, 1000)},
       {"batch.global", count(SENG_AT(batch_global), 1, 10'000'000), true},
       {"batch.micro", count(SENG_AT(batch_micro), 1, 10'000'000), true},
       {"epochs", above(SENG_AT(epochs), 0, kMany)},
@@ -123,6 +134,8 @@ std::vector<SpecGroup> make_groups() {
       {"", "", true},
       {"model", "name", true, SENG_AT(model_options)},
       {"data", "name", true, SENG_AT(data_options)},
+      {"data.augment", ""},
+      {"data.augment.color_jitter", ""},
       {"batch", "", true},
       {"loss", ""},
       {"optimizer", "name", true},
@@ -217,7 +230,6 @@ std::vector<std::string> keys_of(std::string_view group_path) {
   };
   for (const SpecField& field : spec_fields()) add(field.path);
   for (const SpecGroup& group : spec_groups()) add(group.path);
-  if (group_path == "data") keys.emplace_back("augment");
   if (group_path == "model") keys.emplace_back("layers");
   return keys;
 }

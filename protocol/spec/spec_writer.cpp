@@ -156,6 +156,8 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
       unused("optimizer.damping", "sgd has no curvature");
     if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", "sgd has no curvature");
   }
+  if (spec.data_prefetch != JobSpec{}.data_prefetch && spec.data_workers == 0)
+    unused("data.prefetch", "data.workers is 0");
   const ScheduleSpec& lr = o.lr;
   const bool fades = lr.kind == "exp" || lr.kind == "poly";
   if (lr.exponent != 1 && !fades) unused("optimizer.lr.exponent", "the schedule is " + lr.kind);

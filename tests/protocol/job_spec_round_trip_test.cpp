@@ -27,6 +27,9 @@ class RandomSpecs {
     options(s.model_options);
     options(s.data_options);
     if (whole(0, 2) == 0) written_network(s);
+    augment(s.augment);
+    s.data_workers = whole(0, 64);
+    s.data_prefetch = whole(1, 1024);
     s.batch_micro = whole(1, 100);
     s.batch_global = s.batch_micro * pieces;
     if (whole(0, 1)) {
@@ -72,6 +75,16 @@ class RandomSpecs {
                                              "- b", "--",   "...",  "a: b", "\"", "\\n", "#c"};
     for (std::uint32_t i = 0, n = whole(0, 3); i < n; ++i)
       options["option-" + text("xyz_9", 5)] = values[random_() % values.size()];
+  }
+  void augment(AugmentSpec& a) {
+    (whole(0, 1) ? a.cutout : a.pad_crop) = whole(0, 8);
+    if (a.pad_crop == 0) a.resized_crop = number(1);
+    a.flip = whole(0, 1) == 1;
+    a.brightness = number(10);
+    a.contrast = number(1);
+    a.saturation = number(1);
+    a.hue = number(0.25);
+    a.mixup = number(2);
   }
   void written_network(JobSpec& s) {
     s.model_name.clear();

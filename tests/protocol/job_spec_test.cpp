@@ -123,6 +123,10 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
        }},
       {"data: {name: synthetic, classes: 4, augment:}",
        [](const JobSpec& s) { return s.data_options.size() == 1 && s.data_options.at("classes") == "4"; }},
+      {"data: {name: mnist, augment: {flip: true, pad_crop: 4, color_jitter: {hue: 0.1}, mixup: 0.2}}",
+       [](const JobSpec& s) {
+         return s.augment.flip && s.augment.pad_crop == 4 && s.augment.hue == 0.1 && s.augment.mixup == 0.2;
+       }},
       {"data: {name: mnist, root: \"/a b/\\u00fc\"}",
        [](const JobSpec& s) { return s.data_root == "/a b/ü"; }},
       {"seed: 18446744073709551615", [](const JobSpec& s) { return s.seed == UINT64_MAX; }},
@@ -249,8 +253,13 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"initial: a", "f.yaml:6:10: initial: \"a\"; expected a map"},
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
-      {"data: {name: mnist, augment: {flip: true}}",
-       "f.yaml:2:30: data.augment: a map; no data set here is augmented, expected {} or no such key"},
+      {"data: {name: mnist, augment: {flp: true}}",
+       "f.yaml:2:31: data.augment.flp: unknown key; did you mean \"flip\"?"},
+      {"data: {name: mnist, augment: true}", "f.yaml:2:30: data.augment: \"true\"; expected a map"},
+      {"data: {name: mnist, augment: {resized_crop: 0.1, pad_crop: 4}}",
+       "f.yaml:2:60: data.augment.pad_crop: given beside resized_crop; expected one of the two"},
+      {"data: {name: mnist, augment: {color_jitter: {hue: 0.6}}}",
+       "f.yaml:2:51: data.augment.color_jitter.hue: 0.6 is out of range; expected a number from 0 to 0.5"},
       {"data: {name: mnist, rot: x}", "f.yaml:2:21: data.rot: unknown key; did you mean \"root\"?"},
       {"data: {name: mnist, list: [1]}", "f.yaml:2:27: data.list: a list; expected a plain value"},
       {"data: {name: mnist, root: \"a\\nb\"}",
@@ -397,9 +406,9 @@ TEST(JobSpecOverrides, RefusalsNameTheOverride) {
       {"seed=[1", "--set seed=[1: a list or a map in the place of a key, or its bracket is never closed"},
       {"batch.micro=33",
        "--set batch.micro=33: batch.micro: 33 does not divide batch.global, 256; expected a divisor, as 32"},
-      {"data.augment={crop: 4}",
-       "--set data.augment={crop: 4}: data.augment: a map; no data set here is augmented, expected {} or no "
-       "such key"},
+      {"data.augment={zzzz: 4}",
+       "--set data.augment={zzzz: 4}: data.augment.zzzz: unknown key; expected resized_crop, pad_crop, "
+       "flip, cutout, mixup, color_jitter"},
       {"optimizer..lr=1",
        "--set optimizer..lr=1: \"optimizer..lr\": unknown key; did you mean \"optimizer.lr\"?"},
   };

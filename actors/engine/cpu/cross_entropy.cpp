@@ -9,21 +9,30 @@ class CpuCrossEntropy final : public CrossEntropy {
  public:
   explicit CpuCrossEntropy(int classes) : classes_(classes), exponentials_(classes) {}
 
-  LossResult run(const float* logits, const std::int32_t* labels, int samples, double smoothing,
+  LossResult run(const float* logits, const LossTargets& targets, int samples, double smoothing,
                  float* gradient) override {
     LossResult result;
     for (int sample = 0; sample < samples; ++sample) {
-      SENG_CHECK(labels[sample] >= 0 && labels[sample] < classes_,
+      Target target{targets.labels[sample], targets.labels[sample], 1};
+      if (targets.others != nullptr) target = {target.label, targets.others[sample], targets.weights[sample]};
+      SENG_CHECK(is_class(target.label) && is_class(target.other),
                  "a label outside of the network's classes");
       const std::size_t row = std::size_t(sample) * classes_;
-      add_sample(logits + row, labels[sample], smoothing, gradient == nullptr ? nullptr : gradient + row,
-                 result);
+      add_sample(logits + row, target, smoothing, gradient == nullptr ? nullptr : gradient + row, result);
     }
     return result;
   }
 
  private:
-  void add_sample(const float* logits, int label, double smoothing, float* gradient, LossResult& result) {
+  struct Target {
+    int label, other;
+    double weight;  // of label; the rest is other's
+  };
+
+  bool is_class(int label) const { return label >= 0 && label < classes_; }
+
+  void add_sample(const float* logits, const Target& target, double smoothing, float* gradient,
+                  LossResult& result) {
     int best = 0;
     for (int c = 1; c < classes_; ++c) {
       if (logits[c] > logits[best]) best = c;
@@ -37,12 +46,16 @@ class CpuCrossEntropy final : public CrossEntropy {
     }
     const double log_sum = largest + std::log(sum);
     const double off_target = smoothing / classes_;
-    result.loss += log_sum - (1 - smoothing) * logits[label] - off_target * logit_sum;
-    result.hits += best == label;
+    const double on_target = (1 - smoothing) * target.weight,
+                 on_other = (1 - smoothing) * (1 - target.weight);
+    result.loss += log_sum - on_target * logits[target.label] - off_target * logit_sum;
+    if (on_other > 0) result.loss -= on_other * logits[target.other];
+    result.hits += best == (target.weight >= 0.5 ? target.label : target.other);
     if (gradient == nullptr) return;
     for (int c = 0; c < classes_; ++c) {
-      const double target = off_target + (c == label ? 1 - smoothing : 0.0);
-      gradient[c] = static_cast<float>(exponentials_[c] / sum - target);
+      const double wanted =
+          off_target + (c == target.label ? on_target : 0.0) + (c == target.other ? on_other : 0.0);
+      gradient[c] = static_cast<float>(exponentials_[c] / sum - wanted);
     }
   }
 
