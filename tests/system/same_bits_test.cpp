@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/cluster.h"
+#include "tests/support/pictures.h"
 
 namespace seng::testing {
 namespace {
@@ -40,16 +41,21 @@ constexpr const char* kSeng =
 constexpr const char* kSengScale =
     "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 3, samples: 7, batch_norm: scale}}";
 
-class SameBits : public ::testing::TestWithParam<Case> {};
+JobText augmented_lenet() {
+  JobText job = lenet(kSeng, 64, 8);
+  job.data =
+      "{name: fashion-mnist, train_limit: 200, test_limit: 16, augment: {pad_crop: 2, flip: true, cutout: 6, "
+      "mixup: 0.2, color_jitter: {brightness: 0.3}}}";
+  return job;
+}
 
-TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
+void expect_same_bits(const JobText& given, std::initializer_list<std::pair<int, int>> shapes) {
   Cluster cluster(5);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
-  constexpr std::pair<int, int> kShapes[] = {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}};
   std::string expected_state, expected_weights;
   double expected_loss = 0;
-  for (const auto& [actors, lanes] : kShapes) {
-    JobText job = GetParam().job;
+  for (const auto& [actors, lanes] : shapes) {
+    JobText job = given;
     job.actors = actors;
     job.lanes = lanes;
     const auto result = cluster.train(to_text(job));
@@ -73,10 +79,36 @@ TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+class SameBits : public ::testing::TestWithParam<Case> {};
+
+TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
+  expect_same_bits(GetParam().job, {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}});
+}
+
+// Pictures in files, a network written in the job, every operation of augmentation; over an epoch's border.
+TEST(SameBitsOfPictures, WithAugmentation) {
+  TempDir pictures;
+  write_image_folder(pictures.path(), "test", {"ant", "bee"}, 12, 20, 16);
+  JobText job;
+  job.model =
+      "{layers: [{name: conv, type: conv2d, channels: 8, padding: 1}, {name: bn, type: batch_norm}, "
+      "{name: relu, type: relu}, {name: pool, type: max_pool}, {name: flat, type: flatten}, "
+      "{name: fc, type: linear, features: 2}]}";
+  job.data = "{name: imagefolder, root: " + pictures.path() + ", size: 12, cache: " + pictures.path() +
+             "/cache, workers: 1, augment: {resized_crop: 0.3, flip: true, color_jitter: {brightness: 0.4, "
+             "contrast: 0.4, saturation: 0.4, hue: 0.1}, cutout: 4, mixup: 0.4}}";
+  job.optimizer = "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 8}}";
+  job.global = 16;
+  job.micro = 4;
+  job.steps = 4;
+  expect_same_bits(job, {{1, 1}, {2, 1}, {3, 2}});
+}
+
 INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
                          ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
                                            Case{"LenetSeng", lenet(kSeng, 64, 8)},
                                            Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
+                                           Case{"LenetSengAugmented", augmented_lenet()},
                                            Case{"Resnet18Sgd", resnet(kSgd)},
                                            Case{"Resnet18Seng", resnet(kSeng)}),
                          [](const auto& info) { return info.param.name; });
