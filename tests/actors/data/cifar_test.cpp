@@ -27,7 +27,7 @@ std::string records(const CifarFamily& family, int first, std::size_t count) {
   std::string bytes;
   for (std::size_t i = 0; i < count; ++i) {
     const int number = first + static_cast<int>(i);
-    if (family.label_bytes == 2) bytes += static_cast<char>(number % 20);
+    if (family.label_bytes == 2) bytes += static_cast<char>((number + 7) % 20);
     bytes += static_cast<char>(number % family.classes);
     for (std::size_t j = 0; j < kImage; ++j) bytes += static_cast<char>((number * 7 + j * 31 / 29) & 0xff);
   }
