@@ -50,6 +50,7 @@ class Convolution {
   virtual LayoutPtr input() const = 0;   // of x and dx; the caller reorders what is not in it
   virtual LayoutPtr output() const = 0;  // of y and dy
   virtual bool winograd() const = 0;     // F(4x4, 3x3): faster, with larger rounding errors
+  virtual bool reference() const = 0;    // it has only the library's plain loops: a hundred times slower
   virtual std::size_t packed_bytes() const = 0;
   // weight: host, [C_out, C_in, kh, kw]. packed: what the other calls take.
   virtual void pack(const float* weight, float* packed) = 0;

@@ -1,3 +1,5 @@
+#include <string_view>
+
 #include "actors/engine/cpu/cpu_backend.h"
 
 namespace seng::cpu {
@@ -30,13 +32,15 @@ bool prefers_winograd(const ConvolutionPlan& plan) {
 
 class OnednnConvolution final : public Convolution {
  public:
-  OnednnConvolution(CpuBackend& backend, const ConvolutionPlan& plan, bool winograd)
+  // `images`: the layout of input and output.
+  OnednnConvolution(CpuBackend& backend, const ConvolutionPlan& plan, bool winograd,
+                    memory::format_tag images = memory::format_tag::any)
       : backend_(backend), plan_(plan), winograd_(winograd) {
     const ConvolutionGeometry& g = plan.geometry;
     const auto any = memory::format_tag::any;
     const auto f32 = memory::data_type::f32;
-    const memory::desc x({plan.batch, g.channels_in, g.height_in, g.width_in}, f32, any);
-    const memory::desc y({plan.batch, g.channels_out, g.height_out, g.width_out}, f32, any);
+    const memory::desc x({plan.batch, g.channels_in, g.height_in, g.width_in}, f32, images);
+    const memory::desc y({plan.batch, g.channels_out, g.height_out, g.width_out}, f32, images);
     plain_ =
         memory::desc({g.channels_out, g.channels_in, g.kernel_h, g.kernel_w}, f32, memory::format_tag::oihw);
     const memory::desc w(plain_.dims(), f32, any);
@@ -47,6 +51,7 @@ class OnednnConvolution final : public Convolution {
     const dnnl::convolution_forward::primitive_desc forward(
         {dnnl::prop_kind::forward_training, chosen, x, w, b, y, stride, padding, padding}, user_scratchpad(),
         onednn_engine());
+    note(forward);
     x_ = forward.src_desc();
     y_ = forward.dst_desc();
     forward_weights_ = forward.weights_desc();
@@ -72,6 +77,7 @@ class OnednnConvolution final : public Convolution {
   LayoutPtr output() const override { return layout_of(y_); }
 
   bool winograd() const override { return winograd_; }
+  bool reference() const override { return reference_; }
 
   std::size_t packed_bytes() const override {
     return rounded(forward_weights_) + (pack_backward_.planned() ? rounded(backward_weights_) : 0);
@@ -112,7 +118,12 @@ class OnednnConvolution final : public Convolution {
     return Kernel(backend_, pd, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
   }
 
+  void note(const dnnl::primitive_desc& pd) {
+    reference_ = reference_ || std::string_view(pd.impl_info_str()).starts_with("ref");
+  }
+
   void plan_backward_data(const dnnl::convolution_backward_data::primitive_desc& pd) {
+    note(pd);
     backward_weights_ = pd.weights_desc();
     backward_data_ =
         Kernel(backend_, pd,
@@ -121,6 +132,7 @@ class OnednnConvolution final : public Convolution {
   }
 
   void plan_backward_weights(const dnnl::convolution_backward_weights::primitive_desc& pd) {
+    note(pd);
     const memory::desc gradient = pd.diff_weights_desc();
     backward_filter_ =
         plan_.bias ? Kernel(backend_, pd,
@@ -137,7 +149,7 @@ class OnednnConvolution final : public Convolution {
 
   CpuBackend& backend_;
   ConvolutionPlan plan_;
-  bool winograd_;
+  bool winograd_, reference_ = false;
   memory::desc plain_, x_, y_, forward_weights_, backward_weights_;
   Kernel forward_, backward_data_, backward_filter_;
   Kernel pack_forward_, pack_backward_, unpack_;
@@ -153,7 +165,17 @@ std::unique_ptr<Convolution> CpuBackend::plan_convolution(const ConvolutionPlan&
       if (e.status != dnnl_unimplemented) throw VendorError(std::string("oneDNN convolution: ") + e.what());
     }
   }
-  return checked("convolution", [&] { return std::make_unique<OnednnConvolution>(*this, plan, false); });
+  // Left to itself, oneDNN takes layouts for some channel counts in which it has only its reference loops for
+  // the backward passes: a hundred times slower.
+  return checked("convolution", [&]() -> std::unique_ptr<Convolution> {
+    auto first = std::make_unique<OnednnConvolution>(*this, plan, false);
+    if (!first->reference()) return first;
+    for (const auto images : {memory::format_tag::nhwc, memory::format_tag::nchw}) {
+      auto other = std::make_unique<OnednnConvolution>(*this, plan, false, images);
+      if (!other->reference()) return other;
+    }
+    return first;
+  });
 }
 
 }  // namespace seng::cpu

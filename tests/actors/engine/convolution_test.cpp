@@ -42,6 +42,19 @@ TEST(Winograd, IsLeftWhereItDoesNot) {
   EXPECT_FALSE(takes_winograd(direct));
 }
 
+TEST(Convolution, HasARealKernelForAnyNumberOfChannels) {
+  auto backend = *make_backend(Device::kCpu);
+  for (const int channels : {1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 20, 24, 31, 33, 48, 100}) {
+    for (const auto& [in, out] :
+         {std::pair{channels, channels}, {channels, 64}, {64, channels}, {channels, 10}}) {
+      for (const auto& [kernel, stride] : {std::pair{1, 1}, {1, 2}, {3, 1}, {3, 2}, {5, 1}, {7, 2}}) {
+        EXPECT_FALSE(backend->plan_convolution(plan_of(8, in, out, 16, kernel, stride))->reference())
+            << in << " to " << out << " channels, kernel " << kernel << ", stride " << stride;
+      }
+    }
+  }
+}
+
 struct Errors {
   double forward, data, weights;
 };
