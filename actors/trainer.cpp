@@ -29,14 +29,18 @@ struct Trainer::OwnedBlock {
 // Passes one micro-batch's results on to the exchange.
 class Trainer::LaneSink : public BackwardSink {
  public:
-  LaneSink(const Trainer& trainer, std::uint32_t micro) : trainer_(trainer), micro_(micro) {}
+  LaneSink(const Trainer& trainer, std::uint32_t micro, std::uint64_t step)
+      : trainer_(trainer), micro_(micro), step_(step) {}
 
   void on_factors(std::size_t block, const SampleFactors& factors) override {
     const Workload& workload = *trainer_.parts_.workload;
     const FragmentShape& shape = workload.fragments[block];
     if (shape.floats == 0) return;
-    trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_,
-                                           make_fragment(workload.network.blocks()[block], shape, factors));
+    const FragmentKey key{workload.spec.seed, step_, static_cast<std::uint32_t>(block),
+                          micro_ * static_cast<std::uint32_t>(workload.factor_samples)};
+    trainer_.parts_.exchange->add_fragment(
+        static_cast<std::uint32_t>(block), micro_,
+        make_fragment(workload.network.blocks()[block], shape, factors, key));
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
@@ -46,6 +50,7 @@ class Trainer::LaneSink : public BackwardSink {
  private:
   const Trainer& trainer_;
   std::uint32_t micro_;
+  std::uint64_t step_;
 };
 
 Trainer::Trainer(Parts parts)
@@ -182,7 +187,7 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
   batch.seed = w.spec.seed;
   batch.step = step;
   batch.first_sample = micro * w.spec.batch_micro;
-  LaneSink sink(*this, micro);
+  LaneSink sink(*this, micro, step);
   const LossSum loss = (*parts_.replicas)[lane].train(batch, factor_samples, sink);
 
   const std::array<float, kSummaryFloats> summary = {static_cast<float>(loss.loss),

@@ -94,6 +94,21 @@ class RandomSpecs {
     o.curvature.every = whole(1, 1000);
     o.curvature.samples = pieces * whole(1, s.batch_micro);
     o.curvature.batch_norm = whole(0, 1) ? "explicit" : "scale";
+    const auto one_of = [&](const std::vector<std::string>& words) {
+      return words[random_() % words.size()];
+    };
+    o.curvature.representation = one_of({"auto", "explicit", "implicit"});
+    o.curvature.rank = whole(0, 1) ? whole(0, 9) : CurvatureSpec::kRankAuto;
+    o.curvature.rank_energy = number(1);
+    o.curvature.rank_max = whole(1, 65535);
+    o.curvature.rank_method = one_of({"subspace", "svd"});
+    o.curvature.sketch = one_of({"none", "rows", "countsketch"});
+    o.curvature.sketch_rows = whole(1, 10000);
+    o.curvature.product = one_of({"exact", "countsketch", "authors"});
+    o.curvature.product_buckets = whole(1, 1000);
+    o.curvature.mode = one_of({"global", "local"});
+    o.curvature.workers = o.curvature.mode == "local" ? pieces : whole(1, 1000);
+    o.curvature.memory_mib = whole(0, 1) ? whole(1, 100000) : 0;
     o.trust_region = number(1);
   }
 
