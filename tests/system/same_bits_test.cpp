@@ -39,6 +39,10 @@ constexpr const char* kSeng =
     "curvature: {every: 2, samples: 16}}";
 constexpr const char* kSengScale =
     "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 3, samples: 7, batch_norm: scale}}";
+constexpr const char* kSengApproximate =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 32, "
+    "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
+    "product_buckets: 20, mode: local, workers: 4}}";
 
 class SameBits : public ::testing::TestWithParam<Case> {};
 
@@ -77,6 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
                          ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
                                            Case{"LenetSeng", lenet(kSeng, 64, 8)},
                                            Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
+                                           Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
                                            Case{"Resnet18Sgd", resnet(kSgd)},
                                            Case{"Resnet18Seng", resnet(kSeng)}),
                          [](const auto& info) { return info.param.name; });
