@@ -279,14 +279,36 @@ void Trainer::commit_curvature(const StepComplete& complete, std::uint64_t step)
   }
 }
 
+// LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
+// one.
+std::vector<UpdateCoefficients> Trainer::block_coefficients(const StepComplete& complete,
+                                                            const UpdateCoefficients& usual) {
+  const Workload& w = *parts_.workload;
+  const auto& blocks = w.network.blocks();
+  std::vector<UpdateCoefficients> out(blocks.size(), usual);
+  if (w.spec.optimizer.name != "lars") return out;
+  parts_.lanes->run(blocks.size(), [&](std::size_t b, int) {
+    const Block& block = blocks[b];
+    if (block.kind == BlockKind::kBatchNorm) return;
+    const auto ratio =
+        static_cast<float>(lars_scale(w.spec.optimizer.trust_coefficient, w.spec.optimizer.weight_decay,
+                                      std::span(parts_.state->parameters).subspan(block.offset, block.count),
+                                      complete.directions[b].first(block.count)));
+    out[b].scale *= ratio;
+    out[b].weight_decay *= ratio;
+  });
+  return out;
+}
+
 void Trainer::update_weights(const StepComplete& complete, float scale) {
   const Workload& w = *parts_.workload;
   const OptimizerSpec& optimizer = w.spec.optimizer;
-  const UpdateCoefficients coefficients{.lr = static_cast<float>(lr_),
-                                        .momentum = static_cast<float>(optimizer.momentum),
-                                        .weight_decay = static_cast<float>(optimizer.weight_decay),
-                                        .scale = scale,
-                                        .nesterov = optimizer.nesterov};
+  const UpdateCoefficients usual{.lr = static_cast<float>(lr_),
+                                 .momentum = static_cast<float>(optimizer.momentum),
+                                 .weight_decay = static_cast<float>(optimizer.weight_decay),
+                                 .scale = scale,
+                                 .nesterov = optimizer.nesterov};
+  const std::vector<UpdateCoefficients> coefficients = block_coefficients(complete, usual);
   struct Run {
     std::uint32_t block;
     std::size_t offset, count;
@@ -299,7 +321,7 @@ void Trainer::update_weights(const StepComplete& complete, float scale) {
   parts_.lanes->run(runs.size(), [&](std::size_t i, int) {
     const Run& run = runs[i];
     const std::size_t offset = blocks[run.block].offset + run.offset;
-    momentum_update(coefficients, complete.directions[run.block].subspan(run.offset, run.count),
+    momentum_update(coefficients[run.block], complete.directions[run.block].subspan(run.offset, run.count),
                     std::span(parts_.state->momentum).subspan(offset, run.count),
                     std::span(parts_.state->parameters).subspan(offset, run.count));
   });

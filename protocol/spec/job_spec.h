@@ -49,14 +49,15 @@ struct CurvatureSpec {
 };
 
 struct OptimizerSpec {
-  std::string name;  // seng | sgd
+  std::string name;  // seng | sgd | lars
   ScheduleSpec lr;
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 0.0;
   double damping_initial = 1.0, damping_decay = 1.0, damping_every_epochs = 10;
   CurvatureSpec curvature;
-  double trust_region = 0.0;  // kappa; 0: off
+  double trust_region = 0.0;         // kappa; 0: off
+  double trust_coefficient = 0.001;  // eta of lars
   bool operator==(const OptimizerSpec&) const = default;
 };
 

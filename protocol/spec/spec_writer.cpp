@@ -157,12 +157,15 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   };
   const OptimizerSpec& o = spec.optimizer;
   const OptimizerSpec usual;
-  if (o.name == "sgd") {
-    if (o.trust_region != 0) unused("optimizer.trust_region", "sgd takes the gradient as it is");
+  if (o.name != "seng") {
+    const std::string none = o.name + " has no curvature";
+    if (o.trust_region != 0) unused("optimizer.trust_region", o.name + " takes the gradient as it is");
     if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay)
-      unused("optimizer.damping", "sgd has no curvature");
-    if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", "sgd has no curvature");
+      unused("optimizer.damping", none);
+    if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", none);
   }
+  if (o.name != "lars" && o.trust_coefficient != usual.trust_coefficient)
+    unused("optimizer.trust_coefficient", "it is lars's");
   if (o.name == "seng") curvature_notes(o.curvature, unused);
   const ScheduleSpec& lr = o.lr;
   const bool fades = lr.kind == "exp" || lr.kind == "poly";

@@ -74,7 +74,8 @@ class RandomSpecs {
   }
   void optimizer(JobSpec& s, std::uint32_t pieces) {
     OptimizerSpec& o = s.optimizer;
-    o.name = whole(0, 1) ? "seng" : "sgd";
+    o.name = std::vector<std::string>{"seng", "sgd", "lars"}[random_() % 3];
+    o.trust_coefficient = number(1);
     const std::vector<std::string> kinds = {"constant", "exp", "poly", "cosine", "step"};
     o.lr.kind = kinds[random_() % kinds.size()];
     o.lr.initial = number(10);

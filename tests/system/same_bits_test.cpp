@@ -44,6 +44,8 @@ constexpr const char* kSengApproximate =
     "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
     "product_buckets: 20, mode: local, workers: 4}}";
 
+constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
+
 class SameBits : public ::testing::TestWithParam<Case> {};
 
 TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
@@ -81,6 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
                          ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
                                            Case{"LenetSeng", lenet(kSeng, 64, 8)},
                                            Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
+                                           Case{"LenetLars", lenet(kLars, 64, 8)},
                                            Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
                                            Case{"Resnet18Sgd", resnet(kSgd)},
                                            Case{"Resnet18Seng", resnet(kSeng)}),
