@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/optim/form_choice.h"
 #include "actors/restore.h"
 #include "actors/workload.h"
 
@@ -22,18 +23,6 @@ const char* kind_name(BlockKind kind) {
       return "linear";
     case BlockKind::kBatchNorm:
       return "batch_norm";
-  }
-  return "";
-}
-
-const char* representation_name(Representation representation) {
-  switch (representation) {
-    case Representation::kExplicit:
-      return "explicit";
-    case Representation::kImplicit:
-      return "implicit";
-    case Representation::kScale:
-      return "scale";
   }
   return "";
 }
@@ -67,6 +56,9 @@ Json blocks_json(const Workload& workload) {
   const auto& all = workload.network.blocks();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Block& b = all[i];
+    const FormCost cost = workload.second_order ? form_cost(b, workload.fragments[i].form,
+                                                            workload.spec.optimizer.curvature.samples)
+                                                : FormCost{};
     blocks.push_back(
         {{"name", b.name},
          {"kind", kind_name(b.kind)},
@@ -75,7 +67,10 @@ Json blocks_json(const Workload& workload) {
          {"positions", b.positions},
          {"parameters", b.count},
          {"representation",
-          workload.second_order ? representation_name(workload.fragments[i].representation) : "none"},
+          workload.second_order ? representation_name(workload.fragments[i].form.representation) : "none"},
+         {"rank", workload.second_order ? workload.fragments[i].form.rank : 0},
+         {"model_step_ms", cost.step_seconds * 1e3},
+         {"model_refresh_ms", cost.refresh_seconds * 1e3},
          {"curvature_bytes", curvature_bytes(workload, i)}});
   }
   return blocks;

@@ -13,10 +13,20 @@ TrainState TrainState::initial(const Workload& workload) {
 }
 
 Curvature empty_curvature(const Workload& workload, std::uint32_t block) {
-  return Curvature(workload.network.blocks()[block],
-                   {.micro_batches = static_cast<int>(workload.spec.micro_batches()),
-                    .samples_per_micro = workload.factor_samples,
-                    .representation = workload.fragments[block].representation});
+  const CurvatureSpec& spec = workload.spec.optimizer.curvature;
+  CurvatureOptions options;
+  options.micro_batches = static_cast<int>(workload.spec.micro_batches());
+  options.samples_per_micro = workload.factor_samples;
+  options.form = workload.fragments[block].form;
+  options.workers = spec.mode == "local" ? static_cast<int>(spec.workers) : 1;
+  if (spec.sketch != "none")
+    options.sketch = {spec.sketch == "rows" ? SketchKind::kRows : SketchKind::kCountSketch, spec.sketch_rows};
+  if (spec.product != "exact")
+    options.product = {spec.product == "authors" ? ProductKind::kAuthors : ProductKind::kCountSketch,
+                       spec.product_buckets};
+  options.seed = workload.spec.seed;
+  options.index = block;
+  return Curvature(workload.network.blocks()[block], options);
 }
 
 }  // namespace seng

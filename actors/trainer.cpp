@@ -29,14 +29,18 @@ struct Trainer::OwnedBlock {
 // Passes one micro-batch's results on to the exchange.
 class Trainer::LaneSink : public BackwardSink {
  public:
-  LaneSink(const Trainer& trainer, std::uint32_t micro) : trainer_(trainer), micro_(micro) {}
+  LaneSink(const Trainer& trainer, std::uint32_t micro, std::uint64_t step)
+      : trainer_(trainer), micro_(micro), step_(step) {}
 
   void on_factors(std::size_t block, const SampleFactors& factors) override {
     const Workload& workload = *trainer_.parts_.workload;
     const FragmentShape& shape = workload.fragments[block];
     if (shape.floats == 0) return;
-    trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_,
-                                           make_fragment(workload.network.blocks()[block], shape, factors));
+    const FragmentKey key{workload.spec.seed, step_, static_cast<std::uint32_t>(block),
+                          micro_ * static_cast<std::uint32_t>(workload.factor_samples)};
+    trainer_.parts_.exchange->add_fragment(
+        static_cast<std::uint32_t>(block), micro_,
+        make_fragment(workload.network.blocks()[block], shape, factors, key));
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
@@ -46,6 +50,7 @@ class Trainer::LaneSink : public BackwardSink {
  private:
   const Trainer& trainer_;
   std::uint32_t micro_;
+  std::uint64_t step_;
 };
 
 Trainer::Trainer(Parts parts)
@@ -201,7 +206,7 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
   batch.seed = w.spec.seed;
   batch.step = step;
   batch.first_sample = micro * w.spec.batch_micro;
-  LaneSink sink(*this, micro);
+  LaneSink sink(*this, micro, step);
   const LossSum loss = (*parts_.replicas)[lane].train(batch, factor_samples, sink);
 
   const std::array<float, kSummaryFloats> summary = {static_cast<float>(loss.loss),
@@ -293,14 +298,36 @@ void Trainer::commit_curvature(const StepComplete& complete, std::uint64_t step)
   }
 }
 
+// LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
+// one.
+std::vector<UpdateCoefficients> Trainer::block_coefficients(const StepComplete& complete,
+                                                            const UpdateCoefficients& usual) {
+  const Workload& w = *parts_.workload;
+  const auto& blocks = w.network.blocks();
+  std::vector<UpdateCoefficients> out(blocks.size(), usual);
+  if (w.spec.optimizer.name != "lars") return out;
+  parts_.lanes->run(blocks.size(), [&](std::size_t b, int) {
+    const Block& block = blocks[b];
+    if (block.kind == BlockKind::kBatchNorm) return;
+    const auto ratio =
+        static_cast<float>(lars_scale(w.spec.optimizer.trust_coefficient, w.spec.optimizer.weight_decay,
+                                      std::span(parts_.state->parameters).subspan(block.offset, block.count),
+                                      complete.directions[b].first(block.count)));
+    out[b].scale *= ratio;
+    out[b].weight_decay *= ratio;
+  });
+  return out;
+}
+
 void Trainer::update_weights(const StepComplete& complete, float scale) {
   const Workload& w = *parts_.workload;
   const OptimizerSpec& optimizer = w.spec.optimizer;
-  const UpdateCoefficients coefficients{.lr = static_cast<float>(lr_),
-                                        .momentum = static_cast<float>(optimizer.momentum),
-                                        .weight_decay = static_cast<float>(optimizer.weight_decay),
-                                        .scale = scale,
-                                        .nesterov = optimizer.nesterov};
+  const UpdateCoefficients usual{.lr = static_cast<float>(lr_),
+                                 .momentum = static_cast<float>(optimizer.momentum),
+                                 .weight_decay = static_cast<float>(optimizer.weight_decay),
+                                 .scale = scale,
+                                 .nesterov = optimizer.nesterov};
+  const std::vector<UpdateCoefficients> coefficients = block_coefficients(complete, usual);
   struct Run {
     std::uint32_t block;
     std::size_t offset, count;
@@ -313,7 +340,7 @@ void Trainer::update_weights(const StepComplete& complete, float scale) {
   parts_.lanes->run(runs.size(), [&](std::size_t i, int) {
     const Run& run = runs[i];
     const std::size_t offset = blocks[run.block].offset + run.offset;
-    momentum_update(coefficients, complete.directions[run.block].subspan(run.offset, run.count),
+    momentum_update(coefficients[run.block], complete.directions[run.block].subspan(run.offset, run.count),
                     std::span(parts_.state->momentum).subspan(offset, run.count),
                     std::span(parts_.state->parameters).subspan(offset, run.count));
   });

@@ -22,6 +22,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
 #include "actors/gauges.h"
+#include "actors/optim/update.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/messages/records.h"
@@ -80,6 +81,8 @@ class Trainer {
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void commit_curvature(const StepComplete& complete, std::uint64_t step);
+  std::vector<UpdateCoefficients> block_coefficients(const StepComplete& complete,
+                                                     const UpdateCoefficients& usual);
   void update_weights(const StepComplete& complete, float scale);
   void update_statistics(const StepComplete& complete);
 

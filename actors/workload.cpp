@@ -6,7 +6,9 @@
 
 #include <unistd.h>
 
+#include "actors/optim/form_choice.h"
 #include "actors/optim/update.h"
+#include "actors/pilot_ranks.h"
 
 namespace seng {
 
@@ -16,6 +18,37 @@ namespace {
 bool crosses(double every, double before, double after) {
   constexpr double kSlack = 1e-9;  // 1.0 epochs may be reached as 0.9999999999
   return std::floor(after / every + kSlack) > std::floor(before / every + kSlack);
+}
+
+double physical_bytes() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+// Weights, their gradient, and the weights in the kernels' own layout, before any activation.
+double least_replica_bytes(const Network& network) {
+  return 3.0 * sizeof(float) * static_cast<double>(network.parameter_count());
+}
+
+// Per block, as FormOptions has it.
+Result<std::vector<int>> ranks_of(const Workload& workload) {
+  const std::uint32_t rank = workload.spec.optimizer.curvature.rank;
+  if (rank == 0) return std::vector<int>();
+  // A network that will be refused for its size is not made for its ranks.
+  if (rank == CurvatureSpec::kRankAuto && least_replica_bytes(workload.network) < physical_bytes() / 4)
+    return pilot_ranks(workload.spec, workload.network, *workload.data.train);
+  return std::vector<int>(workload.network.blocks().size(), static_cast<int>(rank));
+}
+
+FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
+  FormOptions options;
+  options.samples = spec.samples;
+  options.every = spec.every;
+  options.batch_norm_scale = spec.batch_norm == "scale";
+  options.representation = spec.representation;
+  options.ranks = ranks;
+  options.rank_method = spec.rank_method == "svd" ? RankMethod::kSvd : RankMethod::kSubspace;
+  options.memory_bytes = std::size_t(spec.memory_mib) << 20;
+  return options;
 }
 
 }  // namespace
@@ -81,10 +114,13 @@ Result<Workload> load_workload(const JobSpec& spec) {
   if (workload.second_order) {
     const CurvatureSpec& curvature = spec.optimizer.curvature;
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
-    for (const Block& block : workload.network.blocks()) {
-      const Representation kind = choose_representation(block, curvature.batch_norm == "scale");
-      workload.fragments.push_back(fragment_shape(block, kind, workload.factor_samples));
-    }
+    const auto ranks = ranks_of(workload);
+    if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
+    const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
+    if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
+    for (std::size_t i = 0; i < forms->size(); ++i)
+      workload.fragments.push_back(
+          fragment_shape(workload.network.blocks()[i], (*forms)[i], workload.factor_samples));
   }
   return workload;
 }
@@ -92,10 +128,7 @@ Result<Workload> load_workload(const JobSpec& spec) {
 Result<std::size_t> replica_bytes(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
   const int wanted = options.micro_batch;
-  const double physical =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  // Weights, their gradient, and the weights in the kernels' own layout, before any activation.
-  const double least = 3.0 * sizeof(float) * static_cast<double>(workload.network.parameter_count());
+  const double physical = physical_bytes(), least = least_replica_bytes(workload.network);
   if (least > physical / 4) return static_cast<std::size_t>(std::min(least, 9e18));
   try {
     options.micro_batch = 1;

@@ -27,6 +27,18 @@ std::string plain_text(const Json* value) {
                             : value->dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// "-" for the full rank.
+std::string rank_text(const Json& block) {
+  const Json* rank = field(block, "rank");
+  return rank == nullptr || *rank == 0 ? "-" : plain_text(rank);
+}
+
+// What the cost model says, of one lane.
+std::string model_ms(const Json& block, const char* name) {
+  const Json* value = field(block, name);
+  return value != nullptr && value->is_number() ? fmt::format("{:.2f}", value->get<double>()) : "-";
+}
+
 }  // namespace
 
 void print_plan_summary(const Json& plan, Console& console) {
@@ -68,13 +80,17 @@ void print_plan_blocks(const Json& plan, Console& console) {
                {"POSITIONS", true},
                {"PARAMETERS", true},
                {"CURVATURE"},
+               {"RANK", true},
+               {"STEP MS", true},
+               {"REFRESH MS", true},
                {"BYTES", true}});
   for (const Json& block : *blocks) {
     const Json* bytes = field(block, "curvature_bytes");
     table.add({plain_text(field(block, "name")), plain_text(field(block, "kind")),
                plain_text(field(block, "m")), plain_text(field(block, "n")),
                plain_text(field(block, "positions")), plain_text(field(block, "parameters")),
-               plain_text(field(block, "representation")), bytes == nullptr ? "-" : bytes_text(*bytes)});
+               plain_text(field(block, "representation")), rank_text(block), model_ms(block, "model_step_ms"),
+               model_ms(block, "model_refresh_ms"), bytes == nullptr ? "-" : bytes_text(*bytes)});
   }
   table.print(console);
 }

@@ -15,7 +15,8 @@ enum class RandomPurpose : std::uint32_t {
   kDropout = 3,         // a: step, b: sample's place in the global batch; index: layer and element
   kAugmentation = 4,    // a: epoch, b: sample
   kSynthetic = 5,
-  kSketch = 6,  // a: refresh, b: block
+  kSketch = 6,    // a: refresh, b: block
+  kSubspace = 7,  // a: refresh * 2^24 + sample's place among the curvature's, b: block
 };
 
 // The block function: four words of counter and two of key give four words.

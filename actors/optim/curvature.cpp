@@ -35,7 +35,7 @@ struct Curvature::State {
       : block(block_in),
         options(options_in),
         samples(std::size_t(options_in.micro_batches) * std::size_t(options_in.samples_per_micro)),
-        size(sample_size(block_in, options_in.representation)) {}
+        size(sample_size(block_in, options_in.form)) {}
 
   // A Generation's columns borrow `block` and its own store: both stay where they are.
   const Block block;
@@ -46,7 +46,7 @@ struct Curvature::State {
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
-  bool scale() const { return options.representation == Representation::kScale; }
+  bool scale() const { return options.form.representation == Representation::kScale; }
 
   std::unique_ptr<Generation> generation(std::uint64_t step, double lambda) const {
     auto made = std::make_unique<Generation>();
@@ -56,8 +56,15 @@ struct Curvature::State {
     made->store.size = size;
     made->store.first = AlignedBuffer<float>(samples * size.first);
     made->store.second = AlignedBuffer<float>(samples * size.second);
-    if (!scale()) made->columns = make_columns(block, options.representation, made->store);
+    if (!scale()) made->columns = columns(made->store, step);
     return made;
+  }
+
+  std::unique_ptr<GradientColumns> columns(const SampleStore& store, std::uint64_t step) const {
+    const SketchKey key{options.seed, step, options.index};
+    auto made = make_columns(block, options.form, store);
+    made = bucketed_columns(std::move(made), block, options.form, store, options.product, key);
+    return sketched_columns(std::move(made), block, options.form, store, options.sketch, key);
   }
 
   Error refusal(const Generation& made, const std::string& reason) const {
@@ -85,7 +92,7 @@ struct Curvature::State {
     if (scale() || made.system) return {};
     AlignedBuffer<double> gram(samples * samples);
     made.columns->gram(gram.data(), lanes);
-    auto system = DampedSystem::form(std::move(gram), samples, made.lambda);
+    auto system = DampedSystem::form(std::move(gram), samples, made.lambda, std::size_t(options.workers));
     if (!system) return fail(refusal(made, system.error().message));
     made.system = std::move(*system);
     return {};

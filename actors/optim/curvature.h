@@ -28,6 +28,7 @@
 
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
+#include "actors/optim/approximate_columns.h"
 #include "actors/optim/fragment.h"
 #include "actors/optim/representation.h"
 #include "protocol/base/error.h"
@@ -38,7 +39,14 @@ namespace seng {
 struct CurvatureOptions {
   int micro_batches = 1;      // V: fragments per refresh
   int samples_per_micro = 1;  // N / V
-  Representation representation = Representation::kExplicit;
+  CurvatureForm form;
+  // Local mode: M fixed virtual workers, each preconditioning with the samples of V/M micro-batches in a row,
+  // whose directions are averaged (the authors' distributed method). 1: global, one Gram matrix over all.
+  int workers = 1;
+  SketchOptions sketch;
+  ProductOptions product;
+  std::uint64_t seed = 0;   // the job's, and
+  std::uint32_t index = 0;  // the block's place: they key the sketches
 };
 
 class Curvature {

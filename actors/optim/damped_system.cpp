@@ -6,16 +6,19 @@
 
 namespace seng {
 
-Result<DampedSystem> DampedSystem::form(AlignedBuffer<double> gram, std::size_t samples, double lambda) {
+Result<DampedSystem> DampedSystem::form(AlignedBuffer<double> gram, std::size_t samples, double lambda,
+                                        std::size_t workers) {
+  SENG_CHECK(workers > 0 && samples % workers == 0, "samples do not share out among the workers");
   double* k = gram.data();
-  const double inverse_count = 1.0 / double(samples);
+  const std::size_t own = samples / workers;
+  const double inverse_count = 1.0 / double(own);
   for (std::size_t i = 0; i < samples; ++i) {
     for (std::size_t j = 0; j <= i; ++j) {
       if (!std::isfinite(k[i * samples + j])) {
         return fail(ErrorCode::kInvalidArgument, "the inner product of samples " + std::to_string(i) +
                                                      " and " + std::to_string(j) + " overflows");
       }
-      k[i * samples + j] *= inverse_count;
+      k[i * samples + j] *= i / own == j / own ? inverse_count : 0;
     }
     k[i * samples + i] += lambda;
   }

@@ -16,7 +16,11 @@ class DampedSystem {
  public:
   // `gram` holds R^T R in its lower triangle and is taken over. Refused: a value that is not finite, a K that
   // is not positive definite.
-  static Result<DampedSystem> form(AlignedBuffer<double> gram, std::size_t samples, double lambda);
+  // `workers` divides `samples`: with more than one, K is block-diagonal, lambda I + R_w^T R_w / (N/M) for
+  // the N/M samples in a row of each, and g - R K^-1 c / N, over lambda, is the mean of the workers' own
+  // directions.
+  static Result<DampedSystem> form(AlignedBuffer<double> gram, std::size_t samples, double lambda,
+                                   std::size_t workers = 1);
 
   // x <- K^-1 x
   void solve(double* x) const { cholesky_solve(factor_.data(), samples_, x); }

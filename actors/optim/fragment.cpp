@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/engine/linalg.h"
+#include "actors/optim/low_rank.h"
 #include "actors/optim/unfold.h"
 #include "actors/optim/workspace.h"
 #include "protocol/base/error.h"
@@ -38,16 +39,53 @@ void scale_gradient(const Block& block, const float* normalised, const float* gr
   }
 }
 
+// Q^T A^T [p, n (+1)] and Q^T G^T [p, m] of one sample.
+void cut_factors(const Block& block, const CurvatureForm& form, const float* input, const float* gradient,
+                 const Random& random, float* inputs, float* gradients) {
+  const std::size_t m = std::size_t(block.m), n = std::size_t(block.n), kappa = std::size_t(block.positions),
+                    p = std::size_t(form.rank), width = n + (block.bias ? 1 : 0);
+  Workspace& workspace = Workspace::of_this_thread();
+  float* basis = workspace.floats(Workspace::kTile, p * kappa);
+  leading_subspace(gradient, m, kappa, p, form.rank_method, random, basis);
+  float* unfolded = workspace.floats(Workspace::kUnfolded, n * kappa);
+  unfold(block.conv, input, 0, block.conv.channels_in, unfolded, kappa);
+  gemm(p, n, kappa, 1, {basis, kappa, false}, {unfolded, kappa, true}, 0, inputs, width);
+  gemm(p, m, kappa, 1, {basis, kappa, false}, {gradient, kappa, true}, 0, gradients, m);
+  if (!block.bias) return;
+  const float* ones = workspace.ones(kappa);
+  for (std::size_t k = 0; k < p; ++k) inputs[k * width + n] = float(dot(basis + k * kappa, ones, kappa));
+}
+
+std::vector<float> low_rank_fragment(const Block& block, const FragmentShape& shape,
+                                     const SampleFactors& factors, const FragmentKey& key) {
+  std::vector<float> values(shape.floats);
+  const std::size_t samples = std::size_t(shape.samples);
+  const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
+  const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
+  const SampleSize size = sample_size(block, shape.form);
+  for (std::size_t i = 0; i < samples; ++i) {
+    const Random random(key.seed, RandomPurpose::kSubspace, (key.refresh << 24) + key.first_sample + i,
+                        key.block);
+    cut_factors(block, shape.form, factors.activations + i * inputs, factors.gradients + i * outputs, random,
+                values.data() + i * size.first, values.data() + samples * size.first + i * size.second);
+  }
+  return values;
+}
+
 }  // namespace
 
-std::vector<float> make_fragment(const Block& block, const FragmentShape& shape,
-                                 const SampleFactors& factors) {
+std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
+                                 const FragmentKey& key) {
+  if (shape.form.representation == Representation::kLowRank && shape.floats > 0) {
+    SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
+    return low_rank_fragment(block, shape, factors, key);
+  }
   std::vector<float> values(shape.floats);
   if (values.empty()) return values;
   SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
   const std::size_t samples = std::size_t(shape.samples);
   const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
-  if (shape.representation == Representation::kImplicit) {
+  if (shape.form.representation == Representation::kImplicit) {
     const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
     std::copy_n(factors.activations, samples * inputs, values.data());
     std::copy_n(factors.gradients, samples * outputs, values.data() + samples * inputs);

@@ -1,6 +1,7 @@
 // One micro-batch's contribution to one block's curvature, as it travels to the block's owner and backup.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "actors/engine/block.h"
@@ -8,14 +9,24 @@
 
 namespace seng {
 
+// What the random choices of a fragment are keyed by (RandomPurpose::kSubspace).
+struct FragmentKey {
+  std::uint64_t seed = 0, refresh = 0;  // the job's seed, the step of the refresh
+  std::uint32_t block = 0;
+  std::uint32_t first_sample = 0;  // the place of the fragment's first sample among all N
+};
+
 // The fragment of the first shape.samples samples of `factors`:
 //   kExplicit  [samples, block.count]: u_i = vec(G_i A_i^T), then with a bias the row sums of G_i; a batch
 //   norm's
 //              are sum_k G*x-hat and sum_k G per channel
 //   kImplicit  [samples, raw input] then [samples, m, kappa]: as the layer gave them; the owner unfolds
+//   kLowRank   [samples, p, n (+1)]: Q_i^T A_i^T with the row of ones as the last column where there is a
+//   bias; then
+//              [samples, p, m]: Q_i^T G_i^T
 //   kScale     empty
 // Called on a lane: single-threaded. A sample's values depend on nothing but its own factors.
-std::vector<float> make_fragment(const Block& block, const FragmentShape& shape,
-                                 const SampleFactors& factors);
+std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
+                                 const FragmentKey& key = {});
 
 }  // namespace seng

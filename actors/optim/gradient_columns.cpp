@@ -4,10 +4,14 @@
 
 namespace seng {
 
-std::unique_ptr<GradientColumns> make_columns(const Block& block, Representation representation,
+std::unique_ptr<GradientColumns> make_columns(const Block& block, const CurvatureForm& form,
                                               const SampleStore& store) {
-  if (representation == Representation::kExplicit) return explicit_columns(block, store);
-  SENG_CHECK(representation == Representation::kImplicit, "a scaled batch norm has no columns");
+  if (form.representation == Representation::kExplicit) return explicit_columns(block, store);
+  if (form.representation == Representation::kLowRank) {
+    return low_rank_columns({std::size_t(block.m), std::size_t(block.n), std::size_t(form.rank), block.bias},
+                            store);
+  }
+  SENG_CHECK(form.representation == Representation::kImplicit, "a scaled batch norm has no columns");
   return block.kind == BlockKind::kConvolution ? implicit_convolution_columns(block, store)
                                                : implicit_linear_columns(block, store);
 }

@@ -39,13 +39,21 @@ class GradientColumns {
 };
 
 // Not for kScale. `block` and `store` are borrowed: they must outlive the result, at the same address.
-std::unique_ptr<GradientColumns> make_columns(const Block& block, Representation representation,
+std::unique_ptr<GradientColumns> make_columns(const Block& block, const CurvatureForm& form,
                                               const SampleStore& store);
+
+// Samples as `rank` pairs of rows, a_k (n, with a bias n+1) in `first` and g_k (m) in `second`: u_i = sum
+// over k of vec(g_k a_k^T), the bias' part (the last entries of a_k) behind the weight's.
+struct FactorShape {
+  std::size_t m = 0, n = 0, rank = 1;
+  bool bias = false;
+};
 
 // The kinds, each in the file of its name.
 std::unique_ptr<GradientColumns> explicit_columns(const Block& block, const SampleStore& store);
 std::unique_ptr<GradientColumns> implicit_linear_columns(const Block& block, const SampleStore& store);
 std::unique_ptr<GradientColumns> implicit_convolution_columns(const Block& block, const SampleStore& store);
+std::unique_ptr<GradientColumns> low_rank_columns(const FactorShape& shape, const SampleStore& store);
 
 // d = (g - d) * inverse_lambda for a run of a block; returns its part of g^T d.
 double finish_direction(const float* g, double inverse_lambda, float* d, std::size_t count);

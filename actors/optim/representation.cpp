@@ -1,5 +1,7 @@
 #include "actors/optim/representation.h"
 
+#include <algorithm>
+
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -13,37 +15,51 @@ std::size_t raw_input(const Block& block) {
 
 }  // namespace
 
-Representation choose_representation(const Block& block, bool batch_norm_scale) {
-  if (block.kind == BlockKind::kBatchNorm) {
-    return batch_norm_scale ? Representation::kScale : Representation::kExplicit;
+std::string_view representation_name(Representation representation) {
+  switch (representation) {
+    case Representation::kExplicit:
+      return "explicit";
+    case Representation::kImplicit:
+      return "implicit";
+    case Representation::kLowRank:
+      return "low_rank";
+    case Representation::kScale:
+      return "scale";
   }
-  const std::int64_t explicit_floats = block.m * block.n + (block.bias ? block.m : 0);
-  const std::int64_t implicit_floats = block.positions * (block.m + block.n);
-  return explicit_floats <= implicit_floats ? Representation::kExplicit : Representation::kImplicit;
+  return "";
 }
 
-SampleSize sample_size(const Block& block, Representation representation) {
-  switch (representation) {
+int full_rank(const Block& block) {
+  return static_cast<int>(std::min(block.m, block.positions));
+}
+
+SampleSize sample_size(const Block& block, const CurvatureForm& form) {
+  switch (form.representation) {
     case Representation::kExplicit:
       return {block.count, 0};
     case Representation::kImplicit:
       SENG_CHECK(block.kind != BlockKind::kBatchNorm, "a batch norm has no implicit representation");
       return {raw_input(block), std::size_t(block.m) * std::size_t(block.positions)};
+    case Representation::kLowRank: {
+      SENG_CHECK(block.kind == BlockKind::kConvolution, "only a convolution's factors can be cut");
+      SENG_CHECK(form.rank > 0 && form.rank <= full_rank(block), "rank of block " + block.name);
+      const std::size_t p = std::size_t(form.rank);
+      return {p * (std::size_t(block.n) + (block.bias ? 1 : 0)), p * std::size_t(block.m)};
+    }
     case Representation::kScale:
       break;
   }
   return {};
 }
 
-FragmentShape fragment_shape(const Block& block, Representation representation, int samples) {
+FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples) {
   SENG_CHECK(samples >= 0, "samples of a fragment");
-  return {representation, samples, sample_size(block, representation).total() * std::size_t(samples)};
+  return {form, samples, sample_size(block, form).total() * std::size_t(samples)};
 }
 
-std::size_t curvature_bytes(const Block& block, Representation representation, std::size_t samples) {
-  if (representation == Representation::kScale) return 0;
-  return sample_size(block, representation).total() * samples * sizeof(float) +
-         samples * samples * sizeof(double);
+std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples) {
+  if (form.representation == Representation::kScale) return 0;
+  return sample_size(block, form).total() * samples * sizeof(float) + samples * samples * sizeof(double);
 }
 
 }  // namespace seng

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "actors/engine/block.h"
 
@@ -12,31 +13,45 @@ enum class Representation {
   kExplicit,  // u_i itself: block.count floats, in the parameters' layout
   kImplicit,  // its factors: the layer's raw input and the gradient of its output; convolutions and linear
               // layers
+  kLowRank,   // its factors cut to rank p: Q_i^T A_i^T and Q_i^T G_i^T (low_rank.h); convolutions
   kScale,     // batch norm's g/(1+lambda): keeps nothing
 };
+std::string_view representation_name(Representation representation);  // "explicit", "low_rank" ...
 
-// The smaller of m*n (+m with a bias) and kappa*(m+n), floats a sample; a batch norm is explicit or, if
-// `batch_norm_scale`, kScale. The rule counts the unfolded input (n*kappa); what is kept of a convolution is
-// the raw input, smaller again by up to kh*kw.
-Representation choose_representation(const Block& block, bool batch_norm_scale);
+// How the leading right singular subspace of G_i is found (low_rank.h).
+enum class RankMethod { kSubspace, kSvd };
 
-// Floats of one sample as they are stored and travel: `first` u_i or the raw input ([C_in, H, W] or [n]),
-// `second` nothing or the output's gradient [m, kappa].
+// How one block's curvature is kept: the same on every actor of the job.
+struct CurvatureForm {
+  CurvatureForm(Representation kept = Representation::kExplicit, int p = 0,
+                RankMethod by = RankMethod::kSubspace)
+      : representation(kept), rank(p), rank_method(by) {}
+  Representation representation;
+  int rank;  // p of kLowRank; 0 for the others
+  RankMethod rank_method;
+  bool operator==(const CurvatureForm&) const = default;
+};
+
+// The most that a sample's rank can be: min(m, kappa).
+int full_rank(const Block& block);
+
+// Floats of one sample as they are stored and travel: `first` u_i, or the raw input ([C_in, H, W] or [n]), or
+// [p, n] (with a bias [p, n+1]); `second` nothing, or the output's gradient [m, kappa], or [p, m].
 struct SampleSize {
   std::size_t first = 0, second = 0;
   std::size_t total() const { return first + second; }
 };
-SampleSize sample_size(const Block& block, Representation representation);
+SampleSize sample_size(const Block& block, const CurvatureForm& form);
 
 struct FragmentShape {
-  Representation representation = Representation::kExplicit;
+  CurvatureForm form;
   int samples = 0;         // per micro-batch: N / V
   std::size_t floats = 0;  // of one fragment; 0 for kScale
 };
-FragmentShape fragment_shape(const Block& block, Representation representation, int samples);
+FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples);
 
 // What a curvature over `samples` samples in all holds once it is in force: the samples and the N x N factor.
 // While a refresh is open the samples are there twice.
-std::size_t curvature_bytes(const Block& block, Representation representation, std::size_t samples);
+std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples);
 
 }  // namespace seng

@@ -5,6 +5,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "actors/engine/linalg.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -59,6 +60,14 @@ double trust_region_scale(double kappa, double lr, std::span<const double> inner
   // A NaN is no reason to scale: it stays visible in the weights and the loss.
   if (!(kappa > 0) || !(squared_length > 0)) return 1;
   return std::min(1.0, std::sqrt(kappa / squared_length));
+}
+
+double lars_scale(double eta, double weight_decay, std::span<const float> weights,
+                  std::span<const float> gradient) {
+  const double w = std::sqrt(dot(weights.data(), weights.data(), weights.size()));
+  const double g = std::sqrt(dot(gradient.data(), gradient.data(), gradient.size()));
+  if (!(w > 0) || !(g > 0)) return 1;  // a NaN is no reason to scale either: it stays visible
+  return eta * w / (g + weight_decay * w);
 }
 
 void momentum_update(const UpdateCoefficients& c, std::span<const float> direction, std::span<float> momentum,

@@ -18,6 +18,12 @@ double damping_value(const OptimizerSpec& optimizer,
 // positive gives 1.
 double trust_region_scale(double kappa, double lr, std::span<const double> inner_products);
 
+// LARS (You, Gitman, Ginsburg 2017, arXiv 1708.03888, algorithm 1): the factor of a block's whole step,
+//   eta * |w| / (|g| + weight_decay * |w|), and 1 where one of |w|, |g| is 0.
+// Norms over all of the block (weight and bias together), in the order of dot().
+double lars_scale(double eta, double weight_decay, std::span<const float> weights,
+                  std::span<const float> gradient);
+
 // m <- momentum*m + scale*d + weight_decay*w ; w <- w - lr*m   (nesterov: w <- w - lr*(g' + momentum*m)),
 // elementwise over one block's run.
 struct UpdateCoefficients {

@@ -83,6 +83,7 @@ class Relations {
                          "one; expected at most {}",
                          spec_.actors_min, pieces, pieces));
     check_samples(pieces);
+    check_workers(pieces);
   }
 
   void check_samples(std::uint32_t pieces) {
@@ -104,6 +105,19 @@ class Relations {
               "one, as {}",
               samples, pieces, std::max(pieces, samples / pieces * pieces)));
     }
+  }
+
+  // Each virtual worker of the local mode has the samples of V/M micro-batches in a row.
+  void check_workers(std::uint32_t pieces) {
+    const CurvatureSpec& c = spec_.optimizer.curvature;
+    if (spec_.optimizer.name != "seng" || c.mode != "local" || !right({"optimizer.curvature.workers"}))
+      return;
+    if (c.workers > pieces || pieces % c.workers != 0)
+      refuse(
+          "optimizer.curvature.workers",
+          fmt::format("{} workers do not share out {} micro-batches (batch.global / batch.micro); expected a "
+                      "divisor",
+                      c.workers, pieces));
   }
 
   void check_schedule() {

@@ -30,21 +30,35 @@ struct ScheduleSpec {
 };
 
 struct CurvatureSpec {
-  std::uint32_t every = 100;            // steps between refreshes
-  std::uint32_t samples = 256;          // N, over the global batch; a multiple of V
-  std::string batch_norm = "explicit";  // explicit | scale
+  std::uint32_t every = 100;             // steps between refreshes
+  std::uint32_t samples = 256;           // N, over the global batch; a multiple of V
+  std::string batch_norm = "explicit";   // explicit | scale
+  std::string representation = "auto";   // auto | explicit | implicit
+  std::uint32_t rank = 0;                // of a convolution's factors; 0: full
+  double rank_energy = 0.99;             // rank kRankAuto: what the leading directions must hold of |G|^2
+  std::uint32_t rank_max = 64;           // and at most so many of them
+  std::string rank_method = "subspace";  // subspace | svd
+  std::string sketch = "none";           // none | rows | countsketch
+  std::uint32_t sketch_rows = 8192;      // q
+  std::string product = "exact";         // exact | countsketch | authors
+  std::uint32_t product_buckets = 64;    // r of the count sketch
+  std::string mode = "global";           // global | local
+  std::uint32_t workers = 1;             // local: M
+  std::uint32_t memory_mib = 1024;       // of all blocks' curvature in force; 0: unlimited
+  static constexpr std::uint32_t kRankAuto = 65536;
   bool operator==(const CurvatureSpec&) const = default;
 };
 
 struct OptimizerSpec {
-  std::string name;  // seng | sgd
+  std::string name;  // seng | sgd | lars
   ScheduleSpec lr;
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 0.0;
   double damping_initial = 1.0, damping_decay = 1.0, damping_every_epochs = 10;
   CurvatureSpec curvature;
-  double trust_region = 0.0;  // kappa; 0: off
+  double trust_region = 0.0;         // kappa; 0: off
+  double trust_coefficient = 0.001;  // eta of lars
   bool operator==(const OptimizerSpec&) const = default;
 };
 

@@ -70,8 +70,12 @@ struct FieldReader {
       f.set(spec, 0);
       return "";
     }
+    if (!f.high_word.empty() && scalar && node.text == f.high_word) {
+      f.set(spec, f.high);
+      return "";
+    }
     if (std::string wrong = read_count(node, value); !wrong.empty()) return wrong;
-    if (value < f.low || value > f.high) return node.text + " is out of range";
+    if (value < f.low || value > f.highest()) return node.text + " is out of range";
     f.set(spec, value);
     return "";
   }

@@ -61,12 +61,15 @@ NumberField above(Member<double> at, double low, double high) {
 NumberField below(Member<double> at, double low, double high) {
   return {at, low, high, false, true};
 }
-CountField count(Member<std::uint32_t> at, std::uint64_t low, std::uint64_t high,
-                 std::string_view zero = {}) {
-  return {at, nullptr, low, high, zero};
+NumberField share(Member<double> at) {
+  return {at, 0, 1, true};
+}
+CountField count(Member<std::uint32_t> at, std::uint64_t low, std::uint64_t high, std::string_view zero = {},
+                 std::string_view top = {}) {
+  return {at, nullptr, low, high, zero, top};
 }
 CountField count(Member<std::uint64_t> at, std::uint64_t low, std::uint64_t high) {
-  return {nullptr, at, low, high, {}};
+  return {nullptr, at, low, high, {}, {}};
 }
 
 std::vector<SpecField> make_fields() {
@@ -92,7 +95,7 @@ std::vector<SpecField> make_fields() {
       {"epochs", above(SENG_AT(epochs), 0, kMany)},
       {"steps", count(SENG_AT(steps), 1, 1'000'000'000)},
       {"loss.label_smoothing", below(SENG_AT(label_smoothing), 0, 1)},
-      {"optimizer.name", ChoiceField{SENG_AT(optimizer.name), {"seng", "sgd"}}, true},
+      {"optimizer.name", ChoiceField{SENG_AT(optimizer.name), {"seng", "sgd", "lars"}}, true},
       {"optimizer.lr.schedule",
        ChoiceField{SENG_AT(optimizer.lr.kind), {"constant", "exp", "poly", "cosine", "step"}}},
       {"optimizer.lr.initial", number(SENG_AT(optimizer.lr.initial), 0, kMany)},
@@ -112,7 +115,27 @@ std::vector<SpecField> make_fields() {
       {"optimizer.curvature.samples", count(SENG_AT(optimizer.curvature.samples), 1, 10'000'000)},
       {"optimizer.curvature.batch_norm",
        ChoiceField{SENG_AT(optimizer.curvature.batch_norm), {"explicit", "scale"}}},
+      {"optimizer.curvature.representation",
+       ChoiceField{SENG_AT(optimizer.curvature.representation), {"auto", "explicit", "implicit"}}},
+      {"optimizer.curvature.rank",
+       count(SENG_AT(optimizer.curvature.rank), 1, CurvatureSpec::kRankAuto, "full", "auto")},
+      {"optimizer.curvature.rank_energy", share(SENG_AT(optimizer.curvature.rank_energy))},
+      {"optimizer.curvature.rank_max", count(SENG_AT(optimizer.curvature.rank_max), 1, 65535)},
+      {"optimizer.curvature.rank_method",
+       ChoiceField{SENG_AT(optimizer.curvature.rank_method), {"subspace", "svd"}}},
+      {"optimizer.curvature.sketch",
+       ChoiceField{SENG_AT(optimizer.curvature.sketch), {"none", "rows", "countsketch"}}},
+      {"optimizer.curvature.sketch_rows", count(SENG_AT(optimizer.curvature.sketch_rows), 1, 1'000'000'000)},
+      {"optimizer.curvature.product",
+       ChoiceField{SENG_AT(optimizer.curvature.product), {"exact", "countsketch", "authors"}}},
+      {"optimizer.curvature.product_buckets",
+       count(SENG_AT(optimizer.curvature.product_buckets), 1, 1'000'000)},
+      {"optimizer.curvature.mode", ChoiceField{SENG_AT(optimizer.curvature.mode), {"global", "local"}}},
+      {"optimizer.curvature.workers", count(SENG_AT(optimizer.curvature.workers), 1, 65536)},
+      {"optimizer.curvature.memory_mib",
+       count(SENG_AT(optimizer.curvature.memory_mib), 1, 1'000'000'000, "unlimited")},
       {"optimizer.trust_region", number(SENG_AT(optimizer.trust_region), 0, kMany)},
+      {"optimizer.trust_coefficient", above(SENG_AT(optimizer.trust_coefficient), 0, kMany)},
       {"actors.min", count(SENG_AT(actors_min), 1, 1024)},
       {"actors.max", count(SENG_AT(actors_max), 1, 1024)},
       {"actors.lanes", count(SENG_AT(lanes), 1, 1024, "auto")},
@@ -169,9 +192,12 @@ struct Expectation {
     return fmt::format("a number from {} to {}", f.low, f.high);
   }
   std::string operator()(const CountField& f) const {
-    const std::string zero = f.zero_word.empty() ? "" : fmt::format("{} or ", f.zero_word);
-    if (f.high == UINT64_MAX) return fmt::format("{}a whole number from {} to 2^64-1", zero, f.low);
-    return fmt::format("{}a whole number from {} to {}", zero, f.low, f.high);
+    std::string words;
+    if (!f.zero_word.empty() && !f.high_word.empty()) words = fmt::format("{}, ", f.zero_word);
+    if (!f.high_word.empty() || !f.zero_word.empty())
+      words += fmt::format("{} or ", f.high_word.empty() ? f.zero_word : f.high_word);
+    if (f.high == UINT64_MAX) return fmt::format("{}a whole number from {} to 2^64-1", words, f.low);
+    return fmt::format("{}a whole number from {} to {}", words, f.low, f.highest());
   }
   std::string operator()(const IntegerField& f) const {
     return fmt::format("a whole number from {} to {}", f.low, f.high);

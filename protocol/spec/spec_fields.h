@@ -29,6 +29,8 @@ struct CountField {
   Member<std::uint64_t> at64 = nullptr;
   std::uint64_t low = 0, high = 0;
   std::string_view zero_word = {};  // a word that means 0, and is written for it
+  std::string_view high_word = {};  // likewise for `high`, which then is no number that one may write
+  std::uint64_t highest() const { return high_word.empty() ? high : high - 1; }
   void set(JobSpec& spec, std::uint64_t value) const;
   std::uint64_t get(const JobSpec& spec) const;
 };

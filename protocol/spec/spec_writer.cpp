@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -24,7 +25,8 @@ struct FieldWriter {
   std::string operator()(const NumberField& f) const { return exact(f.at(spec)); }
   std::string operator()(const CountField& f) const {
     const std::uint64_t value = f.get(spec);
-    return value == 0 && !f.zero_word.empty() ? std::string(f.zero_word) : std::to_string(value);
+    if (value == 0 && !f.zero_word.empty()) return std::string(f.zero_word);
+    return value == f.high && !f.high_word.empty() ? std::string(f.high_word) : std::to_string(value);
   }
   std::string operator()(const IntegerField& f) const { return std::to_string(f.at(spec)); }
   std::string operator()(const FlagField& f) const { return f.at(spec) ? "true" : "false"; }
@@ -143,6 +145,28 @@ std::string to_yaml(const JobSpec& spec) {
   return out;
 }
 
+namespace {
+
+using Unused = std::function<void(std::string_view key, std::string_view why)>;
+
+void curvature_notes(const CurvatureSpec& c, const Unused& unused) {
+  const CurvatureSpec usual;
+  if (c.rank != 0 && c.representation == "explicit")
+    unused("optimizer.curvature.rank", "the representation is explicit");
+  if (c.rank != CurvatureSpec::kRankAuto &&
+      (c.rank_energy != usual.rank_energy || c.rank_max != usual.rank_max))
+    unused("optimizer.curvature.rank_energy and rank_max", "the rank is not auto");
+  if (c.rank == 0 && c.rank_method != usual.rank_method)
+    unused("optimizer.curvature.rank_method", "the rank is full");
+  if (c.sketch == "none" && c.sketch_rows != usual.sketch_rows)
+    unused("optimizer.curvature.sketch_rows", "there is no sketch");
+  if (c.product != "countsketch" && c.product_buckets != usual.product_buckets)
+    unused("optimizer.curvature.product_buckets", "the product is " + c.product);
+  if (c.mode == "global" && c.workers != 1) unused("optimizer.curvature.workers", "the mode is global");
+}
+
+}  // namespace
+
 std::vector<std::string> notes_on(const JobSpec& spec) {
   std::vector<std::string> notes;
   const auto unused = [&](std::string_view key, std::string_view why) {
@@ -150,14 +174,18 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   };
   const OptimizerSpec& o = spec.optimizer;
   const OptimizerSpec usual;
-  if (o.name == "sgd") {
-    if (o.trust_region != 0) unused("optimizer.trust_region", "sgd takes the gradient as it is");
+  if (o.name != "seng") {
+    const std::string none = o.name + " has no curvature";
+    if (o.trust_region != 0) unused("optimizer.trust_region", o.name + " takes the gradient as it is");
     if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay)
-      unused("optimizer.damping", "sgd has no curvature");
-    if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", "sgd has no curvature");
+      unused("optimizer.damping", none);
+    if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", none);
   }
   if (spec.data_prefetch != JobSpec{}.data_prefetch && spec.data_workers == 0)
     unused("data.prefetch", "data.workers is 0");
+  if (o.name != "lars" && o.trust_coefficient != usual.trust_coefficient)
+    unused("optimizer.trust_coefficient", "it is lars's");
+  if (o.name == "seng") curvature_notes(o.curvature, unused);
   const ScheduleSpec& lr = o.lr;
   const bool fades = lr.kind == "exp" || lr.kind == "poly";
   if (lr.exponent != 1 && !fades) unused("optimizer.lr.exponent", "the schedule is " + lr.kind);

@@ -14,6 +14,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/engine/random.h"
 #include "actors/optim/curvature.h"
+#include "actors/optim/form_choice.h"
 
 namespace {
 
@@ -83,7 +84,7 @@ double milliseconds(F&& f) {
 
 void time_block(const Block& block, int samples, Lanes& lanes, int rounds, double (&totals)[3]) {
   const int micro = 32, micros = std::max(1, samples / micro), per_micro = samples / micros;
-  const Representation representation = choose_representation(block, false);
+  const Representation representation = choose_forms({block}, {}).value().front().representation;
   const FragmentShape shape = fragment_shape(block, representation, per_micro);
   const std::size_t outputs = std::size_t(block.m * block.positions) * std::size_t(per_micro);
   const std::size_t inputs =
@@ -92,8 +93,8 @@ void time_block(const Block& block, int samples, Lanes& lanes, int rounds, doubl
           : sample_size(block, Representation::kImplicit).first * std::size_t(per_micro);
   const std::vector<float> a = normals(1, inputs), g = normals(2, outputs), mean = normals(3, block.count);
   std::vector<float> direction(block.count);
-  Curvature curvature(
-      block, {.micro_batches = micros, .samples_per_micro = per_micro, .representation = representation});
+  Curvature curvature(block,
+                      {.micro_batches = micros, .samples_per_micro = per_micro, .form = representation});
   double fragments = 1e9, accept = 1e9, step = 1e9;
   for (int round = 0; round < rounds; ++round) {
     std::vector<std::vector<float>> made(static_cast<std::size_t>(micros));

@@ -96,7 +96,8 @@ class RandomSpecs {
   }
   void optimizer(JobSpec& s, std::uint32_t pieces) {
     OptimizerSpec& o = s.optimizer;
-    o.name = whole(0, 1) ? "seng" : "sgd";
+    o.name = std::vector<std::string>{"seng", "sgd", "lars"}[random_() % 3];
+    o.trust_coefficient = number(1);
     const std::vector<std::string> kinds = {"constant", "exp", "poly", "cosine", "step"};
     o.lr.kind = kinds[random_() % kinds.size()];
     o.lr.initial = number(10);
@@ -116,6 +117,21 @@ class RandomSpecs {
     o.curvature.every = whole(1, 1000);
     o.curvature.samples = pieces * whole(1, s.batch_micro);
     o.curvature.batch_norm = whole(0, 1) ? "explicit" : "scale";
+    const auto one_of = [&](const std::vector<std::string>& words) {
+      return words[random_() % words.size()];
+    };
+    o.curvature.representation = one_of({"auto", "explicit", "implicit"});
+    o.curvature.rank = whole(0, 1) ? whole(0, 9) : CurvatureSpec::kRankAuto;
+    o.curvature.rank_energy = number(1);
+    o.curvature.rank_max = whole(1, 65535);
+    o.curvature.rank_method = one_of({"subspace", "svd"});
+    o.curvature.sketch = one_of({"none", "rows", "countsketch"});
+    o.curvature.sketch_rows = whole(1, 10000);
+    o.curvature.product = one_of({"exact", "countsketch", "authors"});
+    o.curvature.product_buckets = whole(1, 1000);
+    o.curvature.mode = one_of({"global", "local"});
+    o.curvature.workers = o.curvature.mode == "local" ? pieces : whole(1, 1000);
+    o.curvature.memory_mib = whole(0, 1) ? whole(1, 100000) : 0;
     o.trust_region = number(1);
   }
 

@@ -204,10 +204,11 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
        "f.yaml:6:25: loss.label_smoothing: 1 is out of range; expected a number from 0, below 1"},
       {"loss:", "f.yaml:6:1: loss: nothing; expected a map"},
       {"epochs: 1\nepochs: 2", "f.yaml:5:1: epochs: given twice, first at f.yaml:4:1; expected once"},
-      {"optimizer: {lr: 3}", "f.yaml:5:12: optimizer.name: missing; expected seng or sgd"},
-      {"optimizer: adam", "f.yaml:5:12: optimizer.name: unknown value \"adam\"; expected seng or sgd"},
+      {"optimizer: {lr: 3}", "f.yaml:5:12: optimizer.name: missing; expected seng, sgd or lars"},
+      {"optimizer: adam", "f.yaml:5:12: optimizer.name: unknown value \"adam\"; expected seng, sgd or lars"},
       {"optimizer: {name: sngd}",
-       "f.yaml:5:19: optimizer.name: unknown value \"sngd\"; did you mean \"sgd\"?; expected seng or sgd"},
+       "f.yaml:5:19: optimizer.name: unknown value \"sngd\"; did you mean \"sgd\"?; expected seng, sgd or "
+       "lars"},
       {"optimizer: {name: sgd, momentum: 1}",
        "f.yaml:5:34: optimizer.momentum: 1 is out of range; expected a number from 0, below 1"},
       {"optimizer: {name: sgd, nesterov: yes}",
@@ -215,6 +216,16 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"optimizer: {name: seng, damping: {initial: 0}}",
        "f.yaml:5:44: optimizer.damping.initial: 0 is out of range; expected a number above 0, at most "
        "1000000000000"},
+      {"optimizer: {name: seng, curvature: {rank: 0}}",
+       "f.yaml:5:43: optimizer.curvature.rank: 0 is out of range; expected full, auto or a whole number from "
+       "1 to 65535"},
+      {"optimizer: {name: seng, curvature: {rank: 65536}}",
+       "f.yaml:5:43: optimizer.curvature.rank: 65536 is out of range; expected full, auto or a whole number "
+       "from 1 to "
+       "65535"},
+      {"optimizer: {name: seng, curvature: {mode: local, workers: 3}}",
+       "f.yaml:5:59: optimizer.curvature.workers: 3 workers do not share out 8 micro-batches (batch.global / "
+       "batch.micro); expected a divisor"},
       {"optimizer: {name: seng, curvature: {samples: 65}}",
        "f.yaml:5:46: optimizer.curvature.samples: 65 is more than batch.global, 64; expected at most that"},
       {"optimizer: {name: seng, curvature: {samples: 12}}",

@@ -40,6 +40,12 @@ constexpr const char* kSeng =
     "curvature: {every: 2, samples: 16}}";
 constexpr const char* kSengScale =
     "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 3, samples: 7, batch_norm: scale}}";
+constexpr const char* kSengApproximate =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 32, "
+    "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
+    "product_buckets: 20, mode: local, workers: 4}}";
+
+constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
 
 JobText augmented_lenet() {
   JobText job = lenet(kSeng, 64, 8);
@@ -104,14 +110,14 @@ TEST(SameBitsOfPictures, WithAugmentation) {
   expect_same_bits(job, {{1, 1}, {2, 1}, {3, 2}});
 }
 
-INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
-                         ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
-                                           Case{"LenetSeng", lenet(kSeng, 64, 8)},
-                                           Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
-                                           Case{"LenetSengAugmented", augmented_lenet()},
-                                           Case{"Resnet18Sgd", resnet(kSgd)},
-                                           Case{"Resnet18Seng", resnet(kSeng)}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Jobs, SameBits,
+    ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)}, Case{"LenetSeng", lenet(kSeng, 64, 8)},
+                      Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
+                      Case{"LenetSengAugmented", augmented_lenet()}, Case{"LenetLars", lenet(kLars, 64, 8)},
+                      Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
+                      Case{"Resnet18Sgd", resnet(kSgd)}, Case{"Resnet18Seng", resnet(kSeng)}),
+    [](const auto& info) { return info.param.name; });
 
 // What the hashes above would not notice if they were constant: another seed, another state.
 TEST(SameBitsControl, AnotherSeedGivesAnotherState) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -66,6 +67,21 @@ bool cholesky(double* a, std::size_t n) {
   // A NaN need not stop the factorisation, but it reaches the diagonal.
   for (std::size_t i = 0; i < n; ++i) {
     if (!(a[i * n + i] > 0) || !(a[i * n + i] <= 1.7976931348623157e308)) return false;
+  }
+  return true;
+}
+
+bool symmetric_eigen(double* a, std::size_t n, double* values) {
+  if (n == 0) return true;
+  cpu::use_one_thread();
+  const auto size = static_cast<lapack_int>(n);
+  // Column-major eigenvectors are rows here; the values come smallest first.
+  const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size, a, size, values);
+  if (info < 0) throw VendorError("LAPACKE_dsyevd: argument " + std::to_string(-info) + " is not valid");
+  if (info > 0) return false;
+  std::reverse(values, values + n);
+  for (std::size_t low = 0, high = n - 1; low < high; ++low, --high) {
+    std::swap_ranges(a + low * n, a + (low + 1) * n, a + high * n);
   }
   return true;
 }

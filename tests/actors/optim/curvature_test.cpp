@@ -105,7 +105,9 @@ TEST_P(CurvatureTest, SecondFragmentOfAMicroBatchIsIgnoredWhateverItHolds) {
 }
 
 TEST_P(CurvatureTest, WrongFragmentsAreErrors) {
-  Curvature curvature(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature curvature(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   const std::vector<float> good = fragment(0);
   EXPECT_THAT(curvature.add_fragment(0, good).error().message, HasSubstr("no refresh is open"));
   curvature.begin_refresh(1, 0.5);
@@ -125,7 +127,9 @@ TEST_P(CurvatureTest, WrongFragmentsAreErrors) {
 }
 
 TEST_P(CurvatureTest, BeforeTheFirstRefreshTheGradientIsScaled) {
-  Curvature curvature(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature curvature(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   EXPECT_FALSE(curvature.ready());
   EXPECT_FALSE(curvature.complete());
   EXPECT_EQ(direction(curvature, 3), scaled_gradient(3));
@@ -192,7 +196,9 @@ TEST_P(CurvatureTest, ValuesThatAreNotFiniteAreRefused) {
 }
 
 TEST_P(CurvatureTest, FirstRefreshRefusedLeavesNothingInForce) {
-  Curvature curvature(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature curvature(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   spoil(curvature, NAN);
   EXPECT_FALSE(curvature.accept(lanes_));
   EXPECT_FALSE(curvature.ready());
@@ -257,7 +263,9 @@ TEST_P(CurvatureTest, BackupFormedLateEqualsTheOwner) {
 }
 
 TEST_P(CurvatureTest, BackupThatCannotBeFormedFallsBack) {
-  Curvature backup(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature backup(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   const std::size_t per_sample = sample_size(problem_.block, GetParam().representation).total();
   const std::vector<float> same(std::size_t(kPerMicro) * per_sample, 0.7f);
   backup.begin_refresh(100, 1e-30);
@@ -270,7 +278,9 @@ TEST_P(CurvatureTest, BackupThatCannotBeFormedFallsBack) {
 TEST_P(CurvatureTest, RestoreGivesTheSameCurvature) {
   Curvature original = accepted(41, 0.37);
   const std::vector<float> values = original.values();
-  Curvature restored(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature restored(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   ASSERT_TRUE(restored.restore(original.step(), original.lambda(), values, lanes_));
   EXPECT_EQ(restored.step(), 41u);
   EXPECT_EQ(restored.lambda(), 0.37);
@@ -300,7 +310,9 @@ TEST_P(CurvatureTest, DigestIsOverStepDampingAndValues) {
   EXPECT_NE(accepted(7, 0.25).digest(), base.digest());
   std::vector<float> values = base.values();
   values.back() = std::nextafter(values.back(), 1e9f);
-  Curvature changed(problem_.block, {kMicros, kPerMicro, GetParam().representation});
+  Curvature changed(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
   ASSERT_TRUE(changed.restore(7, 0.5, values, lanes_));
   EXPECT_NE(changed.digest(), base.digest());
 

@@ -57,13 +57,19 @@ std::vector<BlockCase> block_cases() {
   return cases;
 }
 
-std::vector<Representation> representations(const Block& block) {
+// All of them exact: the factors are cut to their full rank.
+std::vector<CurvatureForm> representations(const Block& block) {
   if (block.kind == BlockKind::kBatchNorm) return {Representation::kExplicit};
-  return {Representation::kExplicit, Representation::kImplicit};
+  if (block.kind == BlockKind::kLinear) return {Representation::kExplicit, Representation::kImplicit};
+  return {Representation::kExplicit,
+          Representation::kImplicit,
+          {Representation::kLowRank, full_rank(block), RankMethod::kSvd},
+          {Representation::kLowRank, full_rank(block), RankMethod::kSubspace}};
 }
 
-std::string name_of(Representation representation) {
-  return representation == Representation::kExplicit ? "explicit" : "implicit";
+std::string name_of(const CurvatureForm& form) {
+  return std::string(representation_name(form.representation)) +
+         (form.rank_method == RankMethod::kSvd ? "_svd" : "");
 }
 
 struct Direction {
@@ -78,8 +84,8 @@ Direction direction_of(Curvature& curvature, const std::vector<float>& g, int la
   return result;
 }
 
-Direction accepted_direction(const Problem& problem, Representation representation, int micros, double lambda,
-                             int lanes_count = 2) {
+Direction accepted_direction(const Problem& problem, const CurvatureForm& representation, int micros,
+                             double lambda, int lanes_count = 2) {
   Curvature curvature = with_fragments(problem, representation, micros, 7, lambda);
   Lanes lanes(lanes_count);
   const Status accepted = curvature.accept(lanes);
@@ -98,7 +104,7 @@ TEST_P(DirectionTest, IsTheDenseInverseTimesTheGradient) {
   const double lambda = fisher.norm();
   const std::vector<double> expected = fisher.solve(lambda, problem.g);
   const double inner = std::inner_product(expected.begin(), expected.end(), problem.g.begin(), 0.0);
-  for (const Representation representation : representations(problem.block)) {
+  for (const CurvatureForm& representation : representations(problem.block)) {
     SCOPED_TRACE(name_of(representation));
     const Direction made = accepted_direction(problem, representation, GetParam().micros, lambda);
     const double error = testing::distance(made.d, expected) / testing::norm(expected);
@@ -132,7 +138,7 @@ TEST_P(DirectionTest, ErrorAtSmallDampingStaysInItsBound) {
     const double lambda = ratio * f;
     const std::vector<double> expected = fisher.solve(lambda, problem.g);
     const double bound = 3 * e * (1 + f / lambda) * testing::norm(problem.g) / lambda;
-    for (const Representation representation : representations(problem.block)) {
+    for (const CurvatureForm& representation : representations(problem.block)) {
       SCOPED_TRACE(name_of(representation) + ", lambda/|F| = " + std::to_string(ratio));
       const Direction made = accepted_direction(problem, representation, GetParam().micros, lambda);
       const double error = testing::distance(made.d, expected);
@@ -146,7 +152,7 @@ TEST_P(DirectionTest, BitsDoNotDependOnLanes) {
   SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
   const Problem problem = random_problem(GetParam().block, GetParam().samples, random);
-  for (const Representation representation : representations(problem.block)) {
+  for (const CurvatureForm& representation : representations(problem.block)) {
     const Direction one = accepted_direction(problem, representation, GetParam().micros, 0.5, 1);
     for (const int lanes : {2, 3, 4}) {
       const Direction many = accepted_direction(problem, representation, GetParam().micros, 0.5, lanes);
@@ -165,7 +171,7 @@ struct LargeCase {
   std::string name;
   Block block;
   int samples = 0, micros = 1;
-  std::vector<Representation> representations;
+  std::vector<CurvatureForm> representations;
 };
 
 class LargeBlockTest : public ::testing::TestWithParam<LargeCase> {};
@@ -179,7 +185,7 @@ TEST_P(LargeBlockTest, SolvesTheSystemForAnyNumberOfLanes) {
   for (int i = 0; i < 8; ++i) mean_square += std::pow(testing::norm(sample_gradient(problem, i)), 2) / 8;
   const double lambda = 0.1 * mean_square;
   std::vector<std::vector<float>> directions;
-  for (const Representation representation : GetParam().representations) {
+  for (const CurvatureForm& representation : GetParam().representations) {
     SCOPED_TRACE(name_of(representation));
     const Direction made = accepted_direction(problem, representation, GetParam().micros, lambda, 1);
     const double residual =
@@ -196,7 +202,7 @@ TEST_P(LargeBlockTest, SolvesTheSystemForAnyNumberOfLanes) {
   EXPECT_FALSE(!(testing::distance(directions.back(), first) <= 1e-5 * testing::norm(first)));
 }
 
-const std::vector<Representation> kBoth = {Representation::kExplicit, Representation::kImplicit};
+const std::vector<CurvatureForm> kBoth = {Representation::kExplicit, Representation::kImplicit};
 INSTANTIATE_TEST_SUITE_P(
     Blocks, LargeBlockTest,
     ::testing::Values(

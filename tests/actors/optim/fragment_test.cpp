@@ -16,27 +16,6 @@ using testing::ConvolutionCase;
 using testing::Problem;
 using testing::random_problem;
 
-TEST(RepresentationTest, IsTheSmallerOne) {
-  const auto chosen = [](const Block& block) { return choose_representation(block, false); };
-  // lenet: m*n (+m) against kappa*(m+n)
-  EXPECT_EQ(chosen(convolution_block({1, 32, 28, 28, 3, 3, 1, 1, false})),
-            Representation::kExplicit);  // 288, 32144
-  EXPECT_EQ(chosen(convolution_block({32, 64, 14, 14, 3, 3, 1, 1, false})),
-            Representation::kExplicit);                                                  // 18432, 68992
-  EXPECT_EQ(chosen(testing::linear_block(3136, 128, true)), Representation::kImplicit);  // 401536, 3264
-  EXPECT_EQ(chosen(testing::linear_block(128, 10, true)), Representation::kImplicit);    // 1290, 138
-  // resnet18 at 32 x 32: the stages turn from the third on
-  EXPECT_EQ(chosen(convolution_block({128, 128, 16, 16, 3, 3, 1, 1, false})), Representation::kExplicit);
-  EXPECT_EQ(chosen(convolution_block({256, 256, 8, 8, 3, 3, 1, 1, false})), Representation::kImplicit);
-  EXPECT_EQ(chosen(convolution_block({512, 512, 4, 4, 3, 3, 1, 1, false})), Representation::kImplicit);
-  EXPECT_EQ(chosen(testing::batch_norm_block(8, 100)), Representation::kExplicit);
-  EXPECT_EQ(choose_representation(testing::batch_norm_block(8, 100), true), Representation::kScale);
-  EXPECT_EQ(choose_representation(testing::linear_block(3136, 128, true), true), Representation::kImplicit);
-  // A tie is explicit; the bias decides: 2*2 = 4 = 1*(2+2), 4 + 2 > 4
-  EXPECT_EQ(chosen(testing::linear_block(2, 2, false)), Representation::kExplicit);
-  EXPECT_EQ(chosen(testing::linear_block(2, 2, true)), Representation::kImplicit);
-}
-
 TEST(RepresentationTest, CountsFloats) {
   const Block conv = convolution_block({3, 5, 8, 6, 3, 3, 2, 1, true});
   EXPECT_EQ(fragment_shape(conv, Representation::kExplicit, 4).floats, 4u * (5 * 27 + 5));

@@ -191,14 +191,12 @@ std::vector<double> apply_fisher(const Problem& problem, double lambda, const st
   return result;
 }
 
-Curvature with_fragments(const Problem& problem, Representation representation, int micros,
-                         std::uint64_t step, double lambda, const std::vector<std::uint32_t>& order) {
+Curvature with_fragments(const Problem& problem, const CurvatureForm& form, int micros, std::uint64_t step,
+                         double lambda, const std::vector<std::uint32_t>& order) {
   const int per_micro = problem.samples / micros;
   EXPECT_EQ(per_micro * micros, problem.samples);
-  Curvature curvature(
-      problem.block,
-      {.micro_batches = micros, .samples_per_micro = per_micro, .representation = representation});
-  const FragmentShape shape = fragment_shape(problem.block, representation, per_micro);
+  Curvature curvature(problem.block, {.micro_batches = micros, .samples_per_micro = per_micro, .form = form});
+  const FragmentShape shape = fragment_shape(problem.block, form, per_micro);
   curvature.begin_refresh(step, lambda);
   std::vector<std::uint32_t> arrivals = order;
   for (int micro = 0; order.empty() && micro < micros; ++micro) arrivals.push_back(std::uint32_t(micro));

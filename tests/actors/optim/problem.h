@@ -54,8 +54,8 @@ struct DenseFisher {
 std::vector<double> apply_fisher(const Problem& problem, double lambda, const std::vector<float>& d);
 
 // A curvature over the problem's samples in `micros` fragments, not yet accepted. `order`: of the fragments.
-Curvature with_fragments(const Problem& problem, Representation representation, int micros,
-                         std::uint64_t step, double lambda, const std::vector<std::uint32_t>& order = {});
+Curvature with_fragments(const Problem& problem, const CurvatureForm& form, int micros, std::uint64_t step,
+                         double lambda, const std::vector<std::uint32_t>& order = {});
 
 double norm(const std::vector<double>& x);
 double norm(const std::vector<float>& x);

@@ -123,6 +123,21 @@ TEST(TrustRegionTest, AddsInBlockOrder) {
   EXPECT_EQ(trust_region_scale(0.25, 1, std::vector<double>{1e16, -1e16, 1}), 0.5);
 }
 
+TEST(LarsTest, TheStepIsAFixedPartOfTheWeights) {
+  std::mt19937_64 random(testing::fresh_seed());
+  const std::vector<float> w = testing::random_floats(random, 10007),
+                           g = testing::random_floats(random, 10007);
+  const double eta = 0.02, decay = 0.3;
+  const double expected = eta * testing::norm(w) / (testing::norm(g) + decay * testing::norm(w));
+  EXPECT_NEAR(lars_scale(eta, decay, w, g), expected, 1e-6 * expected);
+  // Without weight decay the step's length is eta times that of the weights, whatever the gradient's.
+  EXPECT_NEAR(lars_scale(eta, 0, w, g) * testing::norm(g), eta * testing::norm(w), 1e-6 * testing::norm(w));
+  const std::vector<float> zero(5), one(5, 1.0f), bad(5, NAN);
+  EXPECT_EQ(lars_scale(eta, decay, zero, one), 1);
+  EXPECT_EQ(lars_scale(eta, decay, one, zero), 1);
+  EXPECT_EQ(lars_scale(eta, decay, one, bad), 1);
+}
+
 class MomentumTest : public ::testing::TestWithParam<bool> {};
 
 // PyTorch's SGD, dampening 0: d <- d + wd*w; m <- mu*m + d; w <- w - lr*(nesterov ? d + mu*m : m).

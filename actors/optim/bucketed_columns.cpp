@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "actors/optim/approximate_columns.h"
+#include "actors/optim/factor_rows.h"
+#include "actors/optim/tasks.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kWeightColumns = 400;  // of the weight, per task; about
+
+class BucketedColumns final : public GradientColumns {
+ public:
+  BucketedColumns(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
+                  const SampleStore& store, const ProductOptions& options, const SketchKey& key)
+      : exact_(std::move(exact)),
+        store_(store),
+        rows_(block, form, store),
+        n_(std::size_t(block.n)),
+        signs_(options.kind == ProductKind::kCountSketch),
+        buckets_(signs_ ? std::max<std::size_t>(1, options.buckets) : rows_.rank()) {
+    if (!signs_) return;
+    Random random(key.seed, RandomPurpose::kSketch, key.refresh * 4 + 3, key.block);
+    for (std::size_t i = 0; i < store.count * rows_.rank(); ++i) {
+      bucket_.push_back(std::uint32_t(random.below(buckets_)));
+      sign_.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
+    }
+  }
+
+  void gram(double* gram, Lanes& lanes) const override { exact_->gram(gram, lanes); }
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    exact_->project(g, c, lanes);
+  }
+
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    const std::size_t m = rows_.m(), width = rows_.width();
+    std::vector<float> a_sums(buckets_ * width), g_sums(buckets_ * m);
+    fill(b, a_sums, g_sums);
+    const Cut columns = even_cut(n_, kWeightColumns, 16);
+    std::vector<double> inner(columns.tasks());
+    run_tasks(lanes, columns.tasks(), double(buckets_) * double(m) * double(n_), [&](std::size_t task) {
+      const std::size_t begin = columns.begin(task), count = columns.size(task);
+      gemm(m, count, buckets_, 1, {g_sums.data(), m, true}, {a_sums.data() + begin, width, false}, 0,
+           d.data() + begin, n_);
+      for (std::size_t o = 0; o < m; ++o) {
+        const std::size_t at = o * n_ + begin;
+        inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
+      }
+    });
+    const double sum = std::accumulate(inner.begin(), inner.end(), 0.0);
+    if (width == n_) return sum;
+    gemm(m, 1, buckets_, 1, {g_sums.data(), m, true}, {a_sums.data() + n_, width, false}, 0,
+         d.data() + m * n_, 1);
+    return sum + finish_direction(g.data() + m * n_, inverse_lambda, d.data() + m * n_, m);
+  }
+
+ private:
+  void fill(const double* b, std::vector<float>& a_sums, std::vector<float>& g_sums) const {
+    const std::size_t m = rows_.m(), width = rows_.width(), rank = rows_.rank();
+    std::vector<float> a(rank * width), g(rank * m);
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      rows_.read(i, a.data(), g.data());
+      const float root = float(std::sqrt(std::abs(b[i]))), of_b = b[i] < 0 ? -1.0f : 1.0f;
+      for (std::size_t k = 0; k < rank; ++k) {
+        const std::size_t pair = i * rank + k, bucket = signs_ ? bucket_[pair] : k;
+        const float x = signs_ ? sign_[pair] * root : root, y = signs_ ? x * of_b : root;
+        float *a_sum = a_sums.data() + bucket * width, *g_sum = g_sums.data() + bucket * m;
+        for (std::size_t j = 0; j < width; ++j) a_sum[j] += x * a[k * width + j];
+        for (std::size_t o = 0; o < m; ++o) g_sum[o] += y * g[k * m + o];
+      }
+    }
+  }
+
+  std::unique_ptr<GradientColumns> exact_;
+  const SampleStore& store_;
+  const FactorRows rows_;
+  std::size_t n_;
+  bool signs_;
+  std::size_t buckets_;
+  std::vector<std::uint32_t> bucket_;  // of each pair (sample, k)
+  std::vector<float> sign_;
+};
+
+}  // namespace
+
+std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
+                                                  const CurvatureForm& form, const SampleStore& store,
+                                                  const ProductOptions& options, const SketchKey& key) {
+  if (options.kind == ProductKind::kExact || form.representation == Representation::kExplicit) return exact;
+  return std::make_unique<BucketedColumns>(std::move(exact), block, form, store, options, key);
+}
+
+}  // namespace seng

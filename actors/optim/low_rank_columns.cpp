@@ -1,0 +1,127 @@
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "actors/optim/gradient_columns.h"
+#include "actors/optim/tasks.h"
+#include "actors/optim/workspace.h"
+
+namespace seng {
+namespace {
+
+constexpr std::size_t kRows = 256;           // (sample, direction) pairs per GEMM, about
+constexpr std::size_t kWeightColumns = 400;  // of the weight, per task of correct(); about
+
+// Every sample is p pairs of rows, a_k (n, with a bias n+1) and g_k (m): u_i = vec(sum over k of g_k a_k^T).
+class LowRankColumns final : public GradientColumns {
+ public:
+  LowRankColumns(const FactorShape& shape, const SampleStore& store)
+      : store_(store), shape_(shape), rows_(store.count * shape.rank) {}
+
+  // (R^T R)_ij = sum over the p x p pairs of <a_k, a_l> <g_k, g_l>, a tile of sample pairs at a time.
+  void gram(double* gram, Lanes& lanes) const override {
+    const Cut samples = sample_cut();
+    const std::size_t blocks = samples.tasks();
+    const double work = 0.5 * double(rows_) * double(rows_) * double(width() + shape_.m);
+    run_tasks(lanes, blocks * (blocks + 1) / 2, work, [&](std::size_t task) {
+      std::size_t row = 0;
+      while ((row + 1) * (row + 2) / 2 <= task) ++row;
+      gram_tile(samples, row, task - row * (row + 1) / 2, gram);
+    });
+  }
+
+  // c_i = sum over k of <g_k, [gW gb] a_k>.
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    const Cut samples = sample_cut();
+    run_tasks(lanes, samples.tasks(), work(), [&](std::size_t task) {
+      const std::size_t begin = samples.begin(task), rows = samples.size(task) * shape_.rank, m = shape_.m;
+      float* product = Workspace::of_this_thread().floats(Workspace::kProduct, rows * m);
+      if (shape_.bias) bias_products(g, begin * shape_.rank, rows, product);
+      gemm(rows, m, shape_.n, 1, {inputs(begin), width(), false}, {g.data(), shape_.n, true},
+           shape_.bias ? 1 : 0, product, m);
+      for (std::size_t i = 0; i < samples.size(task); ++i) {
+        c[begin + i] = dot(gradients(begin + i), product + i * shape_.rank * m, shape_.rank * m);
+      }
+    });
+  }
+
+  // R b = sum over samples and k of b_i g_k a_k^T: a GEMM over all rows, by runs of the weight's columns.
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    const std::size_t m = shape_.m, n = shape_.n;
+    float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, rows_ * m);
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      const float weight = float(b[i]);
+      const float* in = gradients(i);
+      float* out = scaled + i * shape_.rank * m;
+      for (std::size_t k = 0; k < shape_.rank * m; ++k) out[k] = weight * in[k];
+    }
+    const Cut columns = even_cut(n, kWeightColumns, 16);
+    std::vector<double> inner(columns.tasks());
+    run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
+      const std::size_t begin = columns.begin(task), count = columns.size(task);
+      gemm(m, count, rows_, 1, {scaled, m, true}, {inputs(0) + begin, width(), false}, 0, d.data() + begin,
+           n);
+      for (std::size_t o = 0; o < m; ++o) {
+        const std::size_t at = o * n + begin;
+        inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
+      }
+    });
+    double sum = std::accumulate(inner.begin(), inner.end(), 0.0);
+    if (!shape_.bias) return sum;
+    gemm(m, 1, rows_, 1, {scaled, m, true}, {inputs(0) + n, width(), false}, 0, d.data() + m * n, 1);
+    return sum + finish_direction(g.data() + m * n, inverse_lambda, d.data() + m * n, m);
+  }
+
+ private:
+  void gram_tile(const Cut& samples, std::size_t row, std::size_t column, double* gram) const {
+    const std::size_t i0 = samples.begin(row), ni = samples.size(row), j0 = samples.begin(column),
+                      nj = samples.size(column), p = shape_.rank, wi = ni * p, wj = nj * p;
+    Workspace& workspace = Workspace::of_this_thread();
+    float* a = workspace.floats(Workspace::kProduct, wi * wj);
+    float* b = workspace.floats(Workspace::kTile, wi * wj);
+    gemm(wi, wj, width(), 1, {inputs(i0), width(), false}, {inputs(j0), width(), true}, 0, a, wj);
+    gemm(wi, wj, shape_.m, 1, {gradients(i0), shape_.m, false}, {gradients(j0), shape_.m, true}, 0, b, wj);
+    for (std::size_t i = 0; i < ni; ++i) {
+      for (std::size_t j = 0; j < nj && j0 + j <= i0 + i; ++j) {
+        double sum = 0;
+        for (std::size_t k = 0; k < p; ++k) {
+          const std::size_t at = (i * p + k) * wj + j * p;
+          sum += dot(a + at, b + at, p);
+        }
+        gram[(i0 + i) * store_.count + j0 + j] = sum;
+      }
+    }
+  }
+
+  // product (rows x m) = the last entry of each a_k times gb.
+  void bias_products(std::span<const float> g, std::size_t first, std::size_t rows, float* product) const {
+    const float* bias = g.data() + shape_.m * shape_.n;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float one = store_.first.data()[(first + r) * width() + shape_.n];
+      for (std::size_t o = 0; o < shape_.m; ++o) product[r * shape_.m + o] = one * bias[o];
+    }
+  }
+
+  std::size_t width() const { return shape_.n + (shape_.bias ? 1 : 0); }
+  const float* inputs(std::size_t sample) const {
+    return store_.first.data() + sample * shape_.rank * width();
+  }
+  const float* gradients(std::size_t sample) const {
+    return store_.second.data() + sample * shape_.rank * shape_.m;
+  }
+  Cut sample_cut() const { return {store_.count, std::max<std::size_t>(1, kRows / shape_.rank)}; }
+  double work() const { return double(rows_) * double(shape_.m) * double(shape_.n); }
+
+  const SampleStore& store_;
+  const FactorShape shape_;
+  const std::size_t rows_;
+};
+
+}  // namespace
+
+std::unique_ptr<GradientColumns> low_rank_columns(const FactorShape& shape, const SampleStore& store) {
+  return std::make_unique<LowRankColumns>(shape, store);
+}
+
+}  // namespace seng

@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "actors/optim/approximate_columns.h"
+#include "actors/optim/factor_rows.h"
+#include "actors/optim/tasks.h"
+
+namespace seng {
+namespace {
+
+Random random_of(const SketchKey& key, std::uint64_t side) {
+  return Random(key.seed, RandomPurpose::kSketch, key.refresh * 4 + side, key.block);
+}
+
+class SketchedExplicit final : public GradientColumns {
+ public:
+  SketchedExplicit(std::unique_ptr<GradientColumns> exact, const Block& block, const SampleStore& store,
+                   const SketchOptions& options, const SketchKey& key)
+      : exact_(std::move(exact)),
+        store_(store),
+        omega_(options.kind, options.rows, block.count, random_of(key, 0)) {
+    small_.count = store.count;
+    small_.size = {omega_.rows(), 0};
+    columns_ = explicit_columns(block, small_);
+  }
+
+  void gram(double* gram, Lanes& lanes) const override {
+    small_.first.at_least(store_.count * omega_.rows());
+    run_tasks(lanes, store_.count, double(store_.count) * double(omega_.width()), [&](std::size_t i) {
+      omega_.apply(store_.first.data() + i * store_.size.first, 1, small_.first.data() + i * omega_.rows());
+    });
+    columns_->gram(gram, lanes);
+  }
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    std::vector<float> small(omega_.rows());
+    omega_.apply(g.data(), 1, small.data());
+    columns_->project(small, c, lanes);
+  }
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    return exact_->correct(g, b, inverse_lambda, d, lanes);
+  }
+
+ private:
+  std::unique_ptr<GradientColumns> exact_, columns_;
+  const SampleStore& store_;
+  Sketch omega_;
+  mutable SampleStore small_;  // Omega R, made with the Gram matrix
+};
+
+// A side's share of about `rows` of the m * width coordinates.
+std::size_t side_rows(std::size_t rows, std::size_t side, std::size_t m, std::size_t width) {
+  const double share = std::sqrt(std::min(1.0, double(rows) / (double(m) * double(width))));
+  return std::clamp<std::size_t>(std::size_t(std::llround(share * double(side))), 1, side);
+}
+
+class SketchedFactors final : public GradientColumns {
+ public:
+  SketchedFactors(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
+                  const SampleStore& store, const SketchOptions& options, const SketchKey& key)
+      : exact_(std::move(exact)),
+        store_(store),
+        rows_(block, form, store),
+        left_(options.kind, side_rows(options.rows, rows_.m(), rows_.m(), rows_.width()), rows_.m(),
+              random_of(key, 1)),
+        right_(options.kind, side_rows(options.rows, rows_.width(), rows_.m(), rows_.width()), rows_.width(),
+               random_of(key, 2)),
+        weight_columns_(std::size_t(block.n)) {
+    small_.count = store.count;
+    small_.size = {rows_.rank() * right_.rows(), rows_.rank() * left_.rows()};
+    columns_ = low_rank_columns({left_.rows(), right_.rows(), rows_.rank(), false}, small_);
+  }
+
+  void gram(double* gram, Lanes& lanes) const override {
+    small_.first.at_least(store_.count * small_.size.first);
+    small_.second.at_least(store_.count * small_.size.second);
+    const double work = double(store_.count * rows_.rank()) * double(rows_.m() + rows_.width());
+    run_tasks(lanes, store_.count, work, [&](std::size_t i) {
+      std::vector<float> a(rows_.rank() * rows_.width()), g(rows_.rank() * rows_.m());
+      rows_.read(i, a.data(), g.data());
+      for (std::size_t k = 0; k < rows_.rank(); ++k) {
+        right_.apply(a.data() + k * rows_.width(), 1,
+                     small_.first.data() + i * small_.size.first + k * right_.rows());
+        left_.apply(g.data() + k * rows_.m(), 1,
+                    small_.second.data() + i * small_.size.second + k * left_.rows());
+      }
+    });
+    columns_->gram(gram, lanes);
+  }
+
+  // Omega_m [gW gb] Omega_n^T.
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    const std::size_t m = rows_.m(), width = rows_.width(), q = right_.rows();
+    std::vector<float> row(width), half(m * q), column(left_.rows()), small(left_.rows() * q);
+    for (std::size_t o = 0; o < m; ++o) {
+      std::copy_n(g.data() + o * weight_columns_, weight_columns_, row.data());
+      if (width > weight_columns_) row[weight_columns_] = g[m * weight_columns_ + o];
+      right_.apply(row.data(), 1, half.data() + o * q);
+    }
+    for (std::size_t j = 0; j < q; ++j) {
+      left_.apply(half.data() + j, q, column.data());
+      for (std::size_t o = 0; o < left_.rows(); ++o) small[o * q + j] = column[o];
+    }
+    columns_->project(small, c, lanes);
+  }
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    return exact_->correct(g, b, inverse_lambda, d, lanes);
+  }
+
+ private:
+  std::unique_ptr<GradientColumns> exact_, columns_;
+  const SampleStore& store_;
+  const FactorRows rows_;
+  Sketch left_, right_;
+  std::size_t weight_columns_;
+  mutable SampleStore small_;  // the sketched factors, made with the Gram matrix
+};
+
+}  // namespace
+
+std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
+                                                  const CurvatureForm& form, const SampleStore& store,
+                                                  const SketchOptions& options, const SketchKey& key) {
+  if (options.kind == SketchKind::kNone || options.rows >= block.count) return exact;
+  if (form.representation == Representation::kExplicit) {
+    return std::make_unique<SketchedExplicit>(std::move(exact), block, store, options, key);
+  }
+  return std::make_unique<SketchedFactors>(std::move(exact), block, form, store, options, key);
+}
+
+}  // namespace seng

@@ -1,0 +1,217 @@
+// Sketches, approximate products and the local mode. Estimates are judged by their mean over many keys: it
+// comes to the exact value, at the rate 1/sqrt(trials).
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "actors/optim/approximate_columns.h"
+#include "tests/actors/optim/problem.h"
+
+namespace seng {
+namespace {
+
+using testing::convolution_block;
+using testing::DenseFisher;
+using testing::Problem;
+using testing::random_problem;
+
+class SketchTest : public ::testing::TestWithParam<SketchKind> {};
+
+TEST_P(SketchTest, InnerProductsAreRightInTheMean) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  constexpr std::size_t kWidth = 200, kRows = 40;
+  const std::vector<float> x = testing::random_floats(random, kWidth, 0.3),
+                           y = testing::random_floats(random, kWidth, 0.5);
+  const double exact = dot(x.data(), y.data(), kWidth);
+  constexpr int kTrials = 4000;
+  double sum = 0, squares = 0;
+  for (int t = 0; t < kTrials; ++t) {
+    const Sketch omega(GetParam(), kRows, kWidth, Random(seed, RandomPurpose::kSketch, std::uint64_t(t)));
+    ASSERT_EQ(omega.rows(), kRows);
+    float a[kRows], b[kRows];
+    omega.apply(x.data(), 1, a);
+    omega.apply(y.data(), 1, b);
+    const double estimate = dot(a, b, kRows);
+    sum += estimate;
+    squares += (estimate - exact) * (estimate - exact);
+  }
+  const double deviation = std::sqrt(squares / kTrials);
+  EXPECT_GT(deviation, 0.01 * std::abs(exact));  // it is a sketch
+  EXPECT_FALSE(!(std::abs(sum / kTrials - exact) <= 5 * deviation / std::sqrt(double(kTrials))));
+}
+
+TEST_P(SketchTest, WithAllRowsItIsTheIdentity) {
+  std::mt19937_64 random(testing::fresh_seed());
+  const std::vector<float> x = testing::random_floats(random, 3 * 17);
+  const Sketch omega(GetParam(), 17, 17, Random(1, RandomPurpose::kSketch));
+  std::vector<float> out(17);
+  omega.apply(x.data(), 3, out.data());
+  for (std::size_t j = 0; j < 17; ++j) EXPECT_EQ(out[j], x[3 * j]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, SketchTest, ::testing::Values(SketchKind::kRows, SketchKind::kCountSketch));
+
+struct Case {
+  Block block;
+  CurvatureForm form;
+};
+std::vector<Case> factored() {
+  const Block conv = convolution_block({3, 8, 6, 6, 3, 3, 1, 1, true});
+  return {{testing::linear_block(30, 12, true), Representation::kImplicit},
+          {convolution_block({3, 8, 6, 6, 3, 3, 1, 1, false}), Representation::kImplicit},
+          {conv, {Representation::kLowRank, 3}}};
+}
+std::vector<Case> all_cases() {
+  std::vector<Case> out = factored();
+  out.push_back({testing::linear_block(30, 12, true), Representation::kExplicit});
+  return out;
+}
+
+constexpr int kSamples = 12;
+
+Curvature curvature_of(const Problem& problem, CurvatureOptions options, double lambda) {
+  options.micro_batches = 4;
+  options.samples_per_micro = kSamples / 4;
+  Curvature out(problem.block, options);
+  out.begin_refresh(3, lambda);
+  const FragmentShape shape = fragment_shape(problem.block, options.form, kSamples / 4);
+  for (int v = 0; v < 4; ++v)
+    EXPECT_TRUE(out.add_fragment(
+        std::uint32_t(v),
+        make_fragment(problem.block, shape, problem.factors(v * kSamples / 4, kSamples / 4))));
+  Lanes lanes(2);
+  const Status accepted = out.accept(lanes);
+  EXPECT_TRUE(accepted) << accepted.error().message;
+  return out;
+}
+
+std::vector<float> direction(const Problem& problem, const CurvatureOptions& options, double lambda,
+                             int lanes_count = 2) {
+  Curvature curvature = curvature_of(problem, options, lambda);
+  Lanes lanes(lanes_count);
+  std::vector<float> d(problem.g.size(), NAN);
+  const double inner = curvature.precondition(problem.g, d, 1.0, lanes);
+  EXPECT_NEAR(inner, std::inner_product(d.begin(), d.end(), problem.g.begin(), 0.0),
+              1e-5 * testing::norm(d) * testing::norm(problem.g));
+  return d;
+}
+
+// With b given, the mean of many products R b is the exact one: d is linear in R b, and b does not depend on
+// the key.
+TEST(Approximations, TheCountSketchedProductIsRightInTheMean) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const Case& c : factored()) {
+    SCOPED_TRACE(std::string(representation_name(c.form.representation)) + " " + c.block.name);
+    const Problem problem = random_problem(c.block, kSamples, random);
+    const double lambda = 5;
+    CurvatureOptions options{.form = c.form};
+    const std::vector<float> exact = direction(problem, options, lambda);
+    options.product = {ProductKind::kCountSketch, 10};
+    constexpr int kTrials = 600;
+    std::vector<double> mean(exact.size(), 0.0);
+    double spread = 0;
+    for (int t = 0; t < kTrials; ++t) {
+      options.seed = seed + std::uint64_t(t);
+      const std::vector<float> d = direction(problem, options, lambda, 1);
+      for (std::size_t j = 0; j < d.size(); ++j) {
+        mean[j] += double(d[j]) / kTrials;
+        spread += std::pow(double(d[j]) - double(exact[j]), 2) / kTrials;
+      }
+    }
+    const double error = testing::distance(exact, mean);
+    EXPECT_GT(std::sqrt(spread), 0.02 * testing::norm(exact));
+    EXPECT_FALSE(!(error <= 2 * std::sqrt(spread / kTrials))) << error / std::sqrt(spread / kTrials);
+    // The authors' shortcut does not come to it by any mean: it has no randomness, and its cross terms stay.
+    options.product = {ProductKind::kAuthors, 0};
+    const std::vector<float> theirs = direction(problem, options, lambda);
+    const std::vector<double> wanted(exact.begin(), exact.end());
+    EXPECT_FALSE(!(testing::distance(theirs, wanted) > 10 * error));
+  }
+}
+
+// The sketched system: its Gram matrix and right side have the exact ones as mean, so that with more rows the
+// direction comes to the exact one.
+TEST(Approximations, SketchedDirectionsComeToTheExactOne) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const Case& c : all_cases()) {
+    const Problem problem = random_problem(c.block, kSamples, random);
+    const DenseFisher fisher(problem);
+    const double lambda = 0.3 * fisher.norm();
+    CurvatureOptions options{.form = c.form};
+    const std::vector<float> exact = direction(problem, options, lambda);
+    const std::vector<double> wanted(exact.begin(), exact.end());
+    for (const SketchKind kind : {SketchKind::kRows, SketchKind::kCountSketch}) {
+      SCOPED_TRACE(std::string(representation_name(c.form.representation)) + " " + c.block.name +
+                   (kind == SketchKind::kRows ? " rows" : " countsketch"));
+      const auto error = [&](std::size_t rows) {
+        options.sketch = {kind, rows};
+        double sum = 0;
+        constexpr int kTrials = 40;
+        for (int t = 0; t < kTrials; ++t) {
+          options.seed = seed + std::uint64_t(t);
+          sum += testing::distance(direction(problem, options, lambda, 1), wanted) / testing::norm(wanted) /
+                 kTrials;
+        }
+        return sum;
+      };
+      const double few = error(c.block.count / 8), many = error(c.block.count / 2),
+                   all = error(c.block.count);
+      EXPECT_FALSE(!(many < few)) << many << " " << few;
+      EXPECT_FALSE(!(many < 0.5)) << many;
+      EXPECT_FALSE(!(all <= 1e-6)) << all;
+    }
+  }
+}
+
+TEST(Approximations, BitsDoNotDependOnLanes) {
+  std::mt19937_64 random(testing::fresh_seed());
+  for (const Case& c : all_cases()) {
+    const Problem problem = random_problem(c.block, kSamples, random);
+    CurvatureOptions options{.form = c.form};
+    options.sketch = {SketchKind::kCountSketch, 50};
+    options.product = {ProductKind::kCountSketch, 7};
+    options.seed = 5;
+    const std::vector<float> one = direction(problem, options, 0.5, 1),
+                             three = direction(problem, options, 0.5, 3);
+    EXPECT_EQ(std::memcmp(one.data(), three.data(), one.size() * sizeof(float)), 0);
+  }
+}
+
+// d = 1/M sum of (lambda I + U_w U_w^T)^-1 g with each worker's own samples.
+TEST(Approximations, TheLocalModeAveragesTheWorkersDirections) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const Case& c : all_cases()) {
+    if (c.form.representation == Representation::kLowRank) continue;  // cut: no dense reference here
+    const Problem problem = random_problem(c.block, kSamples, random);
+    const double lambda = DenseFisher(problem).norm();
+    for (const int workers : {2, 4}) {
+      std::vector<double> expected(problem.g.size(), 0.0);
+      for (int w = 0; w < workers; ++w) {
+        Problem own = problem;
+        own.samples = kSamples / workers;
+        const SampleFactors first = problem.factors(w * own.samples, own.samples);
+        own.activations.assign(first.activations, problem.activations.data() + problem.activations.size());
+        own.gradients.assign(first.gradients, problem.gradients.data() + problem.gradients.size());
+        const std::vector<double> d = DenseFisher(own).solve(lambda, problem.g);
+        for (std::size_t j = 0; j < d.size(); ++j) expected[j] += d[j] / workers;
+      }
+      CurvatureOptions options{.form = c.form};
+      options.workers = workers;
+      const std::vector<float> d = direction(problem, options, lambda);
+      EXPECT_FALSE(!(testing::distance(d, expected) <= 1e-5 * testing::norm(expected)));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace seng
