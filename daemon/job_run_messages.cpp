@@ -173,6 +173,9 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
   const GroupEpoch& epoch = message.envelope.epoch;
+  // What it had when it came it has pulled from others.
+  if (epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining)
+    a.committed = a.committed || body.applied_step > group_.base_step();
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {
     stall_.heard(actor, body, now);
