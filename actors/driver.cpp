@@ -86,6 +86,7 @@ Status Driver::prepare(const Welcome& welcome) {
   for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, replica_options(*spec));
   state_ = TrainState::initial(*workload_);
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
+  initial_sha256_ = welcome.initial_sha256;
   SENG_TRY(open_sockets(welcome));
   if (spec->ledger) {
     auto ledger = Ledger::create(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv");
@@ -201,7 +202,7 @@ Status Driver::restore() {
         });
     if (!restored && restored.error().code != ErrorCode::kNotFound) return fail(restored.error());
   }
-  if (!restored) restored = beginning(*workload_);
+  if (!restored) restored = beginning(*workload_, initial_sha256_);
   if (!restored) return fail(restored.error());
   if (leads() && restored->step > 0)
     event(Severity::kInfo, "Restored",

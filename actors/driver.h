@@ -84,6 +84,7 @@ class Driver {
   std::unique_ptr<Evaluation> evaluation_;
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
   std::string checkpoints_dir_;
+  std::string initial_sha256_;  // of what the job began with
 
   Group group_;                       // of the membership in hand
   std::vector<Member> participants_;  // members and leavers

@@ -93,7 +93,8 @@ Result<Json> initial_json(const Workload& workload) {
         fmt::format("initial.checkpoint: {} is of step {}, and the job ends with step {}: nothing is left "
                     "to do; expected more steps or epochs",
                     state->source, state->step, workload.steps_total));
-  if (state->state_sha256.empty()) return Json{{"step", state->step}, {"weights", state->source}};
+  if (state->state_sha256.empty())
+    return Json{{"step", state->step}, {"weights", state->source}, {"sha256", initial_sha256(*state)}};
   return Json{{"step", state->step}, {"checkpoint", state->source}, {"state_sha256", state->state_sha256}};
 }
 

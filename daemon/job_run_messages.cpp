@@ -68,6 +68,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   welcome.job_dir = job_dir(options_, record_.id);
   welcome.job_token = job_token_;
   welcome.lease_ms = static_cast<std::uint32_t>(options_.timeouts.lease_s * 1000);
+  welcome.initial_sha256 = plan_.initial_sha256;
   return welcome;
 }
 

@@ -73,12 +73,14 @@ struct Welcome {
   std::string job_dir;    // checkpoints/ and ledger files of the job go below it
   std::string job_token;  // shared by the job's actors: PeerHello carries it
   std::uint32_t lease_ms = 1000;
+  std::string initial_sha256;  // what the job began with when it was planned; empty: its seed
   template <class V>
   void visit(V& v) {
     v.field(1, "spec_yaml", spec_yaml);
     v.field(2, "job_dir", job_dir);
     v.field(3, "lease_ms", lease_ms);
     v.field(4, "job_token", job_token);
+    v.field(5, "initial_sha256", initial_sha256);
   }
 };
 
