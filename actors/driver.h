@@ -61,6 +61,9 @@ class Driver {
   Status after_step(bool last);
   void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
+  Status finish_checkpoint(bool last = false);
+  void tell(const CheckpointReport& report);
+  void leave_checkpoint();
   void note_ledger(const Status& written);
   void event(Severity severity, const std::string& kind, const std::string& text);
 
