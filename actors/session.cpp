@@ -171,7 +171,7 @@ Message Session::State::progress_message() {
   body.activity = gauges.activity.load();
   body.micro_batches = gauges.micro_batches.load();
   body.compute_seconds = 1e-9 * static_cast<double>(gauges.compute_ns.load());
-  if (body.activity == kWaiting) {
+  if (body.activity == kWaiting || body.activity == kSaving) {  // saving: of whom parts are gathered
     const std::lock_guard lock(urgent_mutex);
     if (awaits) body.awaits = awaits();
   }
