@@ -12,6 +12,7 @@ struct GroupCheckpoint::Snapshot {
   std::uint64_t step = 0;
   std::vector<float> parameters, momentum, statistics;  // the leader's; empty elsewhere
   std::map<std::uint32_t, Curvature::Kept> curvature;   // of owned blocks, where there is one in force
+  EpochSoFar epoch_so_far;
 
   ActorId leader() const { return group.members.front().actor; }
 };
@@ -52,6 +53,8 @@ void GroupCheckpoint::begin(const TrainState& state, const Group& group) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->group = group;
   snapshot->step = state.step;
+  const EpochTally& tally = state.tally;
+  if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
   for (const auto& [block, curvature] : state.curvature)
     if (group.placement.owner[block] == group.self && curvature.ready())
       snapshot->curvature.emplace(block, curvature.keep());
@@ -211,6 +214,7 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   manifest.spec_yaml = to_yaml(workload_.spec);
   manifest.step = snapshot.step;
   manifest.sample_position = position;
+  manifest.epoch_so_far = snapshot.epoch_so_far;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
   auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep);

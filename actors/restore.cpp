@@ -120,6 +120,7 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .momentum = std::move(content->momentum),
                        .statistics = std::move(content->statistics),
                        .curvature = std::move(content->curvature),
+                       .epoch_so_far = content->manifest.epoch_so_far,
                        .state_sha256 = content->manifest.state_sha256};
 }
 
@@ -178,6 +179,9 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.parameters = std::move(restored.parameters);
   state.momentum = std::move(restored.momentum);
   state.statistics = std::move(restored.statistics);
+  state.tally.loss = restored.epoch_so_far.loss;
+  state.tally.accuracy = restored.epoch_so_far.accuracy;
+  state.tally.steps = restored.epoch_so_far.steps;
   state.curvature_steps.resize(workload.network.blocks().size());
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);

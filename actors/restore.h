@@ -21,6 +21,7 @@ struct RestoredState {
   std::uint64_t step = 0;
   std::vector<float> parameters, momentum, statistics;
   std::vector<CurvatureValues> curvature;  // by block; none of a block that was never refreshed
+  EpochSoFar epoch_so_far;                 // a checkpoint's
   std::string state_sha256;                // a checkpoint's; empty at step 0
   std::string weights_file_sha256;         // of the file that initial.weights names; else empty
 };

@@ -104,7 +104,8 @@ class Training {
                       .weights_sha256 = to_hex(weights()),
                       .state_sha256 = state_sha256(),
                       .files = value_of(write_model(staging, blocks, state_.parameters, state_.statistics,
-                                                    state_.momentum, state_.step))};
+                                                    state_.momentum, state_.step)),
+                      .epoch_so_far = {2, 3.5, 0.75}};
     std::vector<CurvatureValues> parts[2];
     for (const auto& [block, each] : state_.curvature)
       if (each.ready()) parts[block % 2].push_back({block, each.step(), each.lambda(), each.values()});
@@ -181,6 +182,10 @@ TEST_F(Restore, GoesOnInTheMiddleOfAnEpochWithTheSameBits) {
   ASSERT_EQ(restored->curvature.size(), again.workload().network.blocks().size());
   for (const CurvatureValues& each : restored->curvature) EXPECT_EQ(each.step, 5u);  // the refresh before
   again.begin(std::move(*restored));
+  EXPECT_EQ(again.state().tally.steps, 2u) << "the running epoch's sums go on";
+  EXPECT_EQ(again.state().tally.loss, 3.5);
+  EXPECT_EQ(again.state().tally.accuracy, 0.75);
+  EXPECT_FALSE(again.state().tally.closed);
   again.train_to(10);
   EXPECT_EQ(again.state_sha256(), final_);
 }
