@@ -48,13 +48,17 @@ Driver::~Driver() {
 
 Status Driver::run() {
   while (!finished_) {
-    session_.gauges().activity = kIdle;
+    if (!done_) session_.gauges().activity = kIdle;
     SENG_TRY(on_command(session_.wait()));
   }
   return {};
 }
 
 Status Driver::on_command(const Command& command) {
+  const bool dismissed =
+      std::holds_alternative<Retire>(command.body) || std::holds_alternative<ErrorReply>(command.body);
+  if (done_ && dismissed) return finished_ = true, Status{};
+  done_ = done_ && !std::holds_alternative<Reconfigure>(command.body);
   if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
   if (const auto* welcome = std::get_if<Welcome>(&command.body)) {
     if (!workload_) SENG_TRY(prepare(*welcome));  // else from a daemon that was started anew
@@ -250,7 +254,7 @@ Status Driver::on_resume() {
   if (state_.step > 0 && !planned_) {
     const bool last = state_.step >= workload_->steps_total;
     SENG_TRY(after_step(last));
-    if (finished_ || last || must_leave()) return {};
+    if (done_ || last || must_leave()) return {};
   } else if (state_.step >= workload_->steps_total) {
     return after_step(true);
   }
@@ -361,7 +365,7 @@ Status Driver::finish_checkpoint(bool last) {
   finished.weights_sha256 = outcome.report->weights_sha256;
   finished.state_sha256 = outcome.report->state_sha256;
   session_.send(finished);
-  finished_ = true;
+  done_ = true;
   return {};
 }
 

@@ -208,6 +208,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
     return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
   last_checkpoint_.written();
+  if (body.path == record_.checkpoint && body.state_sha256 == record_.state_sha256) return;  // told again
   progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
@@ -233,6 +234,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Finished& body
   const bool done = !body.retired && led(actor, message.envelope.epoch);
   if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
+  if (!body.retired) send_to(actor, Retire{});  // it waits for the word that it was heard
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
   actors_.at(actor).record.step = body.step;
   progress_.on(body, record_);

@@ -9,7 +9,7 @@
 //   actor: Ready                             holds the state of the base step, peers connected
 //   daemon: Resume to members, Retire to leavers    when every member is ready
 //   actor: Progress* EpochReport* CheckpointReport* ActorEvent*
-//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to the others
+//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to all
 //
 // The envelope's epoch is the membership meant; what carries an older one is dropped. A daemon that was
 // started anew answers what it hears from actors with HelloWanted; they say ActorHello again and go on.
