@@ -67,6 +67,7 @@ class JobRun {
   void on_time();
   // Changes the membership if that follows from what has happened.
   void steer();
+  bool calm() const;  // see Head
   std::optional<double> deadline() const;
   void on_lease(ActorId actor, const Liveness::Finding& finding);
 

@@ -66,6 +66,10 @@ bool JobRun::steered() const {
          ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
 }
 
+bool JobRun::calm() const {
+  return !job_.runs() || (quiet_ && !adoption_ && group_.phase() == GroupEpochs::Phase::kTraining);
+}
+
 void JobRun::steer() {
   drain();
   if (steered()) return;
