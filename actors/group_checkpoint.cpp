@@ -151,10 +151,10 @@ void GroupCheckpoint::wait_for_files() {
 
 CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
   CheckpointShard shard;
-  std::vector<CurvatureValues> values;
+  std::vector<CurvatureView> values;
   for (const auto& [block, curvature] : snapshot.curvature) {
     shard.blocks.push_back({block, to_hex(curvature.digest())});
-    values.push_back({block, curvature.step, curvature.lambda, curvature.values()});
+    values.push_back({block, curvature.step, curvature.lambda, curvature.first, curvature.second});
   }
   // The digests are wanted also when nothing can be written.
   const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
@@ -164,7 +164,8 @@ CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
   }
   if (values.empty()) return shard;
   const std::string name = "curvature-" + std::to_string(snapshot.group.self) + ".safetensors";
-  auto file = write_curvature(*staging, name, workload_.network.blocks(), values);
+  auto file =
+      write_curvature(*staging, name, workload_.network.blocks(), std::span<const CurvatureView>(values));
   if (!file) {
     shard.error = file.error().message;
     return shard;

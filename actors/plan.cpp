@@ -114,8 +114,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const Network& network = workload->network;
   std::size_t curvature = 0;
   for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
-  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken.
-  const std::size_t curvature_peak = 3 * curvature + systems_bytes(*workload);
+  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
+  // the one before, where a checkpoint is still being written of it.
+  const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
+  const std::size_t curvature_peak = held * curvature + systems_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes();

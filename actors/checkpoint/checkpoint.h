@@ -76,7 +76,17 @@ struct CurvatureValues {
   double lambda = 0;
   std::vector<float> values;
 };
+// The same where they lie, in two places.
+struct CurvatureView {
+  std::size_t block = 0;
+  std::uint64_t step = 0;
+  double lambda = 0;
+  std::span<const float> first, second;
+};
 // curvature-<actor>.safetensors; synced.
+Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
+                                     std::span<const Block> blocks, std::span<const CurvatureView> values,
+                                     Storage& storage = posix_storage());
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
                                      std::span<const Block> blocks, std::span<const CurvatureValues> values,
                                      Storage& storage = posix_storage());
