@@ -48,13 +48,17 @@ Driver::~Driver() {
 
 Status Driver::run() {
   while (!finished_) {
-    session_.gauges().activity = kIdle;
+    if (!done_) session_.gauges().activity = kIdle;
     SENG_TRY(on_command(session_.wait()));
   }
   return {};
 }
 
 Status Driver::on_command(const Command& command) {
+  const bool dismissed =
+      std::holds_alternative<Retire>(command.body) || std::holds_alternative<ErrorReply>(command.body);
+  if (done_ && dismissed) return finished_ = true, Status{};
+  done_ = done_ && !std::holds_alternative<Reconfigure>(command.body);
   if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
   if (const auto* welcome = std::get_if<Welcome>(&command.body)) {
     if (!workload_) SENG_TRY(prepare(*welcome));  // else from a daemon that was started anew
@@ -87,6 +91,7 @@ Status Driver::prepare(const Welcome& welcome) {
   for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, replica_options(*spec));
   state_ = TrainState::initial(*workload_);
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
+  initial_sha256_ = welcome.initial_sha256;
   SENG_TRY(open_sockets(welcome));
   if (spec->ledger) {
     auto ledger = Ledger::create(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv");
@@ -166,6 +171,7 @@ bool Driver::change_is_planned() const {
 // Whatever was under way is dropped; the state is that of a committed step.
 Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   transfer_->begin();
+  leave_checkpoint();
   const bool led = leads();
   group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
   participants_ = reconfigure.members;
@@ -188,6 +194,7 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
 // themselves.
 Status Driver::restore() {
   session_.forget_steps();
+  if (group_checkpoint_) group_checkpoint_->wait_for_files();
   state_.curvature.clear();
   const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
   if (!leads() && from_checkpoint) {
@@ -202,7 +209,7 @@ Status Driver::restore() {
         });
     if (!restored && restored.error().code != ErrorCode::kNotFound) return fail(restored.error());
   }
-  if (!restored) restored = beginning(*workload_);
+  if (!restored) restored = beginning(*workload_, initial_sha256_);
   if (!restored) return fail(restored.error());
   if (leads() && restored->step > 0)
     event(Severity::kInfo, "Restored",
@@ -248,7 +255,7 @@ Status Driver::on_resume() {
   if (state_.step > 0 && !planned_) {
     const bool last = state_.step >= workload_->steps_total;
     SENG_TRY(after_step(last));
-    if (finished_ || last || must_leave()) return {};
+    if (done_ || last || must_leave()) return {};
   } else if (state_.step >= workload_->steps_total) {
     return after_step(true);
   }
@@ -278,7 +285,10 @@ Status Driver::train() {
     session_.add_step(metrics, leads());
     state_.tally.add(metrics.loss, metrics.accuracy, metrics.seconds);
     SENG_TRY(after_step(result->stop));
-    if (result->stop || result->park || must_leave()) return {};
+    // Whoever parks of its own will may be gone in the next membership, and its part with it.
+    if (result->park) return finish_checkpoint();
+    if (result->stop || must_leave()) return {};
+    if (const auto report = group_checkpoint_->advance()) tell(*report);
   }
 }
 
@@ -331,27 +341,47 @@ void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
   session_.send(EpochReport{epoch});
 }
 
-// The leader's word that the last checkpoint is there ends the job. Where it cannot be written the daemon has
-// the group try again, later.
+// Written beside training, but for the last one. One that comes due while that before is still being written
+// waits for it.
 Status Driver::checkpoint(bool last) {
   if (leads()) session_.report_soon();  // steps behind which the job never goes back must have been told
-  auto report = group_checkpoint_->write(state_, group_);
-  if (!leads()) return {};
-  if (!report) return interrupted("the checkpoint was left");
-  session_.send(*report);
-  if (!report->error.empty()) {
-    log_warning("checkpoint of step {}: {}", report->step, report->error);
-    return {};
-  }
+  SENG_TRY(finish_checkpoint());
+  if (must_leave()) return {};
+  group_checkpoint_->begin(state_, group_);
   if (!last) return {};
+  return finish_checkpoint(true);
+}
+
+// The leader's word that the last checkpoint is there ends the job. Where it cannot be written the daemon has
+// the group try again, later.
+Status Driver::finish_checkpoint(bool last) {
+  const GroupCheckpoint::Outcome outcome = group_checkpoint_->finish();
+  if (outcome.interrupted) return interrupted("the checkpoint was left");
+  if (!outcome.report) return {};
+  tell(*outcome.report);
+  if (!last || !outcome.report->error.empty()) return {};
   Finished finished;
   finished.step = state_.step;
   finished.stopped = state_.step < workload_->steps_total;
-  finished.weights_sha256 = report->weights_sha256;
-  finished.state_sha256 = report->state_sha256;
+  finished.weights_sha256 = outcome.report->weights_sha256;
+  finished.state_sha256 = outcome.report->state_sha256;
   session_.send(finished);
-  finished_ = true;
+  done_ = true;
   return {};
+}
+
+void Driver::tell(const CheckpointReport& report) {
+  session_.send(report);
+  if (!report.error.empty()) log_warning("checkpoint of step {}: {}", report.step, report.error);
+}
+
+// What the members of before have not all written never becomes whole.
+void Driver::leave_checkpoint() {
+  if (!group_checkpoint_) return;
+  if (const auto step = group_checkpoint_->leave()) {
+    log_info("the checkpoint of step {} was left", *step);
+    if (leads()) event(Severity::kInfo, "CheckpointLeft", "the checkpoint of step " + std::to_string(*step));
+  }
 }
 
 }  // namespace seng

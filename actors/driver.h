@@ -12,7 +12,8 @@
 //   3 It has the state of the base step and of the curvature that is placed here: Ready. Or StateLost.
 //   4 What follows from the base step (evaluation, checkpoint) is done again, unless the change was planned.
 //   5 The step in hand is left, or, if planned, the one that the leader names is the last.
-//   6 The leader has saved everything: Finished, exit. The others wait for Retire; so does a leaver.
+//   6 The leader has saved everything: Finished. All wait for Retire, then exit; so does a leaver. Where no
+//     daemon runs they wait for the next one, which learns from the leader what the last one did not store.
 #pragma once
 
 #include <chrono>
@@ -61,6 +62,9 @@ class Driver {
   Status after_step(bool last);
   void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
+  Status finish_checkpoint(bool last = false);
+  void tell(const CheckpointReport& report);
+  void leave_checkpoint();
   void note_ledger(const Status& written);
   void event(Severity severity, const std::string& kind, const std::string& text);
 
@@ -84,11 +88,13 @@ class Driver {
   std::unique_ptr<Evaluation> evaluation_;
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
   std::string checkpoints_dir_;
+  std::string initial_sha256_;  // of what the job began with
 
   Group group_;                       // of the membership in hand
   std::vector<Member> participants_;  // members and leavers
   bool planned_ = false;              // nothing was left for it
   bool assigned_ = false;             // Ready was sent in it
+  bool done_ = false;                 // Finished was sent, and the daemon has not answered yet
   bool finished_ = false;
   bool ledger_failed_ = false;  // said so
 

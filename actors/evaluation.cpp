@@ -84,11 +84,15 @@ std::optional<EvaluationResult> Evaluation::gather(const Group& group, std::uint
     }
   };
   take(own);
-  while (group.members.size() > 1 && std::find(have.begin(), have.end(), false) != have.end()) {
-    const auto event = exchange_.next_message(MessageKind::kEvaluationPart, step);
+  std::vector<ActorId> missing;
+  for (const Member& member : group.members)
+    if (member.actor != group.self) missing.push_back(member.actor);
+  while (!missing.empty() && std::find(have.begin(), have.end(), false) != have.end()) {
+    const auto event = exchange_.next_message(MessageKind::kEvaluationPart, step, missing);
     const auto* message = std::get_if<PeerMessage>(&event);
     if (!message) return std::nullopt;
     if (const auto* part = std::get_if<EvaluationPart>(&message->body)) take(*part);
+    std::erase(missing, message->from);
   }
   const double samples = static_cast<double>(workload_.data.test->size());
   return EvaluationResult{

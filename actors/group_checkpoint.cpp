@@ -1,10 +1,21 @@
 #include "actors/group_checkpoint.h"
 
-#include <map>
+#include <chrono>
 
 #include "actors/checkpoint/checkpoint.h"
 
 namespace seng {
+
+// The state of a step, kept while training goes on.
+struct GroupCheckpoint::Snapshot {
+  Group group;
+  std::uint64_t step = 0;
+  std::vector<float> parameters, momentum, statistics;  // the leader's; empty elsewhere
+  std::map<std::uint32_t, Curvature::Kept> curvature;   // of owned blocks, where there is one in force
+  EpochSoFar epoch_so_far;
+
+  ActorId leader() const { return group.members.front().actor; }
+};
 
 namespace {
 
@@ -24,35 +35,137 @@ std::optional<Digest> digest_from_hex(const std::string& hex) {
   return digest;
 }
 
+template <class T>
+bool is_ready(const std::future<T>& future) {
+  return future.valid() && future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 }  // namespace
 
 GroupCheckpoint::GroupCheckpoint(const Workload& workload, Exchange& exchange, std::string directory)
     : workload_(workload), exchange_(exchange), directory_(std::move(directory)) {}
 
-std::optional<CheckpointReport> GroupCheckpoint::write(const TrainState& state, const Group& group) {
-  auto staging = open_staging(directory_, state.step, posix_storage(), group.epoch);
-  const std::string directory = staging ? *staging : "";
-  CheckpointShard shard = own_shard(state, group, directory);
-  if (!staging) shard.error = staging.error().message;
-  if (group.members.front().actor != group.self) {
-    exchange_.send(group.members.front().actor, state.step, std::move(shard));
-    return std::nullopt;
+GroupCheckpoint::~GroupCheckpoint() = default;  // a future of std::async waits
+
+void GroupCheckpoint::begin(const TrainState& state, const Group& group) {
+  SENG_CHECK(!pending_, "one checkpoint at a time");
+  if (given_up_.valid()) (void)given_up_.get();
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->group = group;
+  snapshot->step = state.step;
+  const EpochTally& tally = state.tally;
+  if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
+  for (const auto& [block, curvature] : state.curvature)
+    if (group.placement.owner[block] == group.self && curvature.ready())
+      snapshot->curvature.emplace(block, curvature.keep());
+  if (snapshot->leader() == group.self) {
+    snapshot->parameters = state.parameters;
+    snapshot->momentum = state.momentum;
+    snapshot->statistics = state.statistics;
   }
-  return finish(state, group, directory, std::move(shard));
+  pending_.emplace();
+  pending_->snapshot = snapshot;
+  pending_->own = std::async(std::launch::async, [this, snapshot] { return write_shard(*snapshot); });
 }
 
-CheckpointShard GroupCheckpoint::own_shard(const TrainState& state, const Group& group,
-                                           const std::string& staging) {
-  CheckpointShard shard;
-  std::vector<CurvatureValues> values;
-  for (const auto& [block, curvature] : state.curvature) {
-    if (group.placement.owner[block] != group.self || !curvature.ready()) continue;
-    shard.blocks.push_back({block, to_hex(curvature.digest())});
-    values.push_back({block, curvature.step(), curvature.lambda(), curvature.values()});
+bool GroupCheckpoint::leads() const {
+  return pending_->snapshot->leader() == pending_->snapshot->group.self;
+}
+
+void GroupCheckpoint::take_own() {
+  const Snapshot& snapshot = *pending_->snapshot;
+  CheckpointShard shard = pending_->own.get();
+  if (leads()) {
+    pending_->shards[snapshot.group.self] = std::move(shard);
+  } else {
+    exchange_.send(snapshot.leader(), snapshot.step, std::move(shard));
+    pending_.reset();
   }
-  if (values.empty() || staging.empty()) return shard;
-  auto file = write_curvature(staging, "curvature-" + std::to_string(group.self) + ".safetensors",
-                              workload_.network.blocks(), values);
+}
+
+std::vector<ActorId> GroupCheckpoint::missing() const {
+  std::vector<ActorId> out;
+  for (const Member& member : pending_->snapshot->group.members)
+    if (!pending_->shards.contains(member.actor)) out.push_back(member.actor);
+  return out;
+}
+
+void GroupCheckpoint::take(PeerMessage message) {
+  if (auto* shard = std::get_if<CheckpointShard>(&message.body))
+    pending_->shards[message.from] = std::move(*shard);
+}
+
+void GroupCheckpoint::begin_commit() {
+  pending_->commit = std::async(
+      std::launch::async,
+      [this, snapshot = pending_->snapshot, shards = pending_->shards] { return commit(*snapshot, shards); });
+}
+
+std::optional<CheckpointReport> GroupCheckpoint::take_report() {
+  CheckpointReport report = pending_->commit.get();
+  pending_.reset();
+  return report;
+}
+
+std::optional<CheckpointReport> GroupCheckpoint::advance() {
+  if (pending_ && is_ready(pending_->own)) take_own();
+  if (!pending_ || !leads()) return std::nullopt;
+  if (!pending_->commit.valid()) {
+    while (auto message = exchange_.take_message(MessageKind::kCheckpointShard, pending_->snapshot->step))
+      take(std::move(*message));
+    if (missing().empty()) begin_commit();
+  }
+  if (!is_ready(pending_->commit)) return std::nullopt;
+  return take_report();
+}
+
+GroupCheckpoint::Outcome GroupCheckpoint::finish() {
+  if (pending_ && pending_->own.valid()) take_own();
+  if (!pending_) return {};
+  while (!pending_->commit.valid()) {
+    if (const auto awaited = missing(); !awaited.empty()) {
+      auto event = exchange_.next_message(MessageKind::kCheckpointShard, pending_->snapshot->step, awaited);
+      auto* message = std::get_if<PeerMessage>(&event);
+      if (!message) return {.interrupted = true, .report = {}};
+      take(std::move(*message));
+    } else {
+      begin_commit();
+    }
+  }
+  return {.interrupted = false, .report = take_report()};
+}
+
+std::optional<std::uint64_t> GroupCheckpoint::leave() {
+  if (!pending_ || pending_->commit.valid()) return std::nullopt;
+  const std::uint64_t step = pending_->snapshot->step;
+  if (pending_->own.valid()) given_up_ = std::move(pending_->own);
+  pending_.reset();
+  return step;
+}
+
+void GroupCheckpoint::wait_for_files() {
+  if (given_up_.valid()) given_up_.wait();
+  if (pending_ && pending_->own.valid()) pending_->own.wait();
+  if (pending_ && pending_->commit.valid()) pending_->commit.wait();
+}
+
+CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
+  CheckpointShard shard;
+  std::vector<CurvatureView> values;
+  for (const auto& [block, curvature] : snapshot.curvature) {
+    shard.blocks.push_back({block, to_hex(curvature.digest())});
+    values.push_back({block, curvature.step, curvature.lambda, curvature.first, curvature.second});
+  }
+  // The digests are wanted also when nothing can be written.
+  const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
+  if (!staging) {
+    shard.error = staging.error().message;
+    return shard;
+  }
+  if (values.empty()) return shard;
+  const std::string name = "curvature-" + std::to_string(snapshot.group.self) + ".safetensors";
+  auto file =
+      write_curvature(*staging, name, workload_.network.blocks(), std::span<const CurvatureView>(values));
   if (!file) {
     shard.error = file.error().message;
     return shard;
@@ -63,22 +176,13 @@ CheckpointShard GroupCheckpoint::own_shard(const TrainState& state, const Group&
   return shard;
 }
 
-std::optional<CheckpointReport> GroupCheckpoint::finish(const TrainState& state, const Group& group,
-                                                        const std::string& staging, CheckpointShard own) {
-  std::map<ActorId, CheckpointShard> shards;
-  shards[group.self] = std::move(own);
-  while (shards.size() < group.members.size()) {
-    auto event = exchange_.next_message(MessageKind::kCheckpointShard, state.step);
-    auto* message = std::get_if<PeerMessage>(&event);
-    if (!message) return std::nullopt;
-    if (auto* shard = std::get_if<CheckpointShard>(&message->body)) shards[message->from] = std::move(*shard);
-  }
-
+CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
+                                         const std::map<ActorId, CheckpointShard>& shards) const {
   const auto& blocks = workload_.network.blocks();
-  const std::uint64_t position = state.step * workload_.spec.batch_global;
+  const std::uint64_t position = snapshot.step * workload_.spec.batch_global;
   std::vector<Digest> curvature(blocks.size(), Digest{});
   CheckpointReport report;
-  report.step = state.step;
+  report.step = snapshot.step;
   Manifest manifest;
   for (const auto& [actor, shard] : shards) {
     if (!shard.error.empty() && report.error.empty())
@@ -89,28 +193,32 @@ std::optional<CheckpointReport> GroupCheckpoint::finish(const TrainState& state,
       if (digest.block < blocks.size() && bytes) curvature[digest.block] = *bytes;
     }
   }
-  const Digest weights = weights_digest(blocks, state.parameters, state.statistics);
+  const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
-  report.state_sha256 = to_hex(state_digest(weights, state.momentum, curvature, state.step, position));
+  report.state_sha256 = to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position));
+  const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
+  if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {
     // What the others wrote would fill the disk further; an error here changes nothing in the report.
-    if (!staging.empty()) discard_staging(staging);
+    if (staging) discard_staging(*staging);
     return report;
   }
 
-  auto model = write_model(staging, blocks, state.parameters, state.statistics, state.momentum, state.step);
+  auto model = write_model(*staging, blocks, snapshot.parameters, snapshot.statistics, snapshot.momentum,
+                           snapshot.step);
   if (!model) {
-    discard_staging(staging);
+    discard_staging(*staging);
     report.error = model.error().message;
     return report;
   }
   manifest.files.insert(manifest.files.begin(), model->begin(), model->end());
   manifest.spec_yaml = to_yaml(workload_.spec);
-  manifest.step = state.step;
+  manifest.step = snapshot.step;
   manifest.sample_position = position;
+  manifest.epoch_so_far = snapshot.epoch_so_far;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
-  auto path = commit_checkpoint(directory_, staging, manifest, workload_.spec.checkpoint_keep);
+  auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep);
   if (path)
     report.path = *path;
   else

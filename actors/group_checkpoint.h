@@ -1,10 +1,23 @@
-// A checkpoint written by the whole group: every member writes the curvature of the blocks that it owns into
-// the step's staging directory and tells the leader, who writes the model, the manifest, and renames.
+// A checkpoint written by the whole group beside training: every member writes the curvature of the blocks
+// that it owns into the step's staging directory and tells the leader, who writes the model, the manifest,
+// and renames.
+//
+//   member:  begin() -> own files, on a thread -> advance(): the shard goes to the leader
+//   leader:  begin() -> own files, on a thread -> advance(): all shards are here -> manifest, rename, on a
+//   thread
+//                                              -> advance(): the report
+//
+// What is written is the state of the moment of begin(): weights, momentum and statistics are copied,
+// curvature is kept as it lies (it is replaced, never changed). One checkpoint at a time.
 #pragma once
 
 #include <cstdint>
+#include <future>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "actors/exchange/exchange.h"
 #include "actors/train_state.h"
@@ -13,25 +26,58 @@
 
 namespace seng {
 
+// All methods are the driver's.
 class GroupCheckpoint {
  public:
   // Borrowed; must outlive it. `directory`: the job's checkpoints, shared by the members.
   GroupCheckpoint(const Workload& workload, Exchange& exchange, std::string directory);
+  ~GroupCheckpoint();  // waits for the thread
 
-  // Writes the state after `state.step`. Every member calls it at the same steps; the leader gets the report
-  // (whose `error` is set when it could not be written; training may go on), the others an empty one at once.
-  // Empty for the leader: interrupted.
-  std::optional<CheckpointReport> write(const TrainState& state, const Group& group);
+  // The state after `state.step` is to be written. Every member calls it at the same steps, and only when
+  // finish() has seen to the one before.
+  void begin(const TrainState& state, const Group& group);
+
+  // Goes on without waiting. The report, once, where this actor leads and the checkpoint is there, or could
+  // not be written (`error` is set; training may go on).
+  std::optional<CheckpointReport> advance();
+
+  struct Outcome {
+    bool interrupted = false;  // the exchange was: what is under way stays so until leave()
+    std::optional<CheckpointReport> report;
+  };
+  // The same, and waits until nothing is under way.
+  Outcome finish();
+
+  // The membership ends. What the members have not all written is given up: the step of that checkpoint, if
+  // there is one. What they have is still committed.
+  std::optional<std::uint64_t> leave();
+  // Waits for what this actor's thread has in hand; where it commits a checkpoint, that is there afterwards.
+  void wait_for_files();
 
  private:
-  // `staging` empty: only the digests, which the state's hash needs also when nothing can be written.
-  CheckpointShard own_shard(const TrainState& state, const Group& group, const std::string& staging);
-  std::optional<CheckpointReport> finish(const TrainState& state, const Group& group,
-                                         const std::string& staging, CheckpointShard own);
+  struct Snapshot;
+  struct Pending {
+    std::shared_ptr<const Snapshot> snapshot;
+    std::future<CheckpointShard> own;           // valid until it is taken
+    std::map<ActorId, CheckpointShard> shards;  // the leader's
+    std::future<CheckpointReport> commit;       // the leader's, when it has all shards
+  };
+  // Of what is pending.
+  bool leads() const;
+  void take_own();
+  void take(PeerMessage message);
+  std::vector<ActorId> missing() const;
+  void begin_commit();
+  std::optional<CheckpointReport> take_report();
+  // On the thread.
+  CheckpointShard write_shard(const Snapshot& snapshot) const;
+  CheckpointReport commit(const Snapshot& snapshot, const std::map<ActorId, CheckpointShard>& shards) const;
 
   const Workload& workload_;
   Exchange& exchange_;
-  std::string directory_;
+  const std::string directory_;
+  std::optional<Pending> pending_;
+  std::future<CheckpointShard> given_up_;  // its thread may still write
 };
 
 }  // namespace seng

@@ -88,7 +88,8 @@ Result<Json> initial_json(const Workload& workload) {
         fmt::format("initial.checkpoint: {} is of step {}, and the job ends with step {}: nothing is left "
                     "to do; expected more steps or epochs",
                     state->source, state->step, workload.steps_total));
-  if (state->state_sha256.empty()) return Json{{"step", state->step}, {"weights", state->source}};
+  if (state->state_sha256.empty())
+    return Json{{"step", state->step}, {"weights", state->source}, {"sha256", initial_sha256(*state)}};
   return Json{{"step", state->step}, {"checkpoint", state->source}, {"state_sha256", state->state_sha256}};
 }
 
@@ -108,8 +109,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const Network& network = workload->network;
   std::size_t curvature = 0;
   for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
-  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken.
-  const std::size_t curvature_peak = 3 * curvature + systems_bytes(*workload);
+  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
+  // the one before, where a checkpoint is still being written of it.
+  const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
+  const std::size_t curvature_peak = held * curvature + systems_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t images = network.input().count() * sizeof(float) * spec->batch_micro;

@@ -120,6 +120,7 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .momentum = std::move(content->momentum),
                        .statistics = std::move(content->statistics),
                        .curvature = std::move(content->curvature),
+                       .epoch_so_far = content->manifest.epoch_so_far,
                        .state_sha256 = content->manifest.state_sha256};
 }
 
@@ -133,7 +134,9 @@ Result<RestoredState> newest_restorable(const Workload& workload, const std::str
   return fail(ErrorCode::kNotFound, checkpoints_dir + ": no checkpoint that can be used");
 }
 
-Result<RestoredState> beginning(const Workload& workload) {
+namespace {
+
+Result<RestoredState> read_beginning(const Workload& workload) {
   if (!workload.spec.initial_checkpoint.empty()) {
     auto restored = restore_state(workload, workload.spec.initial_checkpoint);
     return restored ? std::move(restored) : fail(restored.error().with_context("initial.checkpoint"));
@@ -146,9 +149,28 @@ Result<RestoredState> beginning(const Workload& workload) {
   const std::string& weights = workload.spec.initial_weights;
   if (weights.empty()) return out;
   out.source = weights;
+  const auto digest = sha256_of_file(weights);
+  if (!digest) return fail(digest.error().with_context("initial.weights"));
+  out.weights_file_sha256 = to_hex(*digest);
   if (const Status loaded = load_initial_weights(workload, weights, out.parameters, out.statistics); !loaded)
     return fail(loaded.error().with_context("initial.weights"));
   return out;
+}
+
+}  // namespace
+
+std::string initial_sha256(const RestoredState& beginning) {
+  return beginning.state_sha256.empty() ? beginning.weights_file_sha256 : beginning.state_sha256;
+}
+
+Result<RestoredState> beginning(const Workload& workload, const std::string& sha256) {
+  auto read = read_beginning(workload);
+  if (!read || sha256.empty() || initial_sha256(*read) == sha256) return read;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: {} has changed since the job was submitted: its SHA-256 was {}, now it is {}; "
+                          "the job can begin anew only with what it began with",
+                          workload.spec.initial_weights.empty() ? "initial.checkpoint" : "initial.weights",
+                          read->source, sha256, initial_sha256(*read)));
 }
 
 Result<TrainState> to_train_state(const Workload& workload, RestoredState restored) {
@@ -157,6 +179,9 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.parameters = std::move(restored.parameters);
   state.momentum = std::move(restored.momentum);
   state.statistics = std::move(restored.statistics);
+  state.tally.loss = restored.epoch_so_far.loss;
+  state.tally.accuracy = restored.epoch_so_far.accuracy;
+  state.tally.steps = restored.epoch_so_far.steps;
   state.curvature_steps.resize(workload.network.blocks().size());
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);

@@ -21,7 +21,9 @@ struct RestoredState {
   std::uint64_t step = 0;
   std::vector<float> parameters, momentum, statistics;
   std::vector<CurvatureValues> curvature;  // by block; none of a block that was never refreshed
+  EpochSoFar epoch_so_far;                 // a checkpoint's
   std::string state_sha256;                // a checkpoint's; empty at step 0
+  std::string weights_file_sha256;         // of the file that initial.weights names; else empty
 };
 
 // Whether a job goes on from a checkpoint of the job `checkpoint` with the bits that the latter would have
@@ -43,8 +45,12 @@ Result<RestoredState> newest_restorable(const Workload& workload, const std::str
                                         const OnRefused& on_refused);
 
 // The state of the job's beginning: its initial.checkpoint or initial.weights, else from its seed. Errors as
-// restore_state and load_initial_weights: the job cannot begin.
-Result<RestoredState> beginning(const Workload& workload);
+// restore_state and load_initial_weights: the job cannot begin. `sha256`: what initial_sha256() gave when the
+// job was planned; kInvalidArgument where the file or the checkpoint is another one now. Empty: not known.
+Result<RestoredState> beginning(const Workload& workload, const std::string& sha256 = "");
+// What a job begins with, in one number: the checkpoint's state_sha256, or the weights' file's. Empty: its
+// seed.
+std::string initial_sha256(const RestoredState& beginning);
 
 // The state for training, with the curvature of every block in force (unformed): the first member's, from
 // whom the others pull what they own or back up.

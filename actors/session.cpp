@@ -26,6 +26,9 @@ constexpr std::size_t kMaxWaitingSteps = 20000;
 // Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds, and
 // little.
 constexpr std::size_t kRecentSteps = 5000;
+// The leader's reports that are told again to a new daemon, whose predecessor may have died before it stored
+// them: more than come in the second that the store waits.
+constexpr std::size_t kRecentReports = 16;
 // In the place of the membership that comes: none does.
 constexpr GroupEpoch kNoMembership{~std::uint64_t{0}, ~std::uint64_t{0}};
 
@@ -41,12 +44,15 @@ struct Session::State {
   template <class Body>
   void enqueue_command(const Message& message);
   void flush();
+  void send(Message message);
   void heartbeat();
   void repeat_steps();
   Message hello_message();
   Message progress_message();
+  // `again`: it is told to the next daemon too.
   template <class Body>
-  void post(const Body& body);
+  void post(const Body& body, bool again = false);
+  void hello_again();
   void call_urgent(GroupEpoch epoch, std::optional<GroupEpoch> follows = {});
   void wake_up() { eventfd_write(wake.get(), 1); }
 
@@ -73,12 +79,13 @@ struct Session::State {
   std::vector<StepMetrics> steps;  // to be reported
   std::deque<StepMetrics> recent;  // the last ones of the group, whoever reported them
   bool reports_steps = false;      // was the leader in the last step
+  std::deque<Message> reports;     // as they were sent
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
   GroupEpoch epoch;
 };
 
 template <class Body>
-void Session::State::post(const Body& body) {
+void Session::State::post(const Body& body, bool again) {
   {
     const std::lock_guard lock(mutex);
     Envelope envelope;
@@ -87,6 +94,8 @@ void Session::State::post(const Body& body) {
     envelope.epoch = epoch;
     envelope.step = applied_step.load();
     outbox.push_back(make_message(envelope, body));
+    if (again) reports.push_back(outbox.back());
+    if (reports.size() > kRecentReports) reports.pop_front();
   }
   wake_up();
 }
@@ -123,11 +132,7 @@ void Session::State::take(const Message& message) {
       call_urgent(kNoMembership);
       return enqueue_command<Retire>(message);
     case MessageKind::kHelloWanted:
-      // What the daemon before had not yet stored is gone with it.
-      if (const std::lock_guard lock(mutex); reports_steps) repeat_steps();
-      if (auto sent = channel->send(hello_message()); !sent)
-        log_warning("not sent: {}", sent.error().message);
-      return;
+      return hello_again();
     case MessageKind::kAssign:
       return enqueue_command<Assign>(message);
     case MessageKind::kResume:
@@ -141,6 +146,24 @@ void Session::State::take(const Message& message) {
     default:
       log_warning("dropped a message of kind {}", message.envelope.kind);
   }
+}
+
+// What the daemon before had not yet stored is gone with it. Steps go first: behind Finished nobody wants
+// them.
+void Session::State::hello_again() {
+  send(hello_message());
+  {
+    const std::lock_guard lock(mutex);
+    if (!reports_steps) return;
+    repeat_steps();
+  }
+  heartbeat();
+  const std::lock_guard lock(mutex);
+  for (const Message& report : reports) send(report);
+}
+
+void Session::State::send(Message message) {
+  if (auto sent = channel->send(std::move(message)); !sent) log_warning("not sent: {}", sent.error().message);
 }
 
 // With the mutex held.
@@ -158,9 +181,7 @@ void Session::State::flush() {
     const std::lock_guard lock(mutex);
     ready.swap(outbox);
   }
-  for (Message& message : ready)
-    if (auto sent = channel->send(std::move(message)); !sent)
-      log_warning("not sent: {}", sent.error().message);
+  for (Message& message : ready) send(std::move(message));
 }
 
 Message Session::State::progress_message() {
@@ -171,7 +192,7 @@ Message Session::State::progress_message() {
   body.activity = gauges.activity.load();
   body.micro_batches = gauges.micro_batches.load();
   body.compute_seconds = 1e-9 * static_cast<double>(gauges.compute_ns.load());
-  if (body.activity == kWaiting) {
+  if (body.activity == kWaiting || body.activity == kSaving) {  // saving: of whom parts are gathered
     const std::lock_guard lock(urgent_mutex);
     if (awaits) body.awaits = awaits();
   }
@@ -200,7 +221,7 @@ Message Session::State::hello_message() {
 }
 
 void Session::State::heartbeat() {
-  if (auto sent = channel->send(progress_message()); !sent) log_warning("not sent: {}", sent.error().message);
+  send(progress_message());
 }
 
 void Session::State::loop() {
@@ -325,6 +346,7 @@ void Session::report_soon() {
 void Session::forget_steps() {
   const std::lock_guard lock(state_->mutex);
   state_->recent.clear();
+  state_->reports.clear();
 }
 
 void Session::send(const Prepared& body) {
@@ -340,10 +362,10 @@ void Session::send(const Ready& body) {
   state_->post(body);
 }
 void Session::send(const EpochReport& body) {
-  state_->post(body);
+  state_->post(body, true);
 }
 void Session::send(const CheckpointReport& body) {
-  state_->post(body);
+  state_->post(body, true);
 }
 void Session::send(const ActorFailed& body) {
   state_->post(body);
@@ -359,7 +381,7 @@ void Session::send(const Finished& body) {
     const std::lock_guard lock(state_->mutex);
     state_->outbox.push_back(std::move(progress));
   }
-  state_->post(body);
+  state_->post(body, true);
 }
 
 }  // namespace seng

@@ -1,6 +1,7 @@
 // The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a
 // thread; sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter
-// that tells the two apart. To a daemon that was started anew it says hello again by itself.
+// that tells the two apart. To a daemon that was started anew it says hello again by itself, and as the
+// leader the last steps and reports.
 //
 // Threads: all methods may be called from any thread; wait() and poll() from one.
 #pragma once
@@ -63,7 +64,7 @@ class Session {
   // Reports the last steps again, whose leader may have died before it did. Happens by itself when the daemon
   // was started anew.
   void repeat_steps();
-  void forget_steps();  // they will be made again
+  void forget_steps();  // they will be made again, and reported
   // The next heartbeat comes now.
   void report_soon();
   void set_lease(std::uint32_t lease_ms);

@@ -14,10 +14,10 @@ constexpr std::size_t kMaxKept = 4096;  // messages of one
 
 }  // namespace
 
-void ActorServer::on_readable() {
+bool ActorServer::on_readable() {
   for (int i = 0; i < kMessagesAtOnce; ++i) {
     auto incoming = channel_.try_receive();
-    if (!incoming) return;
+    if (!incoming) return i > 0;
     const Message& message = incoming->message;
     if (message.envelope.kind == static_cast<std::uint16_t>(MessageKind::kActorHello)) {
       on_hello(incoming->from, message);
@@ -41,6 +41,7 @@ void ActorServer::on_readable() {
              {ErrorCode::kUnavailable, "this actor is not known here: it has to say hello"});
     }
   }
+  return true;
 }
 
 // An actor of a daemon before this one, or one that has connected anew.

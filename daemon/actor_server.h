@@ -18,7 +18,8 @@ class ActorServer final : public ActorLink {
   // Before the first on_readable(); `head` outlives this.
   void serve(Head& head) { head_ = &head; }
 
-  void on_readable();
+  // Takes what is there, up to a bound. Whether there was anything.
+  bool on_readable();
 
   void send(JobId job, ActorId actor, Message message) override;
   void forget(JobId job, ActorId actor) override;

@@ -33,6 +33,7 @@ struct Daemon::Parts {
   std::unique_ptr<ServerChannel> control_channel, actor_channel;
   PosixProcessRunner processes{loop};
   std::unique_ptr<ActorServer> actors;
+  EventLoop::WatchId actor_watch = 0;
   std::unique_ptr<Head> head;
   std::unique_ptr<ControlServer> control;
   UniqueFd signals;
@@ -137,7 +138,11 @@ Status Daemon::open_parts() {
   p.head = std::make_unique<Head>(head_options_, HeadPorts{*p.store, p.processes, *p.actors, p.clock});
   p.actors->serve(*p.head);
   // Before any process: actors' words come before their exits, where both are there.
-  p.loop.watch(*p.actor_channel, [&p] { p.actors->on_readable(); });
+  p.actor_watch = p.loop.watch(*p.actor_channel, [&p, gather_s = head_options_.timeouts.gather_s()] {
+    const bool said = p.actors->on_readable();
+    // Heartbeats of jobs that only train can wait for one another.
+    if (said && p.head->calm()) p.loop.hold(p.actor_watch, p.clock.now() + gather_s);
+  });
   SENG_TRY(p.head->recover());
   const auto endpoint = ipc_endpoint(state_dir_.control_socket());
   if (!endpoint) return fail(endpoint.error());
@@ -224,6 +229,8 @@ void Daemon::before_sleep() {
   }
   p.head->before_sleep();
   p.control->before_sleep();
+  // What a user has just asked for is about to be answered there.
+  if (!p.head->calm()) p.loop.release(p.actor_watch);
   if (p.stopping && (p.head->shut_down() || now >= p.last_deadline)) p.loop.stop();
   arm_timer();
 }

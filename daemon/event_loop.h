@@ -26,6 +26,12 @@ class EventLoop {
   WatchId watch(const Pollable& channel, Callback callback);
   WatchId watch_fd(int fd, Callback callback);
   void forget(WatchId id);
+  // From its own callback: the source is not looked at again before `when`, or before anything else wakes the
+  // loop; then it is called first, and whether or not there is something to read. For one that says much that
+  // can wait, so that much of it is seen to at once.
+  void hold(WatchId id, double when);
+  // It is looked at again from the next round on.
+  void release(WatchId id);
 
   // Called once, at Clock::now() >= `when`.
   TimerId at(double when, Callback callback);
@@ -41,13 +47,22 @@ class EventLoop {
   Status turn(double max_wait_s = -1);
 
  private:
+  struct Watch {
+    const Pollable* channel = nullptr;  // else the descriptor
+    int fd = -1;
+    std::shared_ptr<Callback> callback;
+  };
   int wait_ms(double max_wait_s) const;
+  void look_at(WatchId id, const Watch& watch);
+  void release_held();
+  void call(WatchId id);
   void run_due_timers();
 
   const Clock& clock_;
   Poller poller_;
   std::uint64_t next_id_ = 1;
-  std::map<WatchId, std::shared_ptr<Callback>> watches_;
+  std::map<WatchId, Watch> watches_;
+  std::map<WatchId, double> held_;                         // until when
   std::map<std::pair<double, TimerId>, Callback> timers_;  // by time
   std::map<TimerId, double> timer_times_;
   Callback before_sleep_;

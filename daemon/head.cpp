@@ -287,6 +287,11 @@ void Head::before_sleep() {
   if (flush_due_ && *flush_due_ <= now) flush();
 }
 
+bool Head::calm() const {
+  return !stopping_ && !reschedule_ &&
+         std::ranges::all_of(runs_, [](const auto& entry) { return entry.second->calm(); });
+}
+
 void Head::on_time() {
   const double now = ports_.clock.now();
   // Woken much too late, the daemon itself was held up: what was said meanwhile may not have been read yet.

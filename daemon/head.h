@@ -51,6 +51,8 @@ class Head {
   void on_time();
   std::optional<double> deadline() const;
   void before_sleep();
+  // All that runs trains, and nothing but heartbeats has come since the last before_sleep().
+  bool calm() const;
 
   // Called when a job's record has changed.
   void on_change(std::function<void(JobId)> callback) { on_change_ = std::move(callback); }

@@ -45,6 +45,16 @@ Status read_numbers(const Json& plan, JobPlan& out) {
   return {};
 }
 
+// Of a job that begins with its seed, or that was planned by an older seng-actor: empty.
+std::string initial_sha256(const Json& plan) {
+  const Json initial = plan.value("initial", Json());
+  for (const char* key : {"state_sha256", "sha256"}) {
+    if (!initial.is_object() || !initial.contains(key) || !initial[key].is_string()) continue;
+    return initial[key].get<std::string>();
+  }
+  return "";
+}
+
 }  // namespace
 
 Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& source,
@@ -68,6 +78,7 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.restarts_max = spec->restart_max;
   out.restart_window_s = spec->restart_window_s;
   out.priority = spec->priority;
+  out.initial_sha256 = initial_sha256(plan);
   return out;
 }
 

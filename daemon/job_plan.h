@@ -22,7 +22,9 @@ struct JobPlan {
   std::uint64_t memory_per_actor = 0;  // bytes; 0: unknown
   std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
   double restart_window_s = 3600;
-  int priority = 0;  // the higher gets its actors first
+  int priority = 0;            // the higher gets its actors first
+  std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
+                               // its seed
 };
 
 // The node, as a job must fit into it.

@@ -67,6 +67,7 @@ class JobRun {
   void on_time();
   // Changes the membership if that follows from what has happened.
   void steer();
+  bool calm() const;  // see Head
   std::optional<double> deadline() const;
   void on_lease(ActorId actor, const Liveness::Finding& finding);
 
@@ -144,6 +145,8 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const ActorEvent& body);
 
   template <class Body>
+  Message group_message(const Body& body) const;  // in the membership's name
+  template <class Body>
   void send_to(ActorId actor, const Body& body);
   template <class Body>
   void send_to_group(const Body& body, bool leavers_too);
@@ -191,19 +194,26 @@ class JobRun {
 };
 
 template <class Body>
-void JobRun::send_to(ActorId actor, const Body& body) {
+Message JobRun::group_message(const Body& body) const {
   Envelope envelope;
   envelope.job = record_.id;
   envelope.epoch = group_.epoch();
   envelope.step = group_.base_step();
-  ports_.actors.send(record_.id, actor, make_message(envelope, body));
+  return make_message(envelope, body);
 }
 
 template <class Body>
+void JobRun::send_to(ActorId actor, const Body& body) {
+  ports_.actors.send(record_.id, actor, group_message(body));
+}
+
+// Encoded once: a membership names everybody, to everybody.
+template <class Body>
 void JobRun::send_to_group(const Body& body, bool leavers_too) {
-  for (const Member& m : group_.members()) send_to(m.actor, body);
+  const Message all = group_message(body);
+  for (const Member& m : group_.members()) ports_.actors.send(record_.id, m.actor, all);
   if (!leavers_too) return;
-  for (const Member& m : group_.leavers()) send_to(m.actor, body);
+  for (const Member& m : group_.leavers()) ports_.actors.send(record_.id, m.actor, all);
 }
 
 }  // namespace seng

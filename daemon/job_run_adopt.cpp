@@ -123,7 +123,7 @@ void JobRun::end_adoption(bool training) {
     } else if (!actors_.contains(m.actor)) {
       policy_.lost(
           {MembershipPolicy::Loss::Why::kKilled, fmt::format("actor {} ended while no daemon ran", m.actor),
-           options_.timeouts.max_back_off_s(), true},
+           options_.timeouts.max_back_off_s(), true, true},
           now);
     }
   }

@@ -66,6 +66,10 @@ bool JobRun::steered() const {
          ports_.clock.now() < steered_at_ + options_.timeouts.steer_s();
 }
 
+bool JobRun::calm() const {
+  return !job_.runs() || (quiet_ && !adoption_ && group_.phase() == GroupEpochs::Phase::kTraining);
+}
+
 void JobRun::steer() {
   drain();
   if (steered()) return;
@@ -203,7 +207,8 @@ void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::str
   stall_.lost(actor);
   tell_group(epoch_event::Lost{actor});
   const double now = ports_.clock.now();
-  policy_.lost({why, cause, now - actors_.at(actor).started_at, job_.state() == JobState::kRunning}, now);
+  const Actor& a = actors_.at(actor);
+  policy_.lost({why, cause, now - a.started_at, job_.state() == JobState::kRunning, a.committed}, now);
   if (adoption_) check_adopted();
   observer_.slots_freed();
 }

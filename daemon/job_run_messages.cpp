@@ -68,6 +68,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   welcome.job_dir = job_dir(options_, record_.id);
   welcome.job_token = job_token_;
   welcome.lease_ms = static_cast<std::uint32_t>(options_.timeouts.lease_s * 1000);
+  welcome.initial_sha256 = plan_.initial_sha256;
   return welcome;
 }
 
@@ -173,6 +174,9 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
   const GroupEpoch& epoch = message.envelope.epoch;
+  // What it had when it came it has pulled from others.
+  if (epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining)
+    a.committed = a.committed || body.applied_step > group_.base_step();
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {
     stall_.heard(actor, body, now);
@@ -204,6 +208,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
     return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
   last_checkpoint_.written();
+  if (body.path == record_.checkpoint && body.state_sha256 == record_.state_sha256) return;  // told again
   progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
@@ -229,6 +234,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Finished& body
   const bool done = !body.retired && led(actor, message.envelope.epoch);
   if (!done && !body.retired && fenced(actor, message)) return;
   tell(actor, actor_event::Finished{});
+  if (!body.retired) send_to(actor, Retire{});  // it waits for the word that it was heard
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
   actors_.at(actor).record.step = body.step;
   progress_.on(body, record_);

@@ -58,7 +58,8 @@ void MembershipPolicy::lost(const Loss& loss, double now) {
     return;
   }
   ++debt_;
-  quick_ = loss.lived_s < kQuickLeases * options_.timeouts.lease_s ? quick_ + 1 : 0;
+  const bool at_once = !loss.committed && loss.lived_s < kQuickLeases * options_.timeouts.lease_s;
+  quick_ = at_once ? quick_ + 1 : 0;
   if (quick_ < 2) return;  // the first may be anybody's fault
   const double pause = options_.timeouts.lease_s * std::exp2(std::min(quick_ - 1, 16u));
   not_before_ = now + std::min(pause, options_.timeouts.max_back_off_s());

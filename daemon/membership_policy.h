@@ -6,8 +6,8 @@
 //   A silent one keeps its slot for `rejoin_s`: heard again it is a newcomer, else it is killed and replaced.
 // - Nobody is left: actors are started anew and restore. Not while a silent one may come back with the state.
 // - Lost actors are replaced, at most `restarts_max` in `restart_window_s`, with growing pauses where they
-// die
-//   soon after their start. When no more are allowed the survivors go on, if there are actors.min of them.
+//   die soon after their start without having committed a step. When no more are allowed the survivors go on,
+//   if there are actors.min of them.
 // - Newcomers, and who leaves, are taken together in one planned change when the group trains. So is a
 //   change of ranges, the members being the same.
 // - Before the first step an actor that fails by its own word, or exits by itself, would fail again: the job
@@ -91,7 +91,8 @@ class MembershipPolicy {
     enum class Why { kSaidSo, kEnded, kKilled } why = Why::kKilled;  // kKilled: by a signal, or who knows
     std::string cause;                                               // for the user
     double lived_s = 0;
-    bool trained = false;  // the job had, when it came
+    bool trained = false;    // the job had, when it came
+    bool committed = false;  // the actor itself, at least a step: it did not die of its start
   };
 
   explicit MembershipPolicy(Options options) : options_(options) {}
@@ -125,7 +126,7 @@ class MembershipPolicy {
   std::deque<double> restarts_;  // their times
   std::uint32_t debt_ = 0;       // lost and not replaced yet
   std::uint32_t given_up_ = 0;   // failed before the first step: not replaced
-  std::uint32_t quick_ = 0;      // deaths in a row, each soon after its start
+  std::uint32_t quick_ = 0;      // deaths in a row, each soon after its start and before a step
   double not_before_ = 0;        // the next restart
   std::string fatal_, last_cause_;
   bool exhausted_ = false;  // said so

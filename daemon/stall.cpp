@@ -47,8 +47,13 @@ void Stall::silent(ActorId actor) {
   if (found != watched_.end()) found->second.known = false;
 }
 
+// It has done its own part of an evaluation or a checkpoint, and waits for the others'.
+bool Stall::gathers(const Watched& w) {
+  return w.known && w.activity == kSaving && !w.awaits.empty();
+}
+
 std::optional<double> Stall::limit(const Watched& w) const {
-  if (!w.known) return std::nullopt;
+  if (!w.known || gathers(w)) return std::nullopt;
   if (w.activity == kSaving) return timeouts_.save_s();
   if (w.activity != kComputing) return std::nullopt;
   if (w.mean_s <= 0) return timeouts_.compute_unknown_s();
@@ -62,7 +67,7 @@ std::optional<double> Stall::standstill_since() const {
   double since = 0;
   bool for_others = false;
   for (const auto& [actor, w] : watched_) {
-    const bool waits = !w.parked && w.known && w.activity == kWaiting;
+    const bool waits = !w.parked && w.known && (w.activity == kWaiting || gathers(w));
     const bool rests = w.parked || (w.known && w.activity == kIdle);
     if (!waits && !rests) return std::nullopt;
     for_others = for_others || waits;
@@ -71,10 +76,15 @@ std::optional<double> Stall::standstill_since() const {
   return for_others ? std::optional(since) : std::nullopt;
 }
 
+// Those who gather are behind all others, who wait for them in the next step: what they wait for is the
+// cause.
 Stall::Verdict Stall::most_awaited() const {
+  const bool gathering =
+      std::ranges::any_of(watched_, [](const auto& entry) { return gathers(entry.second); });
   std::map<ActorId, int> awaited;
   for (const auto& [actor, w] : watched_) {
     awaited.try_emplace(actor, 0);
+    if (gathering && !gathers(w)) continue;
     for (const ActorId other : w.awaits) {
       if (other != actor && watched_.contains(other)) ++awaited[other];
     }

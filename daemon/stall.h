@@ -2,11 +2,11 @@
 // counter moves. Pure. One per job; knows the members of its current membership.
 //
 // - Computing, or saving, without progress for longer than a slow actor needs: it hangs. Only the reports of
-// one
-//   that is heard say so: silence is the lease's matter.
+//   one that is heard say so: silence is the lease's matter.
 // - All wait for others, or rest while some do, and nothing moves: a connection is cut. The one that most
 // others
-//   await goes (ties: the highest number), for one side of the cut has to.
+//   await goes (ties: the highest number), for one side of the cut has to. A leader that gathers the others'
+//   parts of an evaluation or a checkpoint waits too; whom it awaits goes, not the leader whom all await.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,7 @@ class Stall {
     double mean_s = 0;    // per micro-batch; 0: not known yet
     std::vector<ActorId> awaits;
   };
+  static bool gathers(const Watched& w);
   std::optional<double> limit(const Watched& w) const;
   std::optional<double> standstill_since() const;
   Verdict most_awaited() const;

@@ -22,6 +22,7 @@ std::vector<NamedTimeout> list_timeouts(const Timeouts& t) {
       {"stop_job", t.stop_job_s(), "for a job asked to stop: step in flight and checkpoint"},
       {"stop_daemon", t.stop_daemon_s(), "the same, when sengd itself is stopped"},
       {"admission", t.admission_s(), "for `seng-actor plan` at submit"},
+      {"gather", t.gather_s(), "heartbeats wait for one another, where nothing else comes"},
       {"steer", t.steer_s(), "between two looks at a group of which only heartbeats come"},
       {"flush", t.flush_s(), "until metrics are in the store"},
       {"store_retry", t.store_retry_s(),

@@ -34,6 +34,8 @@ struct Timeouts {
   // The same when the daemon itself is stopping: somebody waits for it.
   double stop_daemon_s() const { return 30 * lease_s; }
   double admission_s() const { return 60 * lease_s; }  // for `seng-actor plan`, which may load a data set
+  // Heartbeats are read together, where nothing else happens.
+  double gather_s() const { return 0.05 * lease_s; }
   // Between two looks at a group that only says it is alive.
   double steer_s() const { return 0.05 * lease_s; }
   double flush_s() const { return 1 * lease_s; }  // metrics wait at most this long for their transaction

@@ -4,6 +4,7 @@
 #   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
 #   scripts/bench.sh state                               pulling state from a peer beside raw loopback TCP
 #   scripts/bench.sh steady [--steps N] [--jobs N]       what sengd itself costs while 8 actors train: CPU, memory, files
+#   scripts/bench.sh checkpoint [--only CASES]           for how long a checkpoint holds training up
 #   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
@@ -38,6 +39,10 @@ case $what in
     scripts/packages.sh build
     scripts/build.sh release sengd sengctl seng-actor
     exec python3 scripts/bench/steady.py "$@" ;;
+  checkpoint)
+    scripts/packages.sh build
+    scripts/build.sh release sengd sengctl seng-actor
+    exec python3 scripts/bench/checkpoint.py "$@" ;;
   elastic)
     scripts/packages.sh build
     scripts/build.sh release sengd seng-actor sengctl state_bench coordination_bench
@@ -48,6 +53,6 @@ case $what in
     build/release/bin/engine_bench "$@"
     exec build/release/bin/optim_bench "$@" ;;
   *)
-    sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac

@@ -43,6 +43,7 @@ VENDOR = {
     r"cblas\.h|lapacke\.h|openblas_config\.h": r"actors/engine/cpu/.*",
     r"omp\.h": r"actors/engine/.*\.cpp",
     r"sodium\.h": r"protocol/(base|channel)/.*\.cpp",
+    r"openssl/.*": r"protocol/base/sha256\.cpp",
     r"spdlog/.*": r"protocol/base/log.*",
     r"cuda.*|cudnn.*|cublas.*|cusolver.*|nccl\.h": r"actors/(engine/cuda|exchange)/.*",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",

@@ -7,7 +7,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build pkg-config git ca-certificates python3
   libzmq3-dev cppzmq-dev libmsgpack-cxx-dev libboost-program-options-dev libdnnl-dev libopenblas-dev liblapacke-dev
-  zlib1g-dev libturbojpeg0-dev libpng-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libsodium-dev
+  zlib1g-dev libturbojpeg0-dev libpng-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libsodium-dev libssl-dev
   libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev dataset-fashion-mnist)
 check=(clang clang-format clang-tidy libclang-rt-14-dev)
 bench=(python3-torch python3-numpy python3-matplotlib libopenblas0-openmp)

@@ -33,12 +33,19 @@ struct ManifestFile {
   std::uint64_t bytes = 0;
   std::string sha256;
 };
+// What was summed for the running epoch's report, over the steps since the last one. Not part of the state's
+// hash: nothing is trained with it.
+struct EpochSoFar {
+  std::uint64_t steps = 0;
+  double loss = 0, accuracy = 0;  // sums over the steps
+};
 struct Manifest {
   int format = 1;
   std::string spec_yaml;
   std::uint64_t step = 0, sample_position = 0;
   std::string weights_sha256, state_sha256;
   std::vector<ManifestFile> files;
+  EpochSoFar epoch_so_far;  // left out of the file where it has no steps
 };
 inline constexpr std::size_t kManifestMaxBytes = std::size_t{16} << 20;
 std::string to_json(const Manifest& manifest);
@@ -69,7 +76,17 @@ struct CurvatureValues {
   double lambda = 0;
   std::vector<float> values;
 };
+// The same where they lie, in two places.
+struct CurvatureView {
+  std::size_t block = 0;
+  std::uint64_t step = 0;
+  double lambda = 0;
+  std::span<const float> first, second;
+};
 // curvature-<actor>.safetensors; synced.
+Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
+                                     std::span<const Block> blocks, std::span<const CurvatureView> values,
+                                     Storage& storage = posix_storage());
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
                                      std::span<const Block> blocks, std::span<const CurvatureValues> values,
                                      Storage& storage = posix_storage());

@@ -74,6 +74,20 @@ Status take_files(const JsonFields& fields, const std::string& source, std::vect
   return {};
 }
 
+Status take_epoch_so_far(const JsonFields& fields, const std::string& source, EpochSoFar* out) {
+  if (!fields.has("epoch_so_far")) return {};
+  auto inner = JsonFields::open(**fields.field("epoch_so_far"), source + ": epoch_so_far");
+  if (!inner) return fail(inner.error());
+  SENG_TRY(inner->only({"steps", "loss", "accuracy"}));
+  SENG_TRY(take_whole(*inner, "steps", &out->steps));
+  for (auto [name, value] : {std::pair{"loss", &out->loss}, std::pair{"accuracy", &out->accuracy}}) {
+    auto number = inner->number(name);
+    if (!number) return fail(number.error());
+    *value = *number;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
@@ -84,6 +98,9 @@ std::string to_json(const Manifest& manifest) {
   json["weights_sha256"] = manifest.weights_sha256;
   json["state_sha256"] = manifest.state_sha256;
   json["spec"] = manifest.spec_yaml;
+  const EpochSoFar& epoch = manifest.epoch_so_far;
+  if (epoch.steps > 0)
+    json["epoch_so_far"] = {{"steps", epoch.steps}, {"loss", epoch.loss}, {"accuracy", epoch.accuracy}};
   json["files"] = nlohmann::ordered_json::array();
   for (const ManifestFile& file : manifest.files) {
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
@@ -103,8 +120,8 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
                 fmt::format("{}: format {}, written by a newer version; this one reads {}", source, *format,
                             kFormat));
   }
-  SENG_TRY(
-      fields->only({"format", "step", "sample_position", "weights_sha256", "state_sha256", "spec", "files"}));
+  SENG_TRY(fields->only({"format", "step", "sample_position", "weights_sha256", "state_sha256", "spec",
+                         "epoch_so_far", "files"}));
   Manifest manifest;
   SENG_TRY(take_whole(*fields, "step", &manifest.step));
   SENG_TRY(take_whole(*fields, "sample_position", &manifest.sample_position));
@@ -113,6 +130,7 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
   auto spec = fields->text("spec");
   if (!spec) return fail(spec.error());
   manifest.spec_yaml = std::move(*spec);
+  SENG_TRY(take_epoch_so_far(*fields, source, &manifest.epoch_so_far));
   SENG_TRY(take_files(*fields, source, &manifest.files));
   return manifest;
 }

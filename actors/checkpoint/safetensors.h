@@ -32,6 +32,7 @@ struct TensorView {
   TensorType type = TensorType::kF32;
   std::vector<std::int64_t> shape;  // its product is the number of values at data
   const void* data = nullptr;
+  std::span<const std::byte> behind = {};  // the last of the values, where they do not lie together
 };
 struct WrittenFile {
   std::uint64_t bytes = 0;

@@ -1,6 +1,7 @@
 #include "actors/checkpoint/strict_json.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -64,6 +65,14 @@ Result<std::uint64_t> JsonFields::whole(const char* name) const {
   if (!(*value)->is_number_unsigned())
     return fail(wrong(name, "a whole number from 0, found " + (*value)->dump()));
   return (*value)->get<std::uint64_t>();
+}
+
+Result<double> JsonFields::number(const char* name) const {
+  auto value = field(name);
+  if (!value) return fail(value.error());
+  if (!(*value)->is_number() || !std::isfinite((*value)->get<double>()))
+    return fail(wrong(name, "a finite number, found " + (*value)->dump()));
+  return (*value)->get<double>();
 }
 
 Status JsonFields::only(std::initializer_list<std::string_view> names) const {

@@ -24,9 +24,11 @@ class JsonFields {
   // `where` leads the messages, for example "manifest.json: files[2]". The object must outlive it.
   static Result<JsonFields> open(const nlohmann::json& object, std::string where);
 
+  bool has(const char* name) const { return object_->contains(name); }
   Result<const nlohmann::json*> field(const char* name) const;
   Result<std::string> text(const char* name) const;
   Result<std::uint64_t> whole(const char* name) const;
+  Result<double> number(const char* name) const;  // finite
   // An error if there is a field that is not listed.
   Status only(std::initializer_list<std::string_view> names) const;
   Error wrong(const char* name, const std::string& expected) const;

@@ -168,16 +168,26 @@ Result<std::vector<ManifestFile>> write_model(const std::string& staging, std::s
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
                                      std::span<const Block> blocks, std::span<const CurvatureValues> values,
                                      Storage& storage) {
+  std::vector<CurvatureView> views;
+  for (const CurvatureValues& each : values)
+    views.push_back({each.block, each.step, each.lambda, each.values, {}});
+  return write_curvature(staging, file_name, blocks, std::span<const CurvatureView>(views), storage);
+}
+
+Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,
+                                     std::span<const Block> blocks, std::span<const CurvatureView> values,
+                                     Storage& storage) {
   SENG_CHECK(is_curvature_file(file_name), file_name);
   std::vector<TensorView> tensors;
   Metadata metadata = {{"format", "pt"}};
-  for (const CurvatureValues& curvature : values) {
+  for (const CurvatureView& curvature : values) {
     SENG_CHECK(curvature.block < blocks.size(), "curvature of a block of the network");
     const Block& block = blocks[curvature.block];
     tensors.push_back({curvature_tensor(block),
                        TensorType::kF32,
-                       {static_cast<std::int64_t>(curvature.values.size())},
-                       curvature.values.data()});
+                       {static_cast<std::int64_t>(curvature.first.size() + curvature.second.size())},
+                       curvature.first.data(),
+                       std::as_bytes(curvature.second)});
     metadata[curvature_step_key(block)] = std::to_string(curvature.step);
     metadata[curvature_lambda_key(block)] =
         fmt::format("{}", curvature.lambda);  // shortest that reads back equal

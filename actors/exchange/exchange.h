@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -128,7 +129,11 @@ class Exchange {
 
   // Waits for the next message of that kind and step (see send()); whatever else has come stays for next()
   // and other calls. For a leader that gathers: a fast peer's shard may overtake a slow one's evaluation.
-  virtual std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step) = 0;
+  // `missing`: of whom; awaits() says so meanwhile.
+  virtual std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step,
+                                                              const std::vector<ActorId>& missing) = 0;
+  // The same without waiting: empty where there is none, also in a step.
+  virtual std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step) = 0;
 
   // From any thread: next() returns Interrupted, now and until join().
   virtual void interrupt(std::string reason) = 0;
@@ -139,8 +144,8 @@ class Exchange {
   // From any thread: interrupt() was called since join(); what is computed for the step is for nothing.
   virtual bool interrupted() const = 0;
 
-  // From any thread: whose parts of the step in hand are missing, in order, without this actor. Empty outside
-  // of a step.
+  // From any thread: whose parts of the step in hand, or of what next_message() waits for, are missing, in
+  // order, without this actor. Else empty.
   virtual std::vector<ActorId> awaits() const = 0;
 
   virtual StepTraffic traffic() const = 0;  // of the step since begin_step

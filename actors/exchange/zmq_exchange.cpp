@@ -106,13 +106,24 @@ ExchangeEvent ZmqExchange::next() {
   }
 }
 
-std::variant<PeerMessage, Interrupted> ZmqExchange::next_message(MessageKind kind, std::uint64_t step) {
+std::variant<PeerMessage, Interrupted> ZmqExchange::next_message(MessageKind kind, std::uint64_t step,
+                                                                 const std::vector<ActorId>& missing) {
   std::unique_lock lock(mutex_);
   for (;;) {
+    gathered_from_.clear();
     if (interrupted_) return Interrupted{*interrupted_};
     if (auto message = core_.take_message(kind, step)) return *std::move(message);
+    gathered_from_ = missing;
     changed_.wait(lock);
   }
+}
+
+std::vector<ActorId> ZmqExchange::awaits() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!gathered_from_.empty()) return gathered_from_;
+  }
+  return core_.awaits();
 }
 
 void ZmqExchange::interrupt(std::string reason) {

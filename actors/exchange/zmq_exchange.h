@@ -65,11 +65,15 @@ class ZmqExchange final : public Exchange {
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) override;
   ExchangeEvent next() override;
-  std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step) override;
+  std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step,
+                                                      const std::vector<ActorId>& missing) override;
+  std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step) override {
+    return core_.take_message(kind, step);
+  }
   void interrupt(std::string reason) override;
   std::vector<FragmentArrived> take_fragments() override { return core_.take_fragments(); }
   bool interrupted() const override;
-  std::vector<ActorId> awaits() const override { return core_.awaits(); }
+  std::vector<ActorId> awaits() const override;
   StepTraffic traffic() const override { return core_.traffic(); }
 
   ExchangeCounters counters() const { return core_.counters(); }
@@ -117,7 +121,8 @@ class ZmqExchange final : public Exchange {
   std::condition_variable changed_;
   // Guarded by mutex_.
   std::optional<std::string> interrupted_;
-  std::optional<std::string> broken_;  // the I/O thread has ended, and why
+  std::optional<std::string> broken_;   // the I/O thread has ended, and why
+  std::vector<ActorId> gathered_from_;  // whom next_message() waits for
   std::unique_ptr<Connect> connect_;
 
   // The I/O thread's.

@@ -23,6 +23,14 @@ struct Generation {
   std::optional<DampedSystem> system;        // none until formed; none for kScale
 };
 
+Curvature::Version version_of(const Generation& made) {
+  const SampleStore& store = made.store;
+  return {made.step,
+          made.lambda,
+          {store.first.data(), store.first.size()},
+          {store.second.data(), store.second.size()}};
+}
+
 double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
   std::fill(d.begin(), d.end(), 0.0f);
   return finish_direction(g.data(), 1.0 / (1.0 + lambda), d.data(), d.size());
@@ -42,14 +50,14 @@ struct Curvature::State {
   const CurvatureOptions options;
   const std::size_t samples;  // N
   const SampleSize size;
-  std::unique_ptr<Generation> current, previous, pending, incoming;
+  std::shared_ptr<Generation> current, previous, pending, incoming;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
   bool scale() const { return options.form.representation == Representation::kScale; }
 
-  std::unique_ptr<Generation> generation(std::uint64_t step, double lambda) const {
-    auto made = std::make_unique<Generation>();
+  std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
+    auto made = std::make_shared<Generation>();
     made->step = step;
     made->lambda = lambda;
     made->store.count = samples;
@@ -100,13 +108,13 @@ struct Curvature::State {
 
   bool whole() const { return pending && missing == 0; }
 
-  void put_in_force(std::unique_ptr<Generation> made) {
+  void put_in_force(std::shared_ptr<Generation> made) {
     previous = std::move(current);
     current = std::move(made);
   }
 
   // Closes the open refresh.
-  Result<std::unique_ptr<Generation>> take_pending() {
+  Result<std::shared_ptr<Generation>> take_pending() {
     const bool all_in = whole();
     auto made = std::exchange(pending, nullptr);
     if (!made)
@@ -181,12 +189,7 @@ std::vector<Curvature::Version> Curvature::versions() const {
   const State& s = *state_;
   std::vector<Version> out;
   const auto add = [&](const Generation* made) {
-    if (made == nullptr) return;
-    const SampleStore& store = made->store;
-    out.push_back({made->step,
-                   made->lambda,
-                   {store.first.data(), store.first.size()},
-                   {store.second.data(), store.second.size()}});
+    if (made != nullptr) out.push_back(version_of(*made));
   };
   add(s.current.get());
   add(s.previous.get());
@@ -194,9 +197,14 @@ std::vector<Curvature::Version> Curvature::versions() const {
   return out;
 }
 
+Curvature::Kept Curvature::keep() const {
+  SENG_CHECK(ready(), "no curvature is in force");
+  return {version_of(*state_->current), state_->current};
+}
+
 bool Curvature::settle(std::uint64_t step) {
   State& s = *state_;
-  std::unique_ptr<Generation> kept;
+  std::shared_ptr<Generation> kept;
   for (auto* made : {&s.current, &s.previous, &s.pending}) {
     if (*made && (*made)->step == step && (made != &s.pending || s.whole())) {
       kept = std::move(*made);
@@ -260,12 +268,14 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
 }
 
 std::vector<float> Curvature::values() const {
-  if (!state_->current) return {};
-  const SampleStore& store = state_->current->store;
+  return ready() ? keep().values() : std::vector<float>{};
+}
+
+std::vector<float> Curvature::Kept::values() const {
   std::vector<float> values;
-  values.reserve(store.first.size() + store.second.size());
-  values.insert(values.end(), store.first.data(), store.first.data() + store.first.size());
-  values.insert(values.end(), store.second.data(), store.second.data() + store.second.size());
+  values.reserve(first.size() + second.size());
+  values.insert(values.end(), first.begin(), first.end());
+  values.insert(values.end(), second.begin(), second.end());
   return values;
 }
 
@@ -288,14 +298,16 @@ Status Curvature::restore(std::uint64_t step, double lambda, std::span<const flo
 }
 
 Digest Curvature::digest() const {
+  return ready() ? keep().digest() : Kept{}.digest();
+}
+
+Digest Curvature::Kept::digest() const {
   static_assert(std::endian::native == std::endian::little, "the digest is over little-endian bytes");
-  const Generation none;
-  const Generation& curvature = state_->current ? *state_->current : none;
   Sha256 hash;
-  hash.update(&curvature.step, sizeof curvature.step);
-  hash.update(&curvature.lambda, sizeof curvature.lambda);
-  hash.update(curvature.store.first.data(), curvature.store.first.size() * sizeof(float));
-  hash.update(curvature.store.second.data(), curvature.store.second.size() * sizeof(float));
+  hash.update(&step, sizeof step);
+  hash.update(&lambda, sizeof lambda);
+  hash.update(first.data(), first.size_bytes());
+  hash.update(second.data(), second.size_bytes());
   return hash.finish();
 }
 

@@ -89,6 +89,14 @@ class Curvature {
   };
   // In force, the one before if it is still kept, and a refresh whose fragments are all in.
   std::vector<Version> versions() const;
+  // The version in force, for as long as somebody wants it: what is renewed or dropped later does not touch
+  // it. Reading it needs no lock, on any thread.
+  struct Kept : Version {
+    std::shared_ptr<const void> owner;  // of what the spans show
+    std::vector<float> values() const;  // as Curvature's
+    Digest digest() const;
+  };
+  Kept keep() const;  // ready() only
   // Makes the version of that step the one in force and drops all others; 0: there is none in force. False:
   // it is not here, and nothing has changed.
   bool settle(std::uint64_t step);

@@ -1,11 +1,11 @@
 #include "protocol/base/sha256.h"
 
 #include <cerrno>
-#include <new>
+#include <stdexcept>
 #include <vector>
 
 #include <fcntl.h>
-#include <sodium/crypto_hash_sha256.h>
+#include <openssl/evp.h>
 #include <unistd.h>
 
 #include "protocol/base/bytes.h"
@@ -14,27 +14,29 @@
 namespace seng {
 namespace {
 
-static_assert(sizeof(crypto_hash_sha256_state) == 104, "Sha256::state_ holds libsodium's state");
-static_assert(alignof(crypto_hash_sha256_state) <= 8, "Sha256::state_ is aligned for libsodium's state");
-
-crypto_hash_sha256_state* as_state(unsigned char* bytes) {
-  return std::launder(reinterpret_cast<crypto_hash_sha256_state*>(bytes));
+void require(int outcome, const char* call) {
+  if (outcome != 1) throw std::runtime_error(std::string("libcrypto: ") + call + " failed");
 }
 
 }  // namespace
 
-Sha256::Sha256() {
-  crypto_hash_sha256_init(new (state_) crypto_hash_sha256_state);
+void Sha256::Free::operator()(evp_md_ctx_st* state) const {
+  EVP_MD_CTX_free(state);
+}
+
+Sha256::Sha256() : state_(EVP_MD_CTX_new()) {
+  require(state_ != nullptr && EVP_DigestInit_ex(state_.get(), EVP_sha256(), nullptr) == 1,
+          "EVP_DigestInit_ex");
 }
 
 void Sha256::update(const void* data, std::size_t size) {
-  if (size == 0) return;
-  crypto_hash_sha256_update(as_state(state_), static_cast<const unsigned char*>(data), size);
+  if (size > 0) require(EVP_DigestUpdate(state_.get(), data, size), "EVP_DigestUpdate");
 }
 
 Digest Sha256::finish() {
   Digest digest;
-  crypto_hash_sha256_final(as_state(state_), reinterpret_cast<unsigned char*>(digest.data()));
+  require(EVP_DigestFinal_ex(state_.get(), reinterpret_cast<unsigned char*>(digest.data()), nullptr),
+          "EVP_DigestFinal_ex");
   return digest;
 }
 

@@ -1,17 +1,21 @@
-// SHA-256 (FIPS 180-4), by libsodium.
+// SHA-256 (FIPS 180-4), by OpenSSL's libcrypto, which uses the processor's own instructions for it.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "protocol/base/error.h"
 
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
 namespace seng {
 
 using Digest = std::array<std::byte, 32>;
 
+// Throws std::runtime_error where libcrypto refuses (no memory, or a configuration without SHA-256).
 class Sha256 {
  public:
   Sha256();
@@ -20,7 +24,10 @@ class Sha256 {
   Digest finish();
 
  private:
-  alignas(8) unsigned char state_[104];  // a crypto_hash_sha256_state; the source checks the size
+  struct Free {
+    void operator()(evp_md_ctx_st* state) const;
+  };
+  std::unique_ptr<evp_md_ctx_st, Free> state_;
 };
 
 Digest sha256(const void* data, std::size_t size);

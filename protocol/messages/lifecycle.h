@@ -9,7 +9,7 @@
 //   actor: Ready                             holds the state of the base step, peers connected
 //   daemon: Resume to members, Retire to leavers    when every member is ready
 //   actor: Progress* EpochReport* CheckpointReport* ActorEvent*
-//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to the others
+//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to all
 //
 // The envelope's epoch is the membership meant; what carries an older one is dropped. A daemon that was
 // started anew answers what it hears from actors with HelloWanted; they say ActorHello again and go on.
@@ -73,12 +73,14 @@ struct Welcome {
   std::string job_dir;    // checkpoints/ and ledger files of the job go below it
   std::string job_token;  // shared by the job's actors: PeerHello carries it
   std::uint32_t lease_ms = 1000;
+  std::string initial_sha256;  // what the job began with when it was planned; empty: its seed
   template <class V>
   void visit(V& v) {
     v.field(1, "spec_yaml", spec_yaml);
     v.field(2, "job_dir", job_dir);
     v.field(3, "lease_ms", lease_ms);
     v.field(4, "job_token", job_token);
+    v.field(5, "initial_sha256", initial_sha256);
   }
 };
 

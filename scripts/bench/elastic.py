@@ -12,8 +12,8 @@
     scripts/bench.sh elastic [--kills 100] [--only abcdefg]
 
 Commits are dated by commits.py, from the actors' ledgers. Kills are spread over the time between two refreshes. A daemon pauses
-before it replaces actors that die young; here they die young on purpose, so that each kill is followed by
-`sengctl scale`, which says that more are wanted now.
+before it replaces actors that die again and again before they have committed a step; here that may happen by chance, so each kill
+is followed by `sengctl scale`, which says that more are wanted now.
 """
 
 import argparse

@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
-"""Stands between the actors of a state directory and holds back what one says to another, for a while.
+"""Stands between the actors of a state directory: holds back what one says to another, for a while, or carries it no
+faster than a link would.
 
     relay.py STATE_DIR      commands on stdin, one answer a line on stdout:
         cut SEED SECONDS    one direction of one connection stops, then goes on; answers what, or "none"
+        rate BITS           from now on every actor has a link of that many bits a second each way; 0: as fast as it goes
         end                 every connection is closed, the sockets' second names go
 
 Actors connect to each other at RUN/aJOB.ACTOR (steps) and RUN/sJOB.ACTOR (state). As soon as such a socket appears it gets a
 second name, NAME.real, and the relay's own socket takes its first, in one step: whoever connects meets the relay.
 What is held back is not lost. It arrives late, also when the one who said it is dead by then, and must be fenced.
+
+A link is a clock that runs ahead: a piece of n bytes makes it busy for n / rate, and is passed on when the sender's outgoing and
+the receiver's incoming link have both carried it. All connections of an actor share its two links. No latency is added but
+the relay's own.
 """
 
+import collections
 import ctypes
 import os
 import pathlib
@@ -28,11 +35,33 @@ IN_CREATE, IN_NONBLOCK = 0x100, 0o4000
 CHUNK = 1 << 18
 
 
+class Link:
+    """One way of an actor's connection to the others."""
+
+    rate = 0.0     # bytes a second, of all links; 0: no limit
+    lag = 0.001    # seconds that a link may make good, so that sleeping too long costs nothing
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.busy_until = 0.0
+
+    def carried(self, count):
+        """When it will have carried so many bytes more."""
+        with self.lock:
+            self.busy_until = max(self.busy_until, time.monotonic() - self.lag) + count / self.rate
+            return self.busy_until
+
+
+def piece():
+    """Bytes taken at a time: at most what a link carries in a millisecond, so that connections share it evenly."""
+    return CHUNK if Link.rate == 0 else max(4096, min(CHUNK, int(Link.rate / 1000)))
+
+
 class Direction:
     """Pumps bytes one way until either side ends."""
 
-    def __init__(self, name, source, target):
-        self.name, self.source, self.target = name, source, target
+    def __init__(self, name, source, target, links):
+        self.name, self.source, self.target, self.links = name, source, target, links
         self.held_until = 0.0
         self.open = True
 
@@ -40,7 +69,11 @@ class Direction:
         buffer = bytearray(CHUNK)
         view = memoryview(buffer)
         try:
-            while count := self.source.recv_into(buffer):
+            while count := self.source.recv_into(buffer, piece()):
+                if Link.rate > 0:
+                    arrives = max([link.carried(count) for link in self.links])
+                    if (left := arrives - time.monotonic()) > 0:
+                        time.sleep(left)
                 while (left := self.held_until - time.monotonic()) > 0:
                     time.sleep(left)
                 self.target.sendall(view[:count])
@@ -70,6 +103,7 @@ class Relay:
         self.lock = threading.Lock()
         self.directions = []
         self.doors = {}  # name -> the listening socket
+        self.links = collections.defaultdict(lambda: (Link(), Link()))  # actor -> outgoing, incoming
 
     def take(self, name):
         """Puts a door of ours in front of an actor's socket."""
@@ -105,9 +139,10 @@ class Relay:
                 continue
             who, kind = actor_of(caller), "steps" if name[0] == "a" else "state"
             to = name.split(".")[1]
-            there = Direction(f"actor {who} to {to} ({kind})", caller, callee)
-            back = Direction(f"actor {to} to {who} ({kind}, answers)", callee, caller)
             with self.lock:
+                caller_links, callee_links = self.links[who], self.links[to]
+                there = Direction(f"actor {who} to {to} ({kind})", caller, callee, (caller_links[0], callee_links[1]))
+                back = Direction(f"actor {to} to {who} ({kind}, answers)", callee, caller, (callee_links[0], caller_links[1]))
                 self.directions += [there, back]
             threading.Thread(target=self.run, args=(there, back), daemon=True).start()
 
@@ -168,7 +203,11 @@ class Relay:
                     self.end()
                     print("ended", flush=True)
                     return
-                print(self.cut(int(words[1]), float(words[2])), flush=True)
+                if words[0] == "rate":
+                    Link.rate = float(words[1]) / 8
+                    print(f"{words[1]} bit/s", flush=True)
+                else:
+                    print(self.cut(int(words[1]), float(words[2])), flush=True)
             self.forget_dead()
 
 

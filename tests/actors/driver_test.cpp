@@ -49,6 +49,8 @@ class PlayedDaemon {
       while (auto incoming = server_->try_receive()) {
         peer_ = incoming->from;
         seen.push_back(incoming->message.envelope);
+        const auto last = parse_body<Finished>(incoming->message);
+        if (answers_finished && last && !last->retired) send(Retire{}, incoming->message.envelope.epoch);
         if (incoming->message.envelope.kind != static_cast<std::uint16_t>(Body::kKind)) {
           keep(incoming->message);
           continue;
@@ -75,6 +77,7 @@ class PlayedDaemon {
     if (auto failed = parse_body<ActorFailed>(message)) failures.push_back(failed->message);
   }
 
+  bool answers_finished = true;
   std::vector<Envelope> seen;
   std::vector<StepMetrics> steps;
   std::vector<EpochMetrics> epochs;
@@ -177,6 +180,36 @@ TEST(DriverSession, TrainsReportsCheckpointsAndFinishes) {
   EXPECT_GE(daemon.epochs.back().test_accuracy, 0);
   // Reports carry the membership that they belong to.
   EXPECT_EQ(daemon.seen.back().epoch, (GroupEpoch{3, 1}));
+}
+
+// What the daemon had not stored when it died is not lost, though the job has ended meanwhile.
+TEST(DriverSession, WhoHasFinishedStaysUntilADaemonHasHeardIt) {
+  PlayedDaemon daemon;
+  daemon.answers_finished = false;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon), {});
+  start_group(daemon, {3, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  const auto epochs = daemon.epochs;
+  ASSERT_FALSE(epochs.empty());
+  ASSERT_TRUE(daemon.expect<Progress>()) << "it lives";
+  daemon.steps.clear(), daemon.epochs.clear(), daemon.checkpoints.clear();
+  daemon.send(HelloWanted{}, {});
+  const auto hello = daemon.expect<ActorHello>();
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->applied_step, 6u);
+  EXPECT_EQ(hello->activity, kSaving);
+  const auto again = daemon.expect<Finished>();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->state_sha256, finished->state_sha256);
+  ASSERT_EQ(daemon.steps.size(), 6u) << "before the last word";
+  EXPECT_EQ(daemon.epochs.size(), epochs.size());
+  EXPECT_EQ(daemon.epochs.back().test_accuracy, epochs.back().test_accuracy);
+  EXPECT_EQ(daemon.checkpoints.size(), 2u);
+  daemon.send(Retire{}, {3, 1});
+  EXPECT_TRUE(actor.finish());
 }
 
 TEST(DriverSession, StopEndsAfterAWholeStepWithACheckpoint) {

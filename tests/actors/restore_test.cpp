@@ -104,7 +104,8 @@ class Training {
                       .weights_sha256 = to_hex(weights()),
                       .state_sha256 = state_sha256(),
                       .files = value_of(write_model(staging, blocks, state_.parameters, state_.statistics,
-                                                    state_.momentum, state_.step))};
+                                                    state_.momentum, state_.step)),
+                      .epoch_so_far = {2, 3.5, 0.75}};
     std::vector<CurvatureValues> parts[2];
     for (const auto& [block, each] : state_.curvature)
       if (each.ready()) parts[block % 2].push_back({block, each.step(), each.lambda(), each.values()});
@@ -181,6 +182,10 @@ TEST_F(Restore, GoesOnInTheMiddleOfAnEpochWithTheSameBits) {
   ASSERT_EQ(restored->curvature.size(), again.workload().network.blocks().size());
   for (const CurvatureValues& each : restored->curvature) EXPECT_EQ(each.step, 5u);  // the refresh before
   again.begin(std::move(*restored));
+  EXPECT_EQ(again.state().tally.steps, 2u) << "the running epoch's sums go on";
+  EXPECT_EQ(again.state().tally.loss, 3.5);
+  EXPECT_EQ(again.state().tally.accuracy, 0.75);
+  EXPECT_FALSE(again.state().tally.closed);
   again.train_to(10);
   EXPECT_EQ(again.state_sha256(), final_);
 }
@@ -362,11 +367,32 @@ TEST_F(InitialWeights, AreThoseOfAnExportedModel) {
   EXPECT_EQ(from_file->momentum, std::vector<float>(parameters_.size(), 0.0f));
   EXPECT_EQ(from_file->step, 0u);
   EXPECT_EQ(from_file->source, file);
+  EXPECT_EQ(initial_sha256(*from_file), to_hex(*sha256_of_file(file)));
   const auto other =
       beginning(workload_of(job_text({{"classes: 5", "classes: 6"}}) + "initial: {weights: " + file + "}\n"));
   ASSERT_FALSE(other);
   EXPECT_THAT(other.error().message, AllOf(StartsWith("initial.weights: " + file),
                                            HasSubstr("fc.bias (expected F32 [6], found F32 [5])")));
+}
+
+TEST_F(InitialWeights, OfAnotherFileThanBeforeAreRefused) {
+  Training training(job_text());
+  training.train_to(2);
+  const std::string first = training.save(directory_.path()) + "/model.safetensors";
+  const std::string file = directory_.path() + "/weights.safetensors";
+  std::filesystem::copy_file(first, file);
+  const Workload workload = workload_of(job_text() + "initial: {weights: " + file + "}\n");
+  const std::string sha256 = initial_sha256(value_of(beginning(workload)));
+  EXPECT_TRUE(beginning(workload, sha256));
+  training.train_to(4);
+  std::filesystem::copy_file(training.save(directory_.path()) + "/model.safetensors", file,
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_TRUE(beginning(workload)) << "it is whole";
+  const auto changed = beginning(workload, sha256);
+  ASSERT_FALSE(changed);
+  EXPECT_THAT(changed.error().message,
+              AllOf(StartsWith("initial.weights: " + file + " has changed since the job was submitted"),
+                    HasSubstr(sha256)));
 }
 
 TEST_F(InitialWeights, OfAFileFromPython) {

@@ -63,6 +63,63 @@ TEST(EventLoop, CallbacksMayForgetEachOther) {
   EXPECT_EQ(rounds, 2);
 }
 
+TEST(EventLoop, ASourceThatIsHeldIsLeftAloneUntilItsTimeOrUntilSomethingElseComes) {
+  FakeClock clock;
+  EventLoop loop(clock);
+  const UniqueFd chatty(eventfd(1, EFD_NONBLOCK)), other(eventfd(0, EFD_NONBLOCK));
+  std::string order;
+  EventLoop::WatchId held = 0;
+  held = loop.watch_fd(chatty.get(), [&] {
+    order += 'c';
+    loop.hold(held, clock.now() + 1);
+  });
+  loop.watch_fd(other.get(), [&] {
+    order += 'o';
+    eventfd_t ignored;
+    eventfd_read(other.get(), &ignored);
+  });
+  ASSERT_TRUE(loop.turn(0));
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "c") << "there is more to read, and it waits";
+  clock.advance(1);
+  ASSERT_TRUE(loop.turn(0));
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "cc");
+  eventfd_write(other.get(), 1);
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "ccco") << "what it has said counts before what came later";
+  loop.at(clock.now(), [&] { order += 't'; });
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "cccoct") << "and before what is judged by the time";
+  loop.release(held);
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "cccoctc");
+  order.resize(6);
+  loop.forget(held);
+  clock.advance(5);
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "cccoct");
+}
+
+// Who is held and has nothing more to say costs nothing from then on.
+TEST(EventLoop, AHeldSourceDoesNotTick) {
+  const SystemClock clock;
+  EventLoop loop(clock);
+  const UniqueFd source(eventfd(1, EFD_NONBLOCK));
+  int calls = 0, rounds = 0;
+  EventLoop::WatchId held = 0;
+  held = loop.watch_fd(source.get(), [&] {
+    ++calls;
+    eventfd_t ignored;
+    if (eventfd_read(source.get(), &ignored) == 0) loop.hold(held, clock.now() + 0.005);
+  });
+  loop.before_sleep([&] { ++rounds; });
+  loop.at(clock.now() + 0.1, [&] { loop.stop(); });
+  ASSERT_TRUE(loop.run());
+  EXPECT_EQ(calls, 2) << "what came, and once more when the time was over";
+  EXPECT_LE(rounds, 5);
+}
+
 TEST(EventLoop, SleepsUntilTheTimerAndNotLonger) {
   const SystemClock clock;
   EventLoop loop(clock);

@@ -47,6 +47,25 @@ TEST(FormerReports, OfTheMembershipBeforeAPlannedChange) {
   EXPECT_EQ(world.record(job).step, 2u);
 }
 
+// A leader tells a new daemon again what the one before may not have stored.
+TEST(FormerReports, CountOnceThoughTheyAreToldTwice) {
+  World world(1);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  EpochReport epoch;
+  epoch.metrics.step = 2;
+  for (int time = 0; time < 2; ++time) {
+    world.say(job, 0, steps(1, 2));
+    world.say(job, 0, epoch);
+    world.say(job, 0, CheckpointReport{2, "/c/step-2", "w", "s", ""});
+  }
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 2u);
+  EXPECT_EQ(world.store->epoch_metrics(job, 0)->size(), 1u);
+  const std::string kinds = world.event_kinds(job);
+  EXPECT_THAT(kinds, HasSubstr("CheckpointWritten"));
+  EXPECT_EQ(kinds.find("CheckpointWritten"), kinds.rfind("CheckpointWritten"));
+}
+
 TEST(FormerReports, NotAcrossABeginningAnew) {
   World world(2);
   const JobId job = world.submit(spec_text("a", 1, 1));
@@ -84,7 +103,9 @@ TEST(FormerReports, ThatAJobIsDoneBeforeTheOthersAreHeard) {
   ASSERT_TRUE(world.hello(job, 0, epoch, 8, kSaving));
   Finished finished;
   finished.step = 8;
+  world.link.sent.clear();
   world.say_in(job, 0, epoch, finished);
+  EXPECT_TRUE(world.told<Retire>(job, 0)) << "it waits for the word that it was heard";
   EXPECT_EQ(world.record(job).state, JobState::kSucceeded);
   world.advance(30);
   EXPECT_THAT(world.event_kinds(job), Not(HasSubstr("Adopted")));

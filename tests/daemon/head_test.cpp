@@ -17,6 +17,16 @@ using ::testing::Not;
 
 const ExitStatus kExit0{false, 0}, kKilled{true, SIGKILL};
 
+TEST(Head, TellsActorsWhatTheJobBeganWith) {
+  World world(2);
+  std::string plan = plan_text();
+  const JobId seeded = world.submit(spec_text("seeded", 1, 1), plan);
+  EXPECT_EQ(world.hello(seeded, 0)->initial_sha256, "");
+  plan.insert(1, R"("initial":{"step":0,"weights":"/w.safetensors","sha256":"abc"},)");
+  const JobId job = world.submit(spec_text("from-weights", 1, 1), plan);
+  EXPECT_EQ(world.hello(job, 0)->initial_sha256, "abc");
+}
+
 TEST(Head, AJobFromSubmitToSuccess) {
   World world;
   const JobId job = world.submit(spec_text("first", 2, 2));

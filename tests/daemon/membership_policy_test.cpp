@@ -151,8 +151,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"TheEndAgainOnceItTrains", again(view(Phase::kReadying, {0}, {holder(0)})), ""}),
     [](const auto& info) { return info.param.name; });
 
-Loss killed(double lived_s) {
-  return {Loss::Why::kKilled, "it was killed", lived_s, true};
+Loss killed(double lived_s, bool committed = false) {
+  return {Loss::Why::kKilled, "it was killed", lived_s, true, committed};
 }
 
 TEST(MembershipPolicy, ReplacementsComeAtOnceThenWithPauses) {
@@ -175,6 +175,21 @@ TEST(MembershipPolicy, ReplacementsComeAtOnceThenWithPauses) {
   policy.lost(killed(1000), now);
   policy.lost(killed(1), now);
   EXPECT_EQ(policy.wants(broken, now + 60), 1u);
+}
+
+TEST(MembershipPolicy, WhoHasCommittedAStepDidNotDieOfItsStart) {
+  MembershipPolicy policy({Timeouts{}, 20, 3600});
+  const GroupView broken = view(Phase::kBroken, {0, 1}, {holder(0)}, 1, 2);
+  for (int i = 0; i < 5; ++i) {
+    policy.lost(killed(1, true), i);
+    EXPECT_EQ(policy.wants(broken, i), 1u);
+    EXPECT_EQ(policy.started(1, broken, i), 1u);
+  }
+  policy.lost(killed(1), 5);
+  EXPECT_EQ(policy.wants(broken, 5), 1u) << "the first in a row";
+  policy.started(1, broken, 5);
+  policy.lost(killed(1), 5);
+  EXPECT_EQ(policy.wants(broken, 5), 0u);
 }
 
 TEST(MembershipPolicy, WhenRestartsAreUsedUpTheSurvivorsGoOnOrTheJobFails) {

@@ -116,5 +116,25 @@ TEST(Stall, WhoeverIsAwaitedByTheLastOneOfAParkedGroupGoes) {
   EXPECT_FALSE(stall.check(100)) << "all have parked";
 }
 
+// All wait in the next step for the leader, which waits for the part of one of them: what that one said is
+// held back.
+TEST(Stall, WhomTheLeaderGathersFromIsJudgedInItsPlace) {
+  Stall stall(Timeouts{});
+  stall.watch({0, 1, 2, 3}, 0);
+  stall.heard(0, report(kSaving, 5, {1}), 1);
+  for (const ActorId other : {1u, 2u, 3u}) stall.heard(other, report(kWaiting, 5, {0}), 2);
+  EXPECT_EQ(stall.deadline(), 5.0);
+  EXPECT_FALSE(stall.check(4.9));
+  ASSERT_TRUE(stall.check(5));
+  EXPECT_EQ(stall.check(5)->actor, 1u);
+  stall.heard(1, report(kSaving, 6), 5);
+  EXPECT_FALSE(stall.check(64.9)) << "it evaluates its part";
+  EXPECT_EQ(stall.check(65)->actor, 1u) << "it hangs in it";
+  stall.heard(1, report(kSaving, 7), 65);
+  EXPECT_FALSE(stall.check(100));
+  stall.silent(1);
+  EXPECT_FALSE(stall.check(1000)) << "silence is the lease's matter, and the leader does nothing wrong";
+}
+
 }  // namespace
 }  // namespace seng

@@ -57,6 +57,30 @@ TEST(ManifestTest, IsTheJsonThatItsPageSpecifies) {
 )");
 }
 
+TEST(ManifestTest, TheEpochSoFarMayBeMissing) {
+  EXPECT_EQ(parse_manifest(to_json(sample()), "m")->epoch_so_far.steps, 0u);
+  Manifest manifest = sample();
+  manifest.epoch_so_far = {7, 0.1 + 0.2, 1.0 / 3};
+  const std::string json = to_json(manifest);
+  const auto read = parse_manifest(json, "m");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->epoch_so_far.steps, 7u);
+  EXPECT_EQ(read->epoch_so_far.loss, 0.1 + 0.2) << "to the last bit";
+  EXPECT_EQ(read->epoch_so_far.accuracy, 1.0 / 3);
+  for (const auto& [from, to, what] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"\"steps\": 7", "\"steps\": -7", "epoch_so_far: steps"},
+           {"\"loss\": ", "\"loss\": \"\", \"los\": ", "epoch_so_far: unknown field"},
+           {"\"accuracy\": 0.3", "\"accuracy\": null, \"a\": 0.3", "epoch_so_far: unknown field"},
+           {"\"loss\": 0.3", "\"loss\": 1e999, \"a\": 0.3", ""}}) {
+    std::string wrong = json;
+    ASSERT_NE(wrong.find(from), wrong.npos) << from;
+    wrong.replace(wrong.find(from), from.size(), to);
+    const auto refused = parse_manifest(wrong, "m");
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_THAT(refused.error().message, HasSubstr(what));
+  }
+}
+
 TEST(ManifestTest, WhatIsWrittenIsRead) {
   const auto manifest = parse_manifest(to_json(sample()), "m");
   ASSERT_TRUE(manifest) << manifest.error().message;

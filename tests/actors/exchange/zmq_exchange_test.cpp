@@ -212,6 +212,22 @@ TEST(ZmqExchange, ANewMembershipGoesOnOverTheSameSockets) {
   });
 }
 
+TEST(ZmqExchange, WhoGathersSaysFromWhom) {
+  Random random;
+  const World world(random, 2, 2, 50, 64);
+  const auto exchange = world.open(0);
+  ASSERT_TRUE(exchange->join(world.group(0)));
+  EXPECT_FALSE(exchange->take_message(MessageKind::kEvaluationPart, 1));
+  std::thread leader([&] {
+    EXPECT_TRUE(
+        std::holds_alternative<Interrupted>(exchange->next_message(MessageKind::kEvaluationPart, 1, {1})));
+  });
+  while (exchange->awaits() != std::vector<ActorId>{1}) std::this_thread::yield();
+  exchange->interrupt("enough");
+  leader.join();
+  EXPECT_EQ(exchange->awaits(), std::vector<ActorId>{});
+}
+
 TEST(ZmqExchange, MessagesBesideTheStepsReachTheLeader) {
   Random random;
   const World world(random, 3, 3, 50, 64);
@@ -227,7 +243,7 @@ TEST(ZmqExchange, MessagesBesideTheStepsReachTheLeader) {
     } else {
       std::vector<std::string> seen;
       for (int i = 0; i < 2; ++i) {
-        const auto message = exchange->next_message(MessageKind::kEvaluationPart, 1);
+        const auto message = exchange->next_message(MessageKind::kEvaluationPart, 1, {});
         const auto& peer = std::get<PeerMessage>(message);
         const auto& part = std::get<EvaluationPart>(peer.body);
         EXPECT_EQ(part.first_batch, peer.from);
@@ -390,7 +406,7 @@ TEST_F(HalfGroup, APeerThatDisappearsLeavesADriverThatCanBeInterrupted) {
   EXPECT_EQ(reason, "the membership changes");
   // It stays so until the next membership.
   EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next()));
-  EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next_message(MessageKind::kStateDigest, 1)));
+  EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next_message(MessageKind::kStateDigest, 1, {})));
   world_.members = testing::make_members(1, 2);
   world_.members[0].endpoint = "ipc://" + world_.directory.file("a0");
   ASSERT_TRUE(exchange_->join(world_.group(0, {1, 2})));
