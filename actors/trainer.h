@@ -40,6 +40,8 @@ class Trainer {
     // Warnings for the job's events, such as a refused refresh: kind, text.
     std::function<void(const std::string& kind, const std::string& text)> event;
     Gauges* gauges;
+    // Called with each step behind its commit, while its directions are here. May be empty.
+    std::function<void(const StepComplete& step)> committed = {};
   };
   explicit Trainer(Parts parts);
   ~Trainer();
@@ -77,9 +79,7 @@ class Trainer {
   void leave();
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
-  void commit_curvature(const StepComplete& complete, std::uint64_t step);
-  void update_weights(const StepComplete& complete, float scale);
-  void update_statistics(const StepComplete& complete);
+  void settle_curvature(const StepComplete& complete);
 
   Parts parts_;
   Group group_;

@@ -107,6 +107,9 @@ void JobRun::on_message(ActorId actor, const Message& message) {
     case MessageKind::kStateLost:
       take<StateLost>(actor, message);
       break;
+    case MessageKind::kWarmedUp:
+      take<WarmedUp>(actor, message);
+      break;
     case MessageKind::kParked:
       take<Parked>(actor, message);
       break;
@@ -172,6 +175,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
+  warm_ups_.heard(actor, body.counter, now);
   const GroupEpoch& epoch = message.envelope.epoch;
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {

@@ -10,6 +10,8 @@ std::vector<NamedTimeout> list_timeouts(const Timeouts& t) {
       {"rejoin", t.rejoin_s(), "a silent actor, out of the group after a lease, is killed and replaced"},
       {"adopt", t.adopt_s(), "for the actors of the daemon before, to be heard by a new one"},
       {"transition", t.transition_s(), "for each phase of a change of membership"},
+      {"warm_up_stall", t.warm_up_stall_s(), "a newcomer that catches up without progress is taken in as it is"},
+      {"warm_up", t.warm_up_s(), "the same, though it makes progress"},
       {"max_back_off", t.max_back_off_s(), "between restarts of actors that die at once"},
       {"compute_floor", t.compute_floor_s(),
        "a computing actor without progress hangs; 20 times its mean micro-batch, if that is longer"},

@@ -42,14 +42,14 @@ struct Curvature::State {
   const CurvatureOptions options;
   const std::size_t samples;  // N
   const SampleSize size;
-  std::unique_ptr<Generation> current, previous, pending, incoming;
+  std::shared_ptr<Generation> current, previous, pending, incoming;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
   bool scale() const { return options.representation == Representation::kScale; }
 
-  std::unique_ptr<Generation> generation(std::uint64_t step, double lambda) const {
-    auto made = std::make_unique<Generation>();
+  std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
+    auto made = std::make_shared<Generation>();
     made->step = step;
     made->lambda = lambda;
     made->store.count = samples;
@@ -93,13 +93,13 @@ struct Curvature::State {
 
   bool whole() const { return pending && missing == 0; }
 
-  void put_in_force(std::unique_ptr<Generation> made) {
+  void put_in_force(std::shared_ptr<Generation> made) {
     previous = std::move(current);
     current = std::move(made);
   }
 
   // Closes the open refresh.
-  Result<std::unique_ptr<Generation>> take_pending() {
+  Result<std::shared_ptr<Generation>> take_pending() {
     const bool all_in = whole();
     auto made = std::exchange(pending, nullptr);
     if (!made)
@@ -173,23 +173,24 @@ Status Curvature::accept_unformed() {
 std::vector<Curvature::Version> Curvature::versions() const {
   const State& s = *state_;
   std::vector<Version> out;
-  const auto add = [&](const Generation* made) {
-    if (made == nullptr) return;
+  const auto add = [&](const std::shared_ptr<Generation>& made) {
+    if (!made) return;
     const SampleStore& store = made->store;
     out.push_back({made->step,
                    made->lambda,
                    {store.first.data(), store.first.size()},
-                   {store.second.data(), store.second.size()}});
+                   {store.second.data(), store.second.size()},
+                   made});
   };
-  add(s.current.get());
-  add(s.previous.get());
-  if (s.whole()) add(s.pending.get());
+  add(s.current);
+  add(s.previous);
+  if (s.whole()) add(s.pending);
   return out;
 }
 
 bool Curvature::settle(std::uint64_t step) {
   State& s = *state_;
-  std::unique_ptr<Generation> kept;
+  std::shared_ptr<Generation> kept;
   for (auto* made : {&s.current, &s.previous, &s.pending}) {
     if (*made && (*made)->step == step && (made != &s.pending || s.whole())) {
       kept = std::move(*made);

@@ -19,7 +19,8 @@ using ControlMessages =
                ScaleRequest, ScaleReply, DrainRequest, DrainReply>;
 using LifecycleMessages = std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume,
                                      Progress, EpochReport, CheckpointReport, Finished, ActorFailed,
-                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted, StateLost>;
+                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted, StateLost,
+                                     WarmUp, WarmedUp>;
 using PeerMessages =
     std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard,
                CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;
