@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
 #include "actors/restore.h"
@@ -87,14 +89,16 @@ Status Driver::prepare(const Welcome& welcome) {
                      .gauges = &session_.gauges(),
                      .committed = [this](const StepComplete& step) { warm_up_service_->committed(step); }});
   warm_up_service_ = std::make_unique<WarmUpService>(transfer_->server(), *workload_, state_, *lanes_);
-  follower_ = std::make_unique<Follower>(Follower::Parts{.job = options_.job,
-                                                         .actor = options_.actor,
-                                                         .token = welcome.job_token,
-                                                         .workload = workload_.get(),
-                                                         .lanes = lanes_.get(),
-                                                         .state = &state_,
-                                                         .transfer = transfer_.get(),
-                                                         .gauges = &session_.gauges()});
+  follower_ =
+      std::make_unique<Follower>(Follower::Parts{.job = options_.job,
+                                                 .actor = options_.actor,
+                                                 .token = welcome.job_token,
+                                                 .workload = workload_.get(),
+                                                 .lanes = lanes_.get(),
+                                                 .state = &state_,
+                                                 .transfer = transfer_.get(),
+                                                 .gauges = &session_.gauges(),
+                                                 .patience_ms = static_cast<int>(welcome.lease_ms / 2)});
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
   group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
   listen();
@@ -105,7 +109,8 @@ void Driver::listen() {
   session_.on_urgent([this](GroupEpoch epoch, std::optional<GroupEpoch> follows) {
     {
       const std::lock_guard lock(announced_mutex_);
-      const bool planned = follows && (*follows == current_epoch_ || (follows_ && *follows == followed_epoch_));
+      const bool planned =
+          follows && (*follows == current_epoch_ || (follows_ && *follows == followed_epoch_));
       GroupEpoch& newest = planned ? planned_epoch_ : urgent_epoch_;
       newest = std::max(newest, epoch);
       if (planned) return;
@@ -130,7 +135,8 @@ Status Driver::open_sockets(const Welcome& welcome) {
   exchange_ = std::move(*exchange);
   auto transfer = StateTransfer::open({.endpoint = options_.state_endpoint,
                                        .token = welcome.job_token,
-                                       .stall_s = 1e-3 * static_cast<double>(patience_.count())},
+                                       .stall_s = 1e-3 * static_cast<double>(patience_.count()),
+                                       .pieces = &session_.gauges().counter},
                                       *workload_, state_);
   if (!transfer) return fail(transfer.error());
   transfer_ = std::move(*transfer);
@@ -231,6 +237,9 @@ Status Driver::on_assign(const Assign& assign) {
     session_.send(StateLost{outcome->what});
     return {};
   }
+  if (followed_)
+    event(Severity::kInfo, "Joining",
+          fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
   SENG_TRY(exchange_->join(group_));
   if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
   session_.set_applied_step(state_.step);

@@ -12,7 +12,8 @@
 //   3 It has the state of the base step and of the curvature that is placed here: Ready. Or StateLost.
 //   4 What follows from the base step (evaluation, checkpoint) is done again, unless the change was planned.
 //   5 The step in hand is left, or, if planned, the one that the leader names is the last.
-//   7 It follows a group that trains, until the last step of its membership or another command; it is prepared
+//   7 It follows a group that trains, until the last step of its membership or another command; it is
+//   prepared
 //     again, with the state that it came to. Reconfigure(planned) waits for that last step.
 //   6 The leader has saved everything: Finished, exit. The others wait for Retire; so does a leaver.
 #pragma once
@@ -73,8 +74,8 @@ class Driver {
 
   bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
   bool is_member() const;
-  bool must_leave() const;         // for a membership that is announced, or for good
-  bool will_leave() const;         // likewise, or it is announced soon; waits for that
+  bool must_leave() const;  // for a membership that is announced, or for good
+  bool will_leave() const;  // likewise, or it is announced soon; waits for that
   bool leaves_warm_up() const;
   bool change_is_planned() const;  // one that waits for this one's last step
   Status interrupted(const std::string& reason) const;

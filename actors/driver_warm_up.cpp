@@ -18,13 +18,13 @@ void Driver::warm_up(const GroupEpoch& epoch, const WarmUp& order) {
   followed_ = true;
   const Follower::End end = follower_->run(
       epoch, order, [this] { return leaves_warm_up(); },
-      [&](std::uint64_t bytes) {
+      [&] {
         {
           const std::lock_guard lock(announced_mutex_);
           warm_ = true;
         }
         session_.set_applied_step(state_.step);
-        session_.send(WarmedUp{order.number, state_.step, bytes, ""});
+        session_.send(WarmedUp{order.number, state_.step, follower_->bytes(), "", follower_->followed()});
       });
   {
     const std::lock_guard lock(announced_mutex_);
@@ -32,7 +32,8 @@ void Driver::warm_up(const GroupEpoch& epoch, const WarmUp& order) {
   }
   session_.set_applied_step(state_.step);
   if (end == Follower::End::kGaveUp)
-    session_.send(WarmedUp{order.number, state_.step, 0, follower_->why()});
+    session_.send(
+        WarmedUp{order.number, state_.step, follower_->bytes(), follower_->why(), follower_->followed()});
 }
 
 // A planned change is taken part in behind the group's last step, by one who has caught up; any other command

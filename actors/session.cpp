@@ -112,8 +112,7 @@ void Session::State::enqueue_command(const Message& message) {
 
 void Session::State::take_warm_up(const Message& message) {
   auto body = parse_body<WarmUp>(message);
-  const bool joins =
-      body && std::ranges::find(body->newcomers, options.actor) != body->newcomers.end();
+  const bool joins = body && std::ranges::find(body->newcomers, options.actor) != body->newcomers.end();
   if (!body || joins) {
     if (joins) call_urgent(message.envelope.epoch);
     return enqueue_command<WarmUp>(message);

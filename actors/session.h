@@ -44,9 +44,10 @@ class Session {
   Status start();
 
   // Called on the session's thread when a command arrives that ends the membership in hand (Reconfigure,
-  // Retire, ErrorReply, WarmUp for one who was left out of the group), before it can be taken. `follows`: the change is planned, and whoever is in that
-  // membership finishes a step first. `epoch`: the membership that comes; the greatest there is where none
-  // does. What it captures must outlive the session or be replaced before it goes.
+  // Retire, ErrorReply, WarmUp for one who was left out of the group), before it can be taken. `follows`: the
+  // change is planned, and whoever is in that membership finishes a step first. `epoch`: the membership that
+  // comes; the greatest there is where none does. What it captures must outlive the session or be replaced
+  // before it goes.
   void on_urgent(std::function<void(GroupEpoch epoch, std::optional<GroupEpoch> follows)> callback);
 
   // Called on the session's thread when a command has arrived. As on_urgent().
@@ -55,8 +56,8 @@ class Session {
   Command wait();
   std::optional<Command> poll();
   bool has_command() const;
-  // The newest WarmUp that asks this actor, as a member, to serve newcomers; once. Is no Command: training does
-  // not stop for it.
+  // The newest WarmUp that asks this actor, as a member, to serve newcomers; once. Is no Command: training
+  // does not stop for it.
   std::optional<std::pair<GroupEpoch, WarmUp>> take_warm_up();
   bool stop_requested() const;  // a StopTraining has come (it is also a Command)
 

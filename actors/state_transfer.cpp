@@ -244,6 +244,7 @@ Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Ho
   options.token = options_.token;
   options.endpoints = holders.endpoints;
   options.stall_s = options_.stall_s;
+  options.pieces = options_.pieces;
   BlobFetch fetch(std::move(options), std::move(wants));
   {
     const std::lock_guard lock(mutex_);
@@ -264,9 +265,9 @@ Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Ho
 Result<StateTransfer::Outcome> StateTransfer::find_snapshot(std::uint64_t number, ActorId source,
                                                             const Group& group, std::uint64_t& step) {
   const Holders holders(group.members, group.self);
-  return fetch(group, holders,
-               {{kSnapshotBlob, number, std::as_writable_bytes(std::span(&step, 1)),
-                 holders.places({source})}});
+  return fetch(
+      group, holders,
+      {{kSnapshotBlob, number, std::as_writable_bytes(std::span(&step, 1)), holders.places({source})}});
 }
 
 Result<StateTransfer::Outcome> StateTransfer::pull_snapshot(std::uint64_t step, ActorId source,

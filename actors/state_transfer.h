@@ -4,14 +4,15 @@
 //   Assign --> pull() --> Ready ... Resume --> take_over()
 //      `--> offers what it holds ----------------^ withdrawn
 //
-// Until take_over() nothing that is offered changes, since others may be reading it. From then on an offer runs
-// (BlobServer::run), to which WarmUpService adds what newcomers follow.
+// Until take_over() nothing that is offered changes, since others may be reading it. From then on an offer
+// runs (BlobServer::run), to which WarmUpService adds what newcomers follow.
 //
 // Blobs: "parameters", "momentum", "statistics" and "meta" in the version of their step; "curvature/B/inputs"
 // and "curvature/B/gradients" of block B in the version of its refresh (Curvature::Version::first and
 // second).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -38,9 +39,10 @@ inline constexpr const char* kSnapshotBlob = "snapshot";
 inline constexpr const char* kStepBlob = "step";
 
 struct StateTransferOptions {
-  std::string endpoint;  // where this actor offers its state
-  std::string token;     // the job's
-  double stall_s = 10;   // a holder that says nothing for so long has stalled
+  std::string endpoint;                          // where this actor offers its state
+  std::string token;                             // the job's
+  double stall_s = 10;                           // a holder that says nothing for so long has stalled
+  std::atomic<std::uint64_t>* pieces = nullptr;  // counts what it pulls; must outlive it
 };
 
 // All methods are the driver's, but for interrupt().
@@ -53,8 +55,8 @@ class StateTransfer {
   // What is here of curvature, as Parked says it.
   std::vector<HeldCurvature> held() const;
 
-  // A change of the membership begins: what was pulled for another is dropped, and nothing is offered any more
-  // but, `planned`, what runs beside the training: newcomers are still taking the last step.
+  // A change of the membership begins: what was pulled for another is dropped, and nothing is offered any
+  // more but, `planned`, what runs beside the training: newcomers are still taking the last step.
   void begin(bool planned = false);
 
   struct Outcome {
@@ -72,14 +74,15 @@ class StateTransfer {
   // The group goes on: what it offers may change from here on, and what was pulled is put in place.
   Status take_over(GroupEpoch epoch);
 
-  // For a newcomer, while the group trains: the state after step `step` of the one who offers a snapshot of it,
-  // in the group's epoch.
+  // For a newcomer, while the group trains: the state after step `step` of the one who offers a snapshot of
+  // it, in the group's epoch.
   Result<Outcome> pull_snapshot(std::uint64_t step, ActorId source, const Group& group);
-  // Likewise: the curvature that is in force in this state, of the blocks that `future` places here, from those
-  // who keep it in `group`.
+  // Likewise: the curvature that is in force in this state, of the blocks that `future` places here, from
+  // those who keep it in `group`.
   Result<Outcome> pull_curvature_ahead(const Group& group, const Group& future);
   // The number of the newest step of which the source offers the snapshot `number`; waits for it.
-  Result<Outcome> find_snapshot(std::uint64_t number, ActorId source, const Group& group, std::uint64_t& step);
+  Result<Outcome> find_snapshot(std::uint64_t number, ActorId source, const Group& group,
+                                std::uint64_t& step);
 
   BlobServer& server() { return *server_; }
 

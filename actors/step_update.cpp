@@ -52,8 +52,7 @@ void update_statistics(const Workload& w, const StepComplete& step, TrainState& 
 
 std::vector<std::size_t> direction_floats(const Workload& workload) {
   std::vector<std::size_t> floats;
-  for (const Block& block : workload.network.blocks())
-    floats.push_back(block.count + block.statistics_count);
+  for (const Block& block : workload.network.blocks()) floats.push_back(block.count + block.statistics_count);
   floats.push_back(kSummaryFloats);
   return floats;
 }

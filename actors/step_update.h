@@ -17,11 +17,12 @@ namespace seng {
 double learning_rate_at(const Workload& workload, std::uint64_t step);
 
 struct AppliedStep {
-  double trust_scale = 1;          // of the trust region
-  double loss = 0, accuracy = 0;   // means over the global batch
+  double trust_scale = 1;         // of the trust region
+  double loss = 0, accuracy = 0;  // means over the global batch
 };
-// Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes are
-// in force. The objects in state.curvature are the caller's. Bit for bit the same for any number of lanes.
+// Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
+// are in force. The objects in state.curvature are the caller's. Bit for bit the same for any number of
+// lanes.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state);
 
 // A committed step as a newcomer gets it: everything that apply_step() takes, and the leader's flags. Of one

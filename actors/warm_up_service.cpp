@@ -12,8 +12,8 @@
 namespace seng {
 
 WarmUpService::WarmUpService(BlobServer& server, const Workload& workload, const TrainState& state,
-                             Lanes& lanes)
-    : server_(server), workload_(workload), state_(state), lanes_(lanes) {}
+                             Lanes& lanes, WarmUpLimits limits)
+    : server_(server), workload_(workload), state_(state), lanes_(lanes), limits_(limits) {}
 
 void WarmUpService::begin(const WarmUp& order, const Group& group) {
   if (order.newcomers.empty()) return drop_all();
@@ -23,7 +23,9 @@ void WarmUpService::begin(const WarmUp& order, const Group& group) {
   records_ = source;
   if (source) make_snapshot(order.number);
   const Group future = make_group(group.job, group.self, group.epoch, workload_, order.future);
-  const auto comes = [&](ActorId actor) { return std::ranges::find(order.newcomers, actor) != order.newcomers.end(); };
+  const auto comes = [&](ActorId actor) {
+    return std::ranges::find(order.newcomers, actor) != order.newcomers.end();
+  };
   blocks_.clear();
   for (std::uint32_t b = 0; workload_.second_order && b < workload_.network.blocks().size(); ++b)
     if (comes(future.placement.owner[b]) || comes(future.placement.backup[b])) blocks_.insert(b);
@@ -64,7 +66,8 @@ void WarmUpService::committed(const StepComplete& step) {
   write_step_record(step, {memory.get(), bytes});
   std::vector<BlobKey> dropped;
   steps_.push_back(state_.step);
-  while (steps_.size() > kRecordsMin && steps_.size() * bytes > kRecordBytes) {
+  const std::size_t most = std::clamp(limits_.record_bytes / bytes, limits_.records_min, limits_.records_max);
+  while (steps_.size() > most) {
     dropped.push_back({kStepBlob, steps_.front()});
     steps_.pop_front();
   }
@@ -85,7 +88,8 @@ void WarmUpService::renew() {
       const auto [offered, fresh] = curvature_.try_emplace(block, version.step);
       if (!fresh && offered->second == version.step) break;
       if (!fresh)
-        for (const std::string& name : curvature_blob_names(block)) dropped.push_back({name, offered->second});
+        for (const std::string& name : curvature_blob_names(block))
+          dropped.push_back({name, offered->second});
       offered->second = version.step;
       for (Blob& blob : curvature_blobs(block, version)) added.push_back(std::move(blob));
       break;

@@ -374,9 +374,8 @@ std::optional<double> JobRun::deadline() const {
   const auto take = [&](const std::optional<double>& due) {
     if (due) out = std::min(out.value_or(*due), *due);
   };
-  for (const auto& due :
-       {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), warm_ups_.deadline(),
-        last_checkpoint_.deadline()})
+  for (const auto& due : {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), warm_ups_.deadline(),
+                          last_checkpoint_.deadline()})
     take(due);
   if (adoption_) take(adoption_->until);
   for (const auto& [actor, a] : actors_) take(a.life.deadline());

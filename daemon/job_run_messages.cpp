@@ -175,7 +175,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
-  warm_ups_.heard(actor, body.counter, now);
+  warm_ups_.heard(actor, body.counter, body.activity == kWaiting, now);
   const GroupEpoch& epoch = message.envelope.epoch;
   const bool trains = epoch == group_.epoch() || group_.finishes(epoch), leader = led(actor, epoch);
   if (trains) {

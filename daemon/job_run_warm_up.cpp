@@ -18,7 +18,8 @@ void JobRun::act(const membership_action::WarmUp& action) {
   // The members first: they may be in the middle of a step.
   send_to_group(order, false);
   for (const ActorId actor : action.newcomers) {
-    event(Severity::kInfo, "WarmingUp", fmt::format("it follows the group from actor {}", action.source), actor);
+    event(Severity::kInfo, "WarmingUp", fmt::format("it follows the group from actor {}", action.source),
+          actor);
     send_to(actor, order);
   }
 }
@@ -31,14 +32,16 @@ void JobRun::on_body(ActorId actor, const Message&, const WarmedUp& body) {
     return;
   }
   event(Severity::kInfo, "WarmedUp",
-        fmt::format("at step {}, having pulled {:.1f} MB", body.step, 1e-6 * static_cast<double>(body.bytes)),
+        fmt::format("at step {}, having followed {} and pulled {:.2f} MB", body.step, body.followed,
+                    1e-6 * static_cast<double>(body.bytes)),
         actor);
 }
 
 void JobRun::expire_warm_ups() {
   for (const ActorId actor : warm_ups_.expire(ports_.clock.now())) {
     quiet_ = false;
-    event(Severity::kInfo, "WarmUpGivenUp", "it is taken in all the same: it has not caught up in time", actor);
+    event(Severity::kInfo, "WarmUpGivenUp", "it is taken in all the same: it has not caught up in time",
+          actor);
   }
 }
 

@@ -86,8 +86,9 @@ struct Note {
 }  // namespace membership_action
 
 using MembershipAction =
-    std::variant<membership_action::Begin, membership_action::WarmUp, membership_action::Dismiss, membership_action::Kill,
-                 membership_action::GiveUp, membership_action::StopNow, membership_action::Note>;
+    std::variant<membership_action::Begin, membership_action::WarmUp, membership_action::Dismiss,
+                 membership_action::Kill, membership_action::GiveUp, membership_action::StopNow,
+                 membership_action::Note>;
 
 class MembershipPolicy {
  public:

@@ -18,9 +18,9 @@ bool WarmUps::said(ActorId actor, std::uint64_t number) {
   return true;
 }
 
-void WarmUps::heard(ActorId actor, std::uint64_t counter, double now) {
+void WarmUps::heard(ActorId actor, std::uint64_t counter, bool waits, double now) {
   const auto found = newcomers_.find(actor);
-  if (found == newcomers_.end() || found->second.counter == counter) return;
+  if (found == newcomers_.end() || (found->second.counter == counter && !waits)) return;
   found->second.counter = counter;
   found->second.stalls_at = now + timeouts_.warm_up_stall_s();
 }

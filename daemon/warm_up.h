@@ -1,12 +1,13 @@
-// The warm-up of a job's newcomers (protocol/messages/membership.h, WarmUp): who of them may be taken in without
-// making the others wait. Pure. It only saves time: what it says is forgotten with every change of the
-// membership, and a newcomer that does not warm up is taken in all the same.
+// The warm-up of a job's newcomers (protocol/messages/membership.h, WarmUp): who of them may be taken in
+// without making the others wait. Pure. It only saves time: what it says is forgotten with every change of
+// the membership, and a newcomer that does not warm up is taken in all the same.
 //
 //                1 begin           2 its word, or too late          3 over
 //   (unknown) ----------> warming -------------------------> done ---------> (unknown)
 //
 // 1 The policy wants newcomers: all of them are told, those that follow already go on.
-// 2 It has caught up, or given up; or it has not shown progress for `warm_up_stall_s`, or not caught up within
+// 2 It has caught up, or given up; or it has not shown progress for `warm_up_stall_s`, or not caught up
+// within
 //   `warm_up_s`.
 // 3 A membership begins, or the job does not train any more.
 #pragma once
@@ -34,8 +35,8 @@ class WarmUps {
 
   // True: it is the first word on the newest order.
   bool said(ActorId actor, std::uint64_t number);
-  // A heartbeat; the counter grows with what it has done.
-  void heard(ActorId actor, std::uint64_t counter, double now);
+  // A heartbeat; the counter grows with what it has done, unless it waits for a step of the group.
+  void heard(ActorId actor, std::uint64_t counter, bool waits, double now);
   // Whose time is up; they count as done from here on.
   std::vector<ActorId> expire(double now);
 

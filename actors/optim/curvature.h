@@ -73,8 +73,8 @@ class Curvature {
   std::uint64_t step() const;  // of the refresh in force; 0 before the first
   double lambda() const;       // likewise
 
-  // One version of the curvature, whole: nothing writes to it any more. The spans are valid until it is dropped
-  // here, and as long as somebody keeps `owner`; its bytes are values().
+  // One version of the curvature, whole: nothing writes to it any more. The spans are valid until it is
+  // dropped here, and as long as somebody keeps `owner`; its bytes are values().
   struct Version {
     std::uint64_t step = 0;
     double lambda = 0;

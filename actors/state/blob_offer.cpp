@@ -17,8 +17,7 @@ void BlobOffer::add(Blob blob) {
   SENG_CHECK(fresh, "two blobs of one name and version: " + blob.name);
   named.newest = std::max(named.newest, blob.version);
   const std::size_t pieces = piece_count(blob.bytes.size());
-  blobs_[next_++] = {
-      blob.bytes, std::move(blob.owner), std::vector<std::optional<BlobHash>>(pieces), 0, {}};
+  blobs_[next_++] = {blob.bytes, std::move(blob.owner), std::vector<std::optional<BlobHash>>(pieces), 0, {}};
 }
 
 void BlobOffer::drop(const BlobKey& key) {

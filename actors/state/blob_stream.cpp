@@ -1,6 +1,7 @@
 #include "actors/state/blob_stream.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <fmt/format.h>
 #include <sys/eventfd.h>
@@ -69,8 +70,10 @@ void BlobStream::ask() {
   }
 }
 
-Result<std::span<const std::byte>> BlobStream::next() {
-  if (given_) given_.reset();
+Result<std::span<const std::byte>> BlobStream::next(int patience_ms) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::milliseconds(patience_ms);
+  given_.reset();
   while (true) {
     ask();
     while (auto message = channel_->try_receive()) SENG_TRY(receive(*message));
@@ -82,7 +85,9 @@ Result<std::span<const std::byte>> BlobStream::next() {
     }
     if (interrupted_.exchange(false)) return fail(ErrorCode::kCancelled, "interrupted");
     if (outstanding_.size() < options_.window && ask_next_.first < next_ + options_.ahead) continue;
-    auto ready = poller_.wait(-1);
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+    if (patience_ms >= 0 && left <= 0) return fail(ErrorCode::kTimeout, "the next version takes its time");
+    auto ready = poller_.wait(patience_ms < 0 ? -1 : static_cast<int>(left));
     if (!ready) return fail(std::move(ready).error());
     std::uint64_t count = 0;
     (void)!read(wake_fd_.get(), &count, sizeof count);

@@ -41,11 +41,11 @@ class BlobStream {
  public:
   static Result<std::unique_ptr<BlobStream>> open(BlobStreamOptions options);
 
-  // Waits for the next version, however long the holder takes to make it: that one is gone, others know
-  // sooner, and interrupt. The bytes are valid until the next call. Errors: kCancelled (interrupt() was called
-  // since the last call returned; the next call goes on), kUnavailable (the holder has let that version go, or
-  // the membership is over there), kCorrupt.
-  Result<std::span<const std::byte>> next();
+  // Waits for the next version, at most so long (-1: for ever; that a holder is gone, others know, and
+  // interrupt). The bytes are valid until the next call. Errors: kTimeout, kCancelled (interrupt() was called
+  // since the last call returned) - the next call goes on; kUnavailable (the holder has let that version go,
+  // or the membership is over there), kCorrupt.
+  Result<std::span<const std::byte>> next(int patience_ms = -1);
   std::uint64_t version() const { return next_; }   // that next() gives next
   std::uint64_t newest() const { return newest_; }  // that the holder had when it last answered
   std::uint64_t bytes() const { return received_; }

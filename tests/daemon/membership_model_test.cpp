@@ -1,7 +1,7 @@
 // Explores random histories of a group: the daemon's GroupEpochs and MembershipPolicy with modelled actors,
 // which apply steps, refresh curvature with owners and backups, are started, stopped, continued, killed, and
-// lose messages with their crash; newcomers follow a group that trains before they are taken in, fall behind, and
-// lose whom they follow; the head crashes too and its successor adopts who lives. Checked are the
+// lose messages with their crash; newcomers follow a group that trains before they are taken in, fall behind,
+// and lose whom they follow; the head crashes too and its successor adopts who lives. Checked are the
 // design's promises: one value for a step, no committed step lost while somebody who holds it lives, nobody
 // resumes from what it lacks, what is stale has no effect, and progress once the faults end.
 #include <algorithm>
@@ -155,8 +155,8 @@ class Model {
     for (const Member& m : head_->group.members()) out.members.push_back(m.actor);
     for (const Member& m : head_->group.leavers()) out.leavers.push_back(m.actor);
     for (const auto& [id, silent] : head_->known)
-      out.actors.push_back({id, true, head_->group.holds_state(id), draining_.contains(id),
-                            head_->warm_ups.done(id), silent});
+      out.actors.push_back(
+          {id, true, head_->group.holds_state(id), draining_.contains(id), head_->warm_ups.done(id), silent});
     out.warming = head_->warm_ups.newcomers();
     out.trained = !stored_.members.empty();
     out.max = max_;
@@ -390,7 +390,8 @@ class Model {
         if (!warm) a.follows.reset();
         const GroupEpoch current = warm ? a.follows->epoch : a.epoch;
         const bool follows = (a.training || warm) && p.group.planned &&
-                             p.epoch.incarnation == current.incarnation && p.epoch.counter == current.counter + 1;
+                             p.epoch.incarnation == current.incarnation &&
+                             p.epoch.counter == current.counter + 1;
         if (!follows) return park(id, a, p);
         a.planned = p;
         if (a.park_after) park(id, a, p);
@@ -441,8 +442,8 @@ class Model {
       return;
     }
     if (p.epoch <= a.epoch) return;
-    const bool goes_on = a.follows && a.caught_up && a.follows->epoch == p.epoch &&
-                         a.follows->order.source == p.order.source;
+    const bool goes_on =
+        a.follows && a.caught_up && a.follows->epoch == p.epoch && a.follows->order.source == p.order.source;
     a.training = false;  // one that was left out of the group leaves its step
     a.follows = p;
     a.caught_up = goes_on;

@@ -24,7 +24,8 @@ std::string told(const std::vector<MembershipAction>& actions) {
       words.push_back(fmt::format("begin {}{}{}{}", list(b->members), b->leavers.empty() ? "" : "/",
                                   list(b->leavers), b->planned ? " planned" : ""));
     } else if (const auto* w = std::get_if<a::WarmUp>(&action)) {
-      words.push_back(fmt::format("warm up [{}] from {} for {}", list(w->newcomers), w->source, list(w->future)));
+      words.push_back(
+          fmt::format("warm up [{}] from {} for {}", list(w->newcomers), w->source, list(w->future)));
     } else if (const auto* d = std::get_if<a::Dismiss>(&action)) {
       words.push_back(fmt::format("dismiss {}", d->actor));
     } else if (const auto* k = std::get_if<a::Kill>(&action)) {
@@ -139,8 +140,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"AnotherOneComesMeanwhile",
              warming(view(T, {0}, {holder(0), cold_newcomer(1), cold_newcomer(2)}), {1}),
              "warm up [1,2] from 0 for 0,1,2"},
-        Case{"AllOfThemAreWaitedFor", warming(view(T, {0}, {holder(0), newcomer(1), cold_newcomer(2)}), {1, 2}),
-             ""},
+        Case{"AllOfThemAreWaitedFor",
+             warming(view(T, {0}, {holder(0), newcomer(1), cold_newcomer(2)}), {1, 2}), ""},
         Case{"OneIsGone", warming(view(T, {0}, {holder(0), newcomer(1)}), {1, 2}), "begin 0,1 planned"},
         Case{"AllOfThemAreGone", warming(view(T, {0}, {holder(0)}), {1}), "warm up [] from 0 for 0"},
         Case{"ALossMeanwhile", warming(view(T, {0, 1}, {holder(0), cold_newcomer(2)}), {2}), "begin 0"},
