@@ -1,6 +1,7 @@
 #include "actors/driver.h"
 
 #include <algorithm>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -269,6 +270,10 @@ Status Driver::on_resume() {
 // What the others needed of this actor they have.
 void Driver::retire() {
   if (transfer_) transfer_->begin();
+  // Rows of the ledger that have found no room would go with this process: it waits for some, half as long as
+  // the daemon waits for its end.
+  for (int i = 0; ledger_ && i < 100 && !ledger_->publish(); ++i)
+    std::this_thread::sleep_for(patience_ / 200);
   Finished finished;
   finished.step = state_.step;
   finished.retired = true;
