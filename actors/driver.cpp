@@ -1,9 +1,12 @@
 #include "actors/driver.h"
 
 #include <algorithm>
+#include <thread>
 
-#include "actors/exchange/placement.h"
+#include <fmt/format.h>
+
 #include "actors/exchange/zmq_exchange.h"
+#include "actors/make_group.h"
 #include "actors/restore.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
@@ -15,27 +18,8 @@ namespace {
 // How long a holder of state may say nothing, in leases: the daemon notices that it is gone long before.
 constexpr double kStallLeases = 10;
 
-PlacementOptions placement_options(const Workload& workload) {
-  if (!workload.second_order) return {};
-  const CurvatureSpec& curvature = workload.spec.optimizer.curvature;
-  return {.curvature_samples = curvature.samples, .refresh_every = curvature.every};
-}
-
 Status refused(const ErrorReply& refusal) {
   return fail(refusal.code, "the daemon does not want this actor: " + refusal.message);
-}
-
-Group make_group(JobId job, ActorId self, const GroupEpoch& epoch, const Workload& workload,
-                 const std::vector<Member>& members) {
-  Group group{.job = job,
-              .epoch = epoch,
-              .self = self,
-              .micro_batches = workload.spec.micro_batches(),
-              .members = members,
-              .placement = place_blocks(workload.network.blocks(), members, placement_options(workload)),
-              .fragment_floats = {}};
-  for (const FragmentShape& shape : workload.fragments) group.fragment_floats.push_back(shape.floats);
-  return group;
 }
 
 }  // namespace
@@ -44,6 +28,7 @@ Driver::Driver(DriverOptions options, Session& session) : options_(std::move(opt
 Driver::~Driver() {
   session_.on_urgent({});
   session_.on_awaits({});
+  session_.on_command({});
 }
 
 Status Driver::run() {
@@ -70,6 +55,7 @@ Status Driver::on_command(const Command& command) {
     if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
     return park(command.epoch, *reconfigure);
   }
+  if (const auto* order = std::get_if<WarmUp>(&command.body)) return warm_up(command.epoch, *order), Status{};
   if (command.epoch != group_.epoch) return {};  // of a membership that has passed
   if (const auto* assign = std::get_if<Assign>(&command.body)) return on_assign(*assign);
   if (std::holds_alternative<Resume>(command.body)) return on_resume();
@@ -107,13 +93,31 @@ Status Driver::prepare(const Welcome& welcome) {
                      .ledger = ledger_.get(),
                      .event = [this](const std::string& kind,
                                      const std::string& text) { event(Severity::kWarning, kind, text); },
-                     .gauges = &session_.gauges()});
+                     .gauges = &session_.gauges(),
+                     .committed = [this](const StepComplete& step) { warm_up_service_->committed(step); }});
+  warm_up_service_ = std::make_unique<WarmUpService>(transfer_->server(), *workload_, state_, *lanes_);
+  follower_ =
+      std::make_unique<Follower>(Follower::Parts{.job = options_.job,
+                                                 .actor = options_.actor,
+                                                 .token = welcome.job_token,
+                                                 .workload = workload_.get(),
+                                                 .lanes = lanes_.get(),
+                                                 .state = &state_,
+                                                 .transfer = transfer_.get(),
+                                                 .gauges = &session_.gauges(),
+                                                 .patience_ms = static_cast<int>(welcome.lease_ms / 2)});
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
   group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
+  listen();
+  return {};
+}
+
+void Driver::listen() {
   session_.on_urgent([this](GroupEpoch epoch, std::optional<GroupEpoch> follows) {
     {
       const std::lock_guard lock(announced_mutex_);
-      const bool planned = follows && *follows == current_epoch_;
+      const bool planned =
+          follows && (*follows == current_epoch_ || (follows_ && *follows == followed_epoch_));
       GroupEpoch& newest = planned ? planned_epoch_ : urgent_epoch_;
       newest = std::max(newest, epoch);
       if (planned) return;
@@ -123,7 +127,9 @@ Status Driver::prepare(const Welcome& welcome) {
     transfer_->interrupt();
   });
   session_.on_awaits([this] { return exchange_->awaits(); });
-  return {};
+  session_.on_command([this] {
+    if (leaves_warm_up()) follower_->interrupt();
+  });
 }
 
 Status Driver::open_sockets(const Welcome& welcome) {
@@ -136,7 +142,8 @@ Status Driver::open_sockets(const Welcome& welcome) {
   exchange_ = std::move(*exchange);
   auto transfer = StateTransfer::open({.endpoint = options_.state_endpoint,
                                        .token = welcome.job_token,
-                                       .stall_s = 1e-3 * static_cast<double>(patience_.count())},
+                                       .stall_s = 1e-3 * static_cast<double>(patience_.count()),
+                                       .pieces = &session_.gauges().counter},
                                       *workload_, state_);
   if (!transfer) return fail(transfer.error());
   transfer_ = std::move(*transfer);
@@ -170,8 +177,9 @@ bool Driver::change_is_planned() const {
 
 // Whatever was under way is dropped; the state is that of a committed step.
 Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
-  transfer_->begin();
+  transfer_->begin(reconfigure.planned && reconfigure.follows == group_.epoch);
   leave_checkpoint();
+  warm_up_service_->end();
   const bool led = leads();
   group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
   participants_ = reconfigure.members;
@@ -223,7 +231,8 @@ Status Driver::restore() {
 Status Driver::on_assign(const Assign& assign) {
   if (assigned_) return {};
   if (must_leave()) return {};  // the next Reconfigure is on its way
-  if (state_.step > assign.base_step)
+  // Who has followed may know a step that all who were in the group with it have died with: it goes back.
+  if (state_.step > assign.base_step && !followed_)
     return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
                                           ", this actor has committed step " + std::to_string(state_.step));
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
@@ -237,6 +246,9 @@ Status Driver::on_assign(const Assign& assign) {
     session_.send(StateLost{outcome->what});
     return {};
   }
+  if (followed_)
+    event(Severity::kInfo, "Joining",
+          fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
   SENG_TRY(exchange_->join(group_));
   if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
   session_.set_applied_step(state_.step);
@@ -248,7 +260,8 @@ Status Driver::on_assign(const Assign& assign) {
 Status Driver::on_resume() {
   if (!assigned_ || must_leave()) return {};
   assigned_ = false;
-  SENG_TRY(transfer_->take_over());
+  followed_ = false;
+  SENG_TRY(transfer_->take_over(group_.epoch));
   trainer_->set_group(group_);
   // Some members may have done what follows from the base step, others not, and the one who reported it may
   // be gone: it is done again, and what comes twice is one and the same.
@@ -265,6 +278,10 @@ Status Driver::on_resume() {
 // What the others needed of this actor they have.
 void Driver::retire() {
   if (transfer_) transfer_->begin();
+  // Rows of the ledger that have found no room would go with this process: it waits for some, half as long as
+  // the daemon waits for its end.
+  for (int i = 0; ledger_ && i < 100 && !ledger_->publish(); ++i)
+    std::this_thread::sleep_for(patience_ / 200);
   Finished finished;
   finished.step = state_.step;
   finished.retired = true;
@@ -274,6 +291,7 @@ void Driver::retire() {
 
 Status Driver::train() {
   while (true) {
+    serve_newcomers();
     const auto result = trainer_->step({.stop = session_.stop_requested(), .park = change_is_planned()});
     if (!result) {
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());

@@ -3,10 +3,10 @@
 //
 //                1 Welcome             2 Reconfigure          3 Assign, pulled        4 Resume
 //   connected -------------> prepared --------------> parked ------------------> ready -----------> training
-//                                                      ^  |                        |                   |
-//                                                      |  +-- a leaver: serves     |                   |
-//                                                      +------- 5 Reconfigure -----+-------------------+
-//                                                                                      6 the job's last step
+//                             |    ^                   ^  |                        |                   |
+//                    7 WarmUp |    |                   |  +-- a leaver: serves     |                   |
+//                             v    |                   +------- 5 Reconfigure -----+-------------------+
+//                            follows                                                   6 the job's last step
 //   1 Data, network and sockets are there: Prepared.
 //   2 Its state stays as it is, or (restore) becomes a checkpoint's or the job's beginning: Parked.
 //   3 It has the state of the base step and of the curvature that is placed here: Ready. Or StateLost.
@@ -14,6 +14,8 @@
 //   5 The step in hand is left, or, if planned, the one that the leader names is the last.
 //   6 The leader has saved everything: Finished. All wait for Retire, then exit; so does a leaver. Where no
 //     daemon runs they wait for the next one, which learns from the leader what the last one did not store.
+//   7 It follows a group that trains, until the last step of its membership or another command; then it is
+//     prepared again, with the state that it came to. Reconfigure(planned) waits for that last step.
 #pragma once
 
 #include <chrono>
@@ -25,10 +27,12 @@
 #include <vector>
 
 #include "actors/evaluation.h"
+#include "actors/follower.h"
 #include "actors/group_checkpoint.h"
 #include "actors/session.h"
 #include "actors/state_transfer.h"
 #include "actors/trainer.h"
+#include "actors/warm_up_service.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -57,6 +61,9 @@ class Driver {
   Status restore();
   Status on_assign(const Assign& assign);
   Status on_resume();
+  void warm_up(const GroupEpoch& epoch, const WarmUp& order);  // driver_warm_up.cpp
+  void serve_newcomers();
+  void listen();
   void retire();
   Status train();  // until the job ends or the membership changes
   Status after_step(bool last);
@@ -70,8 +77,9 @@ class Driver {
 
   bool leads() const { return !group_.members.empty() && group_.members.front().actor == options_.actor; }
   bool is_member() const;
-  bool must_leave() const;         // for a membership that is announced, or for good
-  bool will_leave() const;         // likewise, or it is announced soon; waits for that
+  bool must_leave() const;  // for a membership that is announced, or for good
+  bool will_leave() const;  // likewise, or it is announced soon; waits for that
+  bool leaves_warm_up() const;
   bool change_is_planned() const;  // one that waits for this one's last step
   Status interrupted(const std::string& reason) const;
 
@@ -84,6 +92,8 @@ class Driver {
   std::unique_ptr<Ledger> ledger_;
   TrainState state_;
   std::unique_ptr<StateTransfer> transfer_;
+  std::unique_ptr<WarmUpService> warm_up_service_;
+  std::unique_ptr<Follower> follower_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluation> evaluation_;
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
@@ -96,13 +106,15 @@ class Driver {
   bool assigned_ = false;             // Ready was sent in it
   bool done_ = false;                 // Finished was sent, and the daemon has not answered yet
   bool finished_ = false;
+  bool followed_ = false;       // its state is one that it has followed, not one that it was in a group with
   bool ledger_failed_ = false;  // said so
 
   std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left
   mutable std::mutex announced_mutex_;
   mutable std::condition_variable announced_;
-  // Guarded by announced_mutex_: the newest announced, and the one in hand.
-  GroupEpoch urgent_epoch_, planned_epoch_, current_epoch_;
+  // Guarded by announced_mutex_: the newest announced, the one in hand, and the one that it follows.
+  GroupEpoch urgent_epoch_, planned_epoch_, current_epoch_, followed_epoch_;
+  bool follows_ = false, warm_ = false;  // likewise: it does now; it has said that it has caught up
 };
 
 }  // namespace seng

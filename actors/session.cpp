@@ -43,6 +43,7 @@ struct Session::State {
   void take(const Message& message);
   template <class Body>
   void enqueue_command(const Message& message);
+  void take_warm_up(const Message& message);
   void flush();
   void send(Message message);
   void heartbeat();
@@ -71,10 +72,12 @@ struct Session::State {
   // Guarded by urgent_mutex.
   std::function<void(GroupEpoch, std::optional<GroupEpoch>)> urgent;
   std::function<std::vector<ActorId>()> awaits;
+  std::function<void()> command_came;
 
   mutable std::mutex mutex;  // protects what follows
   std::condition_variable arrived;
   std::deque<Command> commands;
+  std::optional<std::pair<GroupEpoch, WarmUp>> warm_up;
   std::deque<Message> outbox;
   std::vector<StepMetrics> steps;  // to be reported
   std::deque<StepMetrics> recent;  // the last ones of the group, whoever reported them
@@ -107,9 +110,24 @@ void Session::State::enqueue_command(const Message& message) {
     log_warning("dropped a message of the daemon: {}", body.error().message);
     return;
   }
+  {
+    const std::lock_guard lock(mutex);
+    commands.push_back(Command{message.envelope.epoch, std::move(*body)});
+    arrived.notify_all();
+  }
+  const std::lock_guard lock(urgent_mutex);
+  if (command_came) command_came();
+}
+
+void Session::State::take_warm_up(const Message& message) {
+  auto body = parse_body<WarmUp>(message);
+  const bool joins = body && std::ranges::find(body->newcomers, options.actor) != body->newcomers.end();
+  if (!body || joins) {
+    if (joins) call_urgent(message.envelope.epoch);
+    return enqueue_command<WarmUp>(message);
+  }
   const std::lock_guard lock(mutex);
-  commands.push_back(Command{message.envelope.epoch, std::move(*body)});
-  arrived.notify_all();
+  warm_up.emplace(message.envelope.epoch, std::move(*body));
 }
 
 // Held during the call: whoever replaces the callback waits for a call under way.
@@ -137,6 +155,8 @@ void Session::State::take(const Message& message) {
       return enqueue_command<Assign>(message);
     case MessageKind::kResume:
       return enqueue_command<Resume>(message);
+    case MessageKind::kWarmUp:
+      return take_warm_up(message);
     case MessageKind::kStopTraining:
       stop_requested = true;
       return enqueue_command<StopTraining>(message);
@@ -287,6 +307,21 @@ void Session::on_urgent(std::function<void(GroupEpoch, std::optional<GroupEpoch>
   state_->urgent = std::move(callback);
 }
 
+void Session::on_command(std::function<void()> callback) {
+  const std::lock_guard lock(state_->urgent_mutex);
+  state_->command_came = std::move(callback);
+}
+
+bool Session::has_command() const {
+  const std::lock_guard lock(state_->mutex);
+  return !state_->commands.empty();
+}
+
+std::optional<std::pair<GroupEpoch, WarmUp>> Session::take_warm_up() {
+  const std::lock_guard lock(state_->mutex);
+  return std::exchange(state_->warm_up, std::nullopt);
+}
+
 Command Session::wait() {
   std::unique_lock lock(state_->mutex);
   state_->arrived.wait(lock, [&] { return !state_->commands.empty(); });
@@ -353,6 +388,9 @@ void Session::send(const Prepared& body) {
   state_->post(body);
 }
 void Session::send(const StateLost& body) {
+  state_->post(body);
+}
+void Session::send(const WarmedUp& body) {
   state_->post(body);
 }
 void Session::send(const Parked& body) {

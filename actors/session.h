@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "actors/gauges.h"
@@ -25,7 +26,7 @@ namespace seng {
 // membership that it belongs to.
 struct Command {
   GroupEpoch epoch;
-  std::variant<Welcome, Reconfigure, Assign, Resume, Retire, StopTraining, ErrorReply> body;
+  std::variant<Welcome, Reconfigure, Assign, Resume, Retire, StopTraining, WarmUp, ErrorReply> body;
 };
 
 struct SessionOptions {
@@ -44,13 +45,21 @@ class Session {
   Status start();
 
   // Called on the session's thread when a command arrives that ends the membership in hand (Reconfigure,
-  // Retire, ErrorReply), before it can be taken. `follows`: the change is planned, and whoever is in that
-  // membership finishes a step first. `epoch`: the membership that comes; the greatest there is where none
-  // does. What it captures must outlive the session or be replaced before it goes.
+  // Retire, ErrorReply, WarmUp for one who was left out of the group), before it can be taken. `follows`: the
+  // change is planned, and whoever is in that membership finishes a step first. `epoch`: the membership that
+  // comes; the greatest there is where none does. What it captures must outlive the session or be replaced
+  // before it goes.
   void on_urgent(std::function<void(GroupEpoch epoch, std::optional<GroupEpoch> follows)> callback);
+
+  // Called on the session's thread when a command has arrived. As on_urgent().
+  void on_command(std::function<void()> callback);
 
   Command wait();
   std::optional<Command> poll();
+  bool has_command() const;
+  // The newest WarmUp that asks this actor, as a member, to serve newcomers; once. Is no Command: training
+  // does not stop for it.
+  std::optional<std::pair<GroupEpoch, WarmUp>> take_warm_up();
   bool stop_requested() const;  // a StopTraining has come (it is also a Command)
 
   // For the heartbeats.
@@ -73,6 +82,7 @@ class Session {
   void send(const Parked& body);
   void send(const Ready& body);
   void send(const StateLost& body);
+  void send(const WarmedUp& body);
   void send(const EpochReport& body);
   void send(const CheckpointReport& body);
   void send(const Finished& body);

@@ -56,7 +56,44 @@ std::string curvature_blob(std::uint32_t block, const char* half) {
 constexpr const char* kInputs = "inputs";
 constexpr const char* kGradients = "gradients";
 
+// Copied in runs of this many bytes.
+constexpr std::size_t kCopyRun = std::size_t{1} << 22;
+
+Blob copy_blob(const char* name, std::uint64_t version, std::span<const std::byte> from, Lanes& lanes) {
+  auto memory = std::make_shared_for_overwrite<std::byte[]>(from.size());
+  lanes.run((from.size() + kCopyRun - 1) / kCopyRun, [&](std::size_t run, int) {
+    const std::size_t at = run * kCopyRun, count = std::min(kCopyRun, from.size() - at);
+    std::memcpy(memory.get() + at, from.data() + at, count);
+  });
+  const std::span<const std::byte> bytes(memory.get(), from.size());
+  return {name, version, bytes, std::move(memory)};
+}
+
 }  // namespace
+
+std::vector<Blob> copy_state(const TrainState& state, Lanes& lanes) {
+  std::vector<Blob> blobs;
+  blobs.push_back(copy_blob("parameters", state.step, bytes_of(state.parameters), lanes));
+  blobs.push_back(copy_blob("momentum", state.step, bytes_of(state.momentum), lanes));
+  blobs.push_back(copy_blob("statistics", state.step, bytes_of(state.statistics), lanes));
+  blobs.push_back(copy_blob("meta", state.step, write_meta(state), lanes));
+  return blobs;
+}
+
+std::vector<std::string> curvature_blob_names(std::uint32_t block) {
+  return {curvature_blob(block, kInputs), curvature_blob(block, kGradients)};
+}
+
+std::vector<Blob> curvature_blobs(std::uint32_t block, const Curvature::Version& version) {
+  std::vector<Blob> blobs;
+  if (!version.first.empty())
+    blobs.push_back(
+        {curvature_blob(block, kInputs), version.step, std::as_bytes(version.first), version.owner});
+  if (!version.second.empty())
+    blobs.push_back(
+        {curvature_blob(block, kGradients), version.step, std::as_bytes(version.second), version.owner});
+  return blobs;
+}
 
 // Who can be asked, by place in the list of endpoints.
 struct StateTransfer::Holders {
@@ -97,9 +134,13 @@ std::vector<HeldCurvature> StateTransfer::held() const {
   return held;
 }
 
-void StateTransfer::begin() {
-  server_->withdraw();
+void StateTransfer::begin(bool planned) {
+  if (!planned) server_->withdraw();
   incoming_.clear();
+  go_on();
+}
+
+void StateTransfer::go_on() {
   const std::lock_guard lock(mutex_);
   interrupted_ = false;
 }
@@ -203,6 +244,7 @@ Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Ho
   options.token = options_.token;
   options.endpoints = holders.endpoints;
   options.stall_s = options_.stall_s;
+  options.pieces = options_.pieces;
   BlobFetch fetch(std::move(options), std::move(wants));
   {
     const std::lock_guard lock(mutex_);
@@ -220,8 +262,42 @@ Result<StateTransfer::Outcome> StateTransfer::fetch(const Group& group, const Ho
   return Outcome{.bytes = stats->bytes};
 }
 
-Status StateTransfer::take_over() {
-  server_->withdraw();
+Result<StateTransfer::Outcome> StateTransfer::find_snapshot(std::uint64_t number, ActorId source,
+                                                            const Group& group, std::uint64_t& step) {
+  const Holders holders(group.members, group.self);
+  return fetch(
+      group, holders,
+      {{kSnapshotBlob, number, std::as_writable_bytes(std::span(&step, 1)), holders.places({source})}});
+}
+
+Result<StateTransfer::Outcome> StateTransfer::pull_snapshot(std::uint64_t step, ActorId source,
+                                                            const Group& group) {
+  return pull_state({.base_step = step, .holders = {source}, .curvature = {}}, group,
+                    Holders(group.members, group.self));
+}
+
+Result<StateTransfer::Outcome> StateTransfer::pull_curvature_ahead(const Group& group, const Group& future) {
+  Assign assign{.base_step = state_.step, .holders = {}, .curvature = {}};
+  for (std::uint32_t b = 0; b < state_.curvature_steps.size(); ++b) {
+    CurvatureHolders kept{b, state_.curvature_steps[b], {group.placement.owner[b]}};
+    if (group.placement.backup[b] != kNoActor) kept.holders.push_back(group.placement.backup[b]);
+    assign.curvature.push_back(std::move(kept));
+  }
+  Group from = future;
+  from.epoch = group.epoch;
+  incoming_.clear();
+  auto pulled = pull_curvature(assign, from, Holders(group.members, group.self));
+  if (pulled && !pulled->lost && !pulled->interrupted) SENG_TRY(finish_incoming());
+  incoming_.clear();
+  return pulled;
+}
+
+Status StateTransfer::take_over(GroupEpoch epoch) {
+  server_->run(epoch);
+  return finish_incoming();
+}
+
+Status StateTransfer::finish_incoming() {
   for (const std::uint32_t block : incoming_) SENG_TRY(state_.curvature.at(block).finish_version());
   incoming_.clear();
   return {};

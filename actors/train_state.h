@@ -22,12 +22,15 @@ struct EpochTally {
   double seconds = 0;
   std::uint64_t timed_steps = 0;
 
-  void add(double step_loss, double step_accuracy, double step_seconds) {
+  void add(double step_loss, double step_accuracy) {
     if (closed) *this = {};
     loss += step_loss;
     accuracy += step_accuracy;
-    seconds += step_seconds;
     steps += 1;
+  }
+  void add(double step_loss, double step_accuracy, double step_seconds) {
+    add(step_loss, step_accuracy);
+    seconds += step_seconds;
     timed_steps += 1;
   }
 };

@@ -4,14 +4,11 @@
 #include <chrono>
 #include <cmath>
 
-#include "actors/optim/update.h"
+#include "actors/step_update.h"
 
 namespace seng {
 
 namespace {
-
-// Elementwise work is cut into runs of this many floats; the cut changes no result.
-constexpr std::size_t kRun = 1 << 16;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -89,9 +86,8 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   const auto start = std::chrono::steady_clock::now();
   const Workload& w = *parts_.workload;
   const std::uint64_t step = parts_.state->step + 1;
-  const double epoch_before = w.epoch_after(step - 1);
   const bool refresh = w.refreshes(step);
-  lr_ = schedule_value(w.spec.optimizer.lr, epoch_before, w.epochs_total);
+  lr_ = learning_rate_at(w, step);
   damping_ = w.damping_at(step);
   ask_ = ask;
   parts_.gauges->activity = kComputing;
@@ -270,91 +266,22 @@ void Trainer::publish_summary(std::span<float> sum) {
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
-  const Workload& w = *parts_.workload;
-  const OptimizerSpec& optimizer = w.spec.optimizer;
-  const std::span<const double> products =
-      std::span(complete.inner_products).first(w.network.blocks().size());
-  metrics.trust_scale = w.second_order ? trust_region_scale(optimizer.trust_region, lr_, products) : 1.0;
-  if (metrics.refreshed) commit_curvature(complete, metrics.step);
-  update_weights(complete, static_cast<float>(metrics.trust_scale));
-  update_statistics(complete);
-  const std::span<const float> summary = complete.directions.back();
-  metrics.loss = summary[0] / static_cast<double>(w.spec.batch_global);
-  metrics.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
-  parts_.state->step += 1;
+  const AppliedStep applied = apply_step(*parts_.workload, complete, *parts_.lanes, *parts_.state);
+  if (metrics.refreshed) settle_curvature(complete);
+  metrics.trust_scale = applied.trust_scale;
+  metrics.loss = applied.loss;
+  metrics.accuracy = applied.accuracy;
+  if (parts_.committed) parts_.committed(complete);
 }
 
-// The owners' word decides which refreshes count, so that all know what is in force where.
-void Trainer::commit_curvature(const StepComplete& complete, std::uint64_t step) {
+void Trainer::settle_curvature(const StepComplete& complete) {
   TrainState& state = *parts_.state;
-  for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
-    if (!complete.refused[b]) state.curvature_steps[b] = step;
   for (auto& [block, curvature] : state.curvature) {
     if (!owned_[block].mine && complete.refused[block]) curvature.reject();
     if (!owned_[block].mine && !complete.refused[block])
       if (auto kept = curvature.accept_unformed(); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
     (void)curvature.settle(state.curvature_steps[block]);
-  }
-}
-
-// LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
-// one.
-std::vector<UpdateCoefficients> Trainer::block_coefficients(const StepComplete& complete,
-                                                            const UpdateCoefficients& usual) {
-  const Workload& w = *parts_.workload;
-  const auto& blocks = w.network.blocks();
-  std::vector<UpdateCoefficients> out(blocks.size(), usual);
-  if (w.spec.optimizer.name != "lars") return out;
-  parts_.lanes->run(blocks.size(), [&](std::size_t b, int) {
-    const Block& block = blocks[b];
-    if (block.kind == BlockKind::kBatchNorm) return;
-    const auto ratio =
-        static_cast<float>(lars_scale(w.spec.optimizer.trust_coefficient, w.spec.optimizer.weight_decay,
-                                      std::span(parts_.state->parameters).subspan(block.offset, block.count),
-                                      complete.directions[b].first(block.count)));
-    out[b].scale *= ratio;
-    out[b].weight_decay *= ratio;
-  });
-  return out;
-}
-
-void Trainer::update_weights(const StepComplete& complete, float scale) {
-  const Workload& w = *parts_.workload;
-  const OptimizerSpec& optimizer = w.spec.optimizer;
-  const UpdateCoefficients usual{.lr = static_cast<float>(lr_),
-                                 .momentum = static_cast<float>(optimizer.momentum),
-                                 .weight_decay = static_cast<float>(optimizer.weight_decay),
-                                 .scale = scale,
-                                 .nesterov = optimizer.nesterov};
-  const std::vector<UpdateCoefficients> coefficients = block_coefficients(complete, usual);
-  struct Run {
-    std::uint32_t block;
-    std::size_t offset, count;
-  };
-  std::vector<Run> runs;
-  const auto& blocks = w.network.blocks();
-  for (std::uint32_t b = 0; b < blocks.size(); ++b)
-    for (std::size_t at = 0; at < blocks[b].count; at += kRun)
-      runs.push_back({b, at, std::min(kRun, blocks[b].count - at)});
-  parts_.lanes->run(runs.size(), [&](std::size_t i, int) {
-    const Run& run = runs[i];
-    const std::size_t offset = blocks[run.block].offset + run.offset;
-    momentum_update(coefficients[run.block], complete.directions[run.block].subspan(run.offset, run.count),
-                    std::span(parts_.state->momentum).subspan(offset, run.count),
-                    std::span(parts_.state->parameters).subspan(offset, run.count));
-  });
-}
-
-// running <- 0.9 running + 0.1 batch (PyTorch's momentum 0.1); the batch's is the mean over micro-batches.
-void Trainer::update_statistics(const StepComplete& complete) {
-  const auto& blocks = parts_.workload->network.blocks();
-  for (std::uint32_t b = 0; b < blocks.size(); ++b) {
-    const Block& block = blocks[b];
-    for (std::size_t i = 0; i < block.statistics_count; ++i) {
-      float& running = parts_.state->statistics[block.statistics_offset + i];
-      running = 0.9f * running + 0.1f * complete.directions[b][block.count + i];
-    }
   }
 }
 

@@ -22,7 +22,6 @@
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
 #include "actors/gauges.h"
-#include "actors/optim/update.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/messages/records.h"
@@ -42,6 +41,8 @@ class Trainer {
     // Warnings for the job's events, such as a refused refresh: kind, text.
     std::function<void(const std::string& kind, const std::string& text)> event;
     Gauges* gauges;
+    // Called with each step behind its commit, while its directions are here. May be empty.
+    std::function<void(const StepComplete& step)> committed = {};
   };
   explicit Trainer(Parts parts);
   ~Trainer();
@@ -80,11 +81,7 @@ class Trainer {
   void leave();
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
-  void commit_curvature(const StepComplete& complete, std::uint64_t step);
-  std::vector<UpdateCoefficients> block_coefficients(const StepComplete& complete,
-                                                     const UpdateCoefficients& usual);
-  void update_weights(const StepComplete& complete, float scale);
-  void update_statistics(const StepComplete& complete);
+  void settle_curvature(const StepComplete& complete);
 
   Parts parts_;
   Group group_;

@@ -32,6 +32,7 @@ JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liv
       group_(plan_.micro_batches, ports.store.incarnation()),
       policy_({options.timeouts, plan_.restarts_max, plan_.restart_window_s}),
       stall_(options.timeouts),
+      warm_ups_(options.timeouts, ports.store.incarnation()),
       speed_(options.timeouts, plan_.micro_batches),
       last_checkpoint_(options.timeouts),
       progress_(plan_) {}
@@ -283,8 +284,8 @@ void JobRun::act(const job_action::StateChanged& action) {
     transition_due_.reset();
     policy_due_.reset();
     stall_.watch({}, ports_.clock.now());
+    warm_ups_.over();
     last_checkpoint_.written();
-    adoption_.reset();
   }
   event(action.severity, action.event_kind, reason);
   changed();
@@ -364,6 +365,7 @@ void JobRun::on_time() {
   }
   if (adoption_ && adoption_->until <= now) end_adoption(false);
   check_stalls();
+  expire_warm_ups();
   drain();
 }
 
@@ -372,8 +374,8 @@ std::optional<double> JobRun::deadline() const {
   const auto take = [&](const std::optional<double>& due) {
     if (due) out = std::min(out.value_or(*due), *due);
   };
-  for (const auto& due :
-       {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), last_checkpoint_.deadline()})
+  for (const auto& due : {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), warm_ups_.deadline(),
+                          last_checkpoint_.deadline()})
     take(due);
   if (adoption_) take(adoption_->until);
   for (const auto& [actor, a] : actors_) take(a.life.deadline());

@@ -24,6 +24,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/speed.h"
 #include "daemon/stall.h"
+#include "daemon/warm_up.h"
 
 namespace seng {
 
@@ -82,11 +83,7 @@ class JobRun {
 
  private:
   using Actor = JobActor;
-  // The membership of a daemon before this one, until its actors are heard.
-  struct Adoption {
-    StoredEpoch epoch;
-    double until = 0;
-  };
+  using Adoption = JobAdoption;
 
   void tell(ActorId actor, const ActorEventIn& event);
   void tell_job(const JobEventIn& event);
@@ -102,6 +99,7 @@ class JobRun {
   void act(const epoch_action::ResumeAll& action);
   void act(const epoch_action::RetireAll& action);
   void act(const membership_action::Begin& action);
+  void act(const membership_action::WarmUp& action);
   void act(const membership_action::Dismiss& action);
   void act(const membership_action::Kill& action);
   void act(const membership_action::GiveUp& action);
@@ -122,6 +120,7 @@ class JobRun {
   void stop_without_checkpoint();
   void store_epoch();
   void check_stalls();
+  void expire_warm_ups();
   void explain_wait();
   bool steered() const;
   GroupView view() const;
@@ -136,6 +135,7 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);
   void on_body(ActorId actor, const Message& message, const StateLost& body);
+  void on_body(ActorId actor, const Message& message, const WarmedUp& body);
   void on_body(ActorId actor, const Message& message, const Progress& body);
   void on_body(ActorId actor, const Message& message, const EpochReport& body);
   void on_body(ActorId actor, const Message& message, const CheckpointReport& body);
@@ -168,6 +168,7 @@ class JobRun {
   GroupEpochs group_;
   MembershipPolicy policy_;
   Stall stall_;
+  WarmUps warm_ups_;
   Speed speed_;
   LastCheckpoint last_checkpoint_;
   JobProgress progress_;

@@ -29,14 +29,15 @@ GroupView JobRun::view() const {
     const auto& exit = a.life.exit_status();
     const bool parts = a.life.state() == ActorState::kParting && *exit == ExitStatus{false, 0};
     if (!a.life.serves() && !parts) continue;
-    out.actors.push_back(
-        {actor, a.life.prepared() || parts, group_.holds_state(actor), a.draining, a.silent_since});
+    out.actors.push_back({actor, a.life.prepared() || parts, group_.holds_state(actor), a.draining,
+                          warm_ups_.done(actor), a.silent_since});
   }
   out.trained = job_.state() == JobState::kRunning;
   out.stopping = job_.stopping();
   out.min = record_.actors_min;
   out.max = record_.actors_max;
   out.limit = limit_;
+  out.warming = warm_ups_.newcomers();
   out.uneven = speed_.uneven(ports_.clock.now());
   out.try_again = last_checkpoint_.wanted();
   return out;
@@ -215,6 +216,7 @@ void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::str
 
 void JobRun::act(const epoch_action::Persist&) {
   epoch_retry_.reset();
+  warm_ups_.over();
   // A group that is broken stands still: none of those that are left hangs.
   if (!group_.planned()) stall_.watch({}, ports_.clock.now());
   store_epoch();
@@ -328,10 +330,12 @@ void JobRun::check_stalls() {
   transition_due_.reset();
   const std::string why = fmt::format("did not answer within {:g} s while the group was {}",
                                       options_.timeouts.transition_s(), phase_name(group_.phase()));
-  for (const ActorId actor : group_.awaited()) {
-    // Those of the membership before may have a long step to finish.
-    const bool finishes = group_.planned() && group_.phase() == GroupEpochs::Phase::kParking;
-    if (!finishes || !stall_.watches(actor)) act(membership_action::Kill{actor, why});
+  const std::vector<ActorId> awaited = group_.awaited();
+  // Those of the membership before may have a long step to finish, and newcomers follow it.
+  const bool finishes = group_.planned() && group_.phase() == GroupEpochs::Phase::kParking &&
+                        std::ranges::any_of(awaited, [&](ActorId actor) { return stall_.watches(actor); });
+  for (const ActorId actor : awaited) {
+    if (!finishes) act(membership_action::Kill{actor, why});
   }
 }
 

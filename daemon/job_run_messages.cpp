@@ -108,6 +108,9 @@ void JobRun::on_message(ActorId actor, const Message& message) {
     case MessageKind::kStateLost:
       take<StateLost>(actor, message);
       break;
+    case MessageKind::kWarmedUp:
+      take<WarmedUp>(actor, message);
+      break;
     case MessageKind::kParked:
       take<Parked>(actor, message);
       break;
@@ -173,6 +176,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
+  warm_ups_.heard(actor, body.counter, body.activity == kWaiting, now);
   const GroupEpoch& epoch = message.envelope.epoch;
   // What it had when it came it has pulled from others.
   if (epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining)

@@ -42,6 +42,15 @@ bool takes_part(const GroupView& view, ActorId actor) {
   return contains(view.members, actor) || contains(view.leavers, actor);
 }
 
+// Who serves newcomers: the leader has most to do already, and a drained one is to leave.
+ActorId source_of(const GroupView& view) {
+  for (auto actor = view.members.rbegin(); actor != view.members.rend(); ++actor) {
+    const ActorView* v = find(view, *actor);
+    if (v != nullptr && !v->draining) return *actor;
+  }
+  return view.members.back();
+}
+
 }  // namespace
 
 std::uint32_t MembershipPolicy::staying(const GroupView& view) {
@@ -170,33 +179,21 @@ std::uint32_t MembershipPolicy::dismiss_surplus(const GroupView& view, Actions& 
   return surplus;
 }
 
-void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const {
-  std::uint32_t surplus = dismiss_surplus(view, out);
-  if (view.phase != Phase::kTraining) return;
-  std::set<ActorId> dismissed;
-  for (const auto& action : out) {
-    if (const auto* d = std::get_if<a::Dismiss>(&action)) dismissed.insert(d->actor);
-  }
+// The members with these newcomers, without those who leave. `starting`: others are still to come.
+a::Begin MembershipPolicy::next_group(const GroupView& view, const std::vector<ActorId>& newcomers,
+                                      bool starting, std::uint32_t surplus) const {
   a::Begin next{view.members, {}, true};
-  std::uint32_t newcomers = 0;
-  bool starting = false;
-  for (const ActorView& v : view.actors) {
-    if (takes_part(view, v.actor) || dismissed.contains(v.actor)) continue;
-    starting = starting || !v.prepared;
-    if (!here(view, v.actor)) continue;
-    next.members.push_back(v.actor);
-    ++newcomers;
-  }
-  const bool grows = newcomers > 0;
+  next.members.insert(next.members.end(), newcomers.begin(), newcomers.end());
   const auto leave = [&](ActorId actor) {
     std::erase(next.members, actor);
     next.leavers.push_back(actor);
   };
   // A drained one goes when its replacement is here, or where none can come before it has gone.
+  std::size_t replacements = newcomers.size();
   for (const ActorView& v : view.actors) {
     if (!v.draining || !contains(view.members, v.actor)) continue;
-    if (next.members.size() <= std::max(1u, view.min) || (starting && newcomers == 0)) continue;
-    if (newcomers > 0) --newcomers;
+    if (next.members.size() <= std::max(1u, view.min) || (starting && replacements == 0)) continue;
+    if (replacements > 0) --replacements;
     leave(v.actor);
   }
   for (auto v = view.actors.rbegin(); v != view.actors.rend() && surplus > 0; ++v) {
@@ -205,9 +202,38 @@ void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const
     leave(v->actor);
     --surplus;
   }
+  return next;
+}
+
+void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const {
+  const std::uint32_t surplus = dismiss_surplus(view, out);
+  if (view.phase != Phase::kTraining) return;
+  std::set<ActorId> dismissed;
+  for (const auto& action : out) {
+    if (const auto* d = std::get_if<a::Dismiss>(&action)) dismissed.insert(d->actor);
+  }
+  std::vector<ActorId> newcomers;
+  bool starting = false, cold = false, untold = false;
+  for (const ActorView& v : view.actors) {
+    if (takes_part(view, v.actor) || dismissed.contains(v.actor)) continue;
+    starting = starting || !v.prepared;
+    if (!here(view, v.actor)) continue;
+    newcomers.push_back(v.actor);
+    cold = cold || !v.warm;
+    untold = untold || (!v.warm && !contains(view.warming, v.actor));
+  }
+  a::Begin next = next_group(view, newcomers, starting, surplus);
+  if (untold || (newcomers.empty() && !view.warming.empty()))
+    out.push_back(a::WarmUp{newcomers, source_of(view), next.members});
+  // Those that catch up are still to come; who leaves does not wait for them.
+  if (cold) {
+    newcomers.clear();
+    starting = true;
+    next = next_group(view, newcomers, starting, surplus);
+  }
   // Who is starting changes the ranges soon.
   const bool only_ranges = view.uneven && !starting;
-  if (grows || !next.leavers.empty() || only_ranges) out.push_back(std::move(next));
+  if (!newcomers.empty() || !next.leavers.empty() || only_ranges) out.push_back(std::move(next));
 }
 
 std::vector<MembershipAction> MembershipPolicy::decide(const GroupView& view, double now) {

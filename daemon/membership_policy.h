@@ -9,7 +9,7 @@
 //   die soon after their start without having committed a step. When no more are allowed the survivors go on,
 //   if there are actors.min of them.
 // - Newcomers, and who leaves, are taken together in one planned change when the group trains. So is a
-//   change of ranges, the members being the same.
+//   change of ranges, the members being the same. Before that all newcomers warm up (warm_up.h), together.
 // - Before the first step an actor that fails by its own word, or exits by itself, would fail again: the job
 //   fails, unless enough others started. One killed by a signal is replaced.
 #pragma once
@@ -32,6 +32,7 @@ struct ActorView {
   bool prepared = false;     // may be named in a membership
   bool holds_state = false;  // see GroupEpochs
   bool draining = false;     // somebody wants it replaced
+  bool warm = false;         // a newcomer: its warm-up is done, or is not waited for any more
   // Nothing was heard for a lease, and when that began.
   std::optional<double> silent_since = std::nullopt;
 };
@@ -45,6 +46,7 @@ struct GroupView {
   std::uint32_t min = 1, max = 1;
   std::uint32_t limit = 0xffffffffu;  // others need the slots: not more than that now
   bool uneven = false;                // speed.h: the members should share the work otherwise
+  std::vector<ActorId> warming;       // of whom the members were told that they warm up; done or not
   bool try_again = false;             // last_checkpoint.h: they are idle, and should try to end again
 };
 
@@ -53,6 +55,13 @@ struct Begin {
   std::vector<ActorId> members;  // the first is the leader
   std::vector<ActorId> leavers;
   bool planned = false;
+};
+// These catch up with the group that trains, by what `source` serves them; without newcomers: nobody does any
+// more.
+struct WarmUp {
+  std::vector<ActorId> newcomers;
+  ActorId source = kNoActor;
+  std::vector<ActorId> future;  // members of the group that is meant to come
 };
 // Ends one that is in no membership.
 struct Dismiss {
@@ -77,8 +86,9 @@ struct Note {
 }  // namespace membership_action
 
 using MembershipAction =
-    std::variant<membership_action::Begin, membership_action::Dismiss, membership_action::Kill,
-                 membership_action::GiveUp, membership_action::StopNow, membership_action::Note>;
+    std::variant<membership_action::Begin, membership_action::WarmUp, membership_action::Dismiss,
+                 membership_action::Kill, membership_action::GiveUp, membership_action::StopNow,
+                 membership_action::Note>;
 
 class MembershipPolicy {
  public:
@@ -121,6 +131,8 @@ class MembershipPolicy {
   void decide_anew(const GroupView& view, Actions& out) const;
   void decide_planned(const GroupView& view, Actions& out) const;
   std::uint32_t dismiss_surplus(const GroupView& view, Actions& out) const;
+  membership_action::Begin next_group(const GroupView& view, const std::vector<ActorId>& newcomers,
+                                      bool starting, std::uint32_t surplus) const;
 
   Options options_;
   std::deque<double> restarts_;  // their times

@@ -22,6 +22,10 @@ struct Timeouts {
   double transition_s() const {
     return 120 * lease_s;
   }  // for each phase of a transition that waits on nobody's step
+  // A newcomer that catches up while the group trains is taken in as it is: without progress, or at the
+  // latest.
+  double warm_up_stall_s() const { return 20 * lease_s; }
+  double warm_up_s() const { return 120 * lease_s; }
   double max_back_off_s() const { return 60 * lease_s; }  // between restarts of actors that die at once
   double compute_floor_s() const {
     return 2 * lease_s;

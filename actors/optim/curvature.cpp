@@ -23,12 +23,13 @@ struct Generation {
   std::optional<DampedSystem> system;        // none until formed; none for kScale
 };
 
-Curvature::Version version_of(const Generation& made) {
-  const SampleStore& store = made.store;
-  return {made.step,
-          made.lambda,
+Curvature::Version version_of(const std::shared_ptr<Generation>& made) {
+  const SampleStore& store = made->store;
+  return {made->step,
+          made->lambda,
           {store.first.data(), store.first.size()},
-          {store.second.data(), store.second.size()}};
+          {store.second.data(), store.second.size()},
+          made};
 }
 
 double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
@@ -188,18 +189,18 @@ Status Curvature::accept_unformed() {
 std::vector<Curvature::Version> Curvature::versions() const {
   const State& s = *state_;
   std::vector<Version> out;
-  const auto add = [&](const Generation* made) {
-    if (made != nullptr) out.push_back(version_of(*made));
+  const auto add = [&](const std::shared_ptr<Generation>& made) {
+    if (made) out.push_back(version_of(made));
   };
-  add(s.current.get());
-  add(s.previous.get());
-  if (s.whole()) add(s.pending.get());
+  add(s.current);
+  add(s.previous);
+  if (s.whole()) add(s.pending);
   return out;
 }
 
 Curvature::Kept Curvature::keep() const {
   SENG_CHECK(ready(), "no curvature is in force");
-  return {version_of(*state_->current), state_->current};
+  return {version_of(state_->current)};
 }
 
 bool Curvature::settle(std::uint64_t step) {

@@ -81,18 +81,19 @@ class Curvature {
   std::uint64_t step() const;  // of the refresh in force; 0 before the first
   double lambda() const;       // likewise
 
-  // One version of the curvature, whole. The spans are valid until it is dropped; its bytes are values().
+  // One version of the curvature, whole: nothing writes to it any more. The spans are valid until it is
+  // dropped here, and as long as somebody keeps `owner`; its bytes are values().
   struct Version {
     std::uint64_t step = 0;
     double lambda = 0;
     std::span<const float> first, second;
+    std::shared_ptr<const void> owner;
   };
   // In force, the one before if it is still kept, and a refresh whose fragments are all in.
   std::vector<Version> versions() const;
   // The version in force, for as long as somebody wants it: what is renewed or dropped later does not touch
   // it. Reading it needs no lock, on any thread.
   struct Kept : Version {
-    std::shared_ptr<const void> owner;  // of what the spans show
     std::vector<float> values() const;  // as Curvature's
     Digest digest() const;
   };

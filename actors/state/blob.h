@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,12 @@ struct Blob {
   std::string name;  // at most 1024 bytes
   std::uint64_t version = 0;
   std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner = nullptr;  // keeps the bytes; null: whoever offers them does
+};
+struct BlobKey {
+  std::string name;
+  std::uint64_t version = 0;
+  auto operator<=>(const BlobKey&) const = default;
 };
 
 // XXH3, 128 bits. Finds what a disk, a network or a bug has changed; it is no defence against an attacker.

@@ -234,6 +234,7 @@ std::optional<BlobFetch::Failure> BlobFetch::take_piece(const PieceAsk& ask, con
   }
   progress_.entries_[ask.blob].hashes[ask.piece] = hash;
   stats_.bytes += into.size();
+  if (options_.pieces != nullptr) options_.pieces->fetch_add(1, std::memory_order_relaxed);
   stats_.bytes_from[ask.holder] += into.size();
   return std::nullopt;
 }

@@ -63,6 +63,7 @@ struct FetchOptions {
   // A holder of which no piece comes for so long has stalled: its work goes to the others, and with none left
   // the fetch fails. Also the patience with a holder that is not in the membership yet.
   double stall_s = 10;
+  std::atomic<std::uint64_t>* pieces = nullptr;  // counts those that come; must outlive the fetch
   // Of an earlier fetch: wants of the same name, version and memory go on where they were.
   FetchProgress resume;
 };

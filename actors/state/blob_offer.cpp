@@ -6,24 +6,47 @@
 
 namespace seng {
 
-BlobOffer::BlobOffer(GroupEpoch epoch, std::vector<Blob> blobs) : epoch_(epoch) {
-  for (const Blob& blob : blobs) {
-    SENG_CHECK(blob.name.size() <= BlobRequest::kMaxBlobNameBytes, "a blob's name is too long");
-    const bool fresh = by_name_[blob.name].emplace(blob.version, blobs_.size()).second;
-    SENG_CHECK(fresh, "two blobs of one name and version: " + blob.name);
-    blobs_.push_back(
-        {blob.bytes, std::vector<std::optional<BlobHash>>(piece_count(blob.bytes.size())), 0, {}});
-  }
+BlobOffer::BlobOffer(GroupEpoch epoch, std::vector<Blob> blobs, bool grows) : epoch_(epoch), grows_(grows) {
+  for (Blob& blob : blobs) add(std::move(blob));
 }
 
-Result<std::variant<BlobOffer::Piece, BlobOffer::Digest>> BlobOffer::find(const BlobRequest& request) const {
+void BlobOffer::add(Blob blob) {
+  SENG_CHECK(blob.name.size() <= BlobRequest::kMaxBlobNameBytes, "a blob's name is too long");
+  Named& named = by_name_[blob.name];
+  const bool fresh = named.versions.emplace(blob.version, next_).second;
+  SENG_CHECK(fresh, "two blobs of one name and version: " + blob.name);
+  named.newest = std::max(named.newest, blob.version);
+  const std::size_t pieces = piece_count(blob.bytes.size());
+  blobs_[next_++] = {blob.bytes, std::move(blob.owner), std::vector<std::optional<BlobHash>>(pieces), 0, {}};
+}
+
+void BlobOffer::drop(const BlobKey& key) {
+  const auto named = by_name_.find(key.name);
+  if (named == by_name_.end()) return;
+  const auto found = named->second.versions.find(key.version);
+  if (found == named->second.versions.end()) return;
+  blobs_.erase(found->second);
+  named->second.versions.erase(found);
+}
+
+std::uint64_t BlobOffer::newest(const std::string& name) const {
+  const auto named = by_name_.find(name);
+  return named == by_name_.end() ? 0 : named->second.newest;
+}
+
+Result<std::variant<BlobOffer::Piece, BlobOffer::Digest, BlobOffer::Later>> BlobOffer::find(
+    const BlobRequest& request) const {
   const auto named = by_name_.find(request.name);
-  if (named == by_name_.end()) return fail(ErrorCode::kNotFound, "no such blob");
-  const auto found = named->second.find(request.version);
-  if (found == named->second.end()) {
-    return fail(ErrorCode::kNotFound, fmt::format("not this version, but {}", named->second.rbegin()->first));
+  if (named == by_name_.end()) {
+    if (grows_) return Later{};
+    return fail(ErrorCode::kNotFound, "no such blob");
   }
-  const std::size_t total = blobs_[found->second].bytes.size();
+  const auto found = named->second.versions.find(request.version);
+  if (found == named->second.versions.end()) {
+    if (grows_ && request.version > named->second.newest) return Later{};
+    return fail(ErrorCode::kNotFound, fmt::format("not this version, but {}", named->second.newest));
+  }
+  const std::size_t total = blobs_.at(found->second).bytes.size();
   if (request.count == 0) return Digest{found->second};
   const std::uint64_t piece = request.offset / kBlobPieceBytes;
   if (request.offset % kBlobPieceBytes != 0 || piece >= piece_count(total) ||
@@ -35,7 +58,7 @@ Result<std::variant<BlobOffer::Piece, BlobOffer::Digest>> BlobOffer::find(const 
 }
 
 BlobHash BlobOffer::copy(Piece piece, std::span<std::byte> into) {
-  Entry& entry = blobs_[piece.blob];
+  Entry& entry = blobs_.at(piece.blob);
   const auto from = piece_of(entry.bytes, piece.piece);
   auto& known = entry.hashes[piece.piece];
   if (known) {
@@ -47,7 +70,7 @@ BlobHash BlobOffer::copy(Piece piece, std::span<std::byte> into) {
 }
 
 std::optional<BlobHash> BlobOffer::digest(std::size_t blob, std::size_t pieces) {
-  Entry& entry = blobs_[blob];
+  Entry& entry = blobs_.at(blob);
   if (entry.whole) return entry.whole;
   for (; entry.hashed < entry.hashes.size(); ++entry.hashed) {
     auto& hash = entry.hashes[entry.hashed];

@@ -55,18 +55,29 @@ void BlobServer::withdraw() {
   change(nullptr);
 }
 
+void BlobServer::run(GroupEpoch epoch) {
+  change(std::make_unique<BlobOffer>(epoch, std::vector<Blob>{}, true));
+}
+
+void BlobServer::amend(std::vector<Blob> added, std::vector<BlobKey> dropped) {
+  (void)post({true, nullptr, std::move(added), std::move(dropped), {}});
+}
+
 void BlobServer::change(std::unique_ptr<BlobOffer> offer) {
-  std::future<void> done;
+  auto done = post({false, std::move(offer), {}, {}, {}});
+  if (done) done->wait();
+}
+
+std::optional<std::future<void>> BlobServer::post(Change change) {
+  std::future<void> done = change.done.get_future();
   {
     std::lock_guard lock(mutex_);
-    if (broken_) return;
-    Change& change = changes_.emplace_back();
-    change.offer = std::move(offer);
-    done = change.done.get_future();
+    if (broken_) return std::nullopt;
+    changes_.push_back(std::move(change));
     change_waits_ = true;
   }
   wake();
-  done.wait();
+  return done;
 }
 
 BlobServerCounters BlobServer::counters() const {
@@ -122,15 +133,19 @@ void BlobServer::apply_change() {
     changes.swap(changes_);
     change_waits_ = false;
   }
+  bool replaced = false;
   for (Change& change : changes) {
-    offer_ = std::move(change.offer);
-    if (offer_) newest_ = std::max(newest_, offer_->epoch());
+    if (!change.amends) {
+      replaced = true;
+      offer_ = std::move(change.offer);
+      if (offer_) newest_ = std::max(newest_, offer_->epoch());
+    } else if (offer_ && offer_->grows()) {
+      for (const BlobKey& key : change.dropped) offer_->drop(key);
+      for (Blob& blob : change.added) offer_->add(std::move(blob));
+    }
     change.done.set_value();
   }
-  if (!offer_) {
-    pool_->trim();
-    return;
-  }
+  if (replaced && (!offer_ || offer_->grows())) pool_->trim();  // the transfers of a change are over
   // The offer's requests, and what it has made stale, are seen to; answer() parks the others again.
   for (Request& request : parked_) backlog_.push_back(std::move(request));
   parked_.clear();
@@ -153,18 +168,20 @@ void BlobServer::receive(ServerChannel::Incoming incoming) {
 
 void BlobServer::answer(Request request) {
   const GroupEpoch epoch = request.envelope.epoch;
-  if (epoch > newest_) {
-    if (parked_.size() >= options_.max_parked) return refuse(request, "too many wait for that membership");
-    parked_.push_back(std::move(request));
-    return;
-  }
+  if (epoch > newest_) return park(std::move(request));
   if (!offer_ || epoch != offer_->epoch()) {
     return refuse(request, fmt::format("membership {} is over here", to_string(epoch)));
   }
   const auto found = offer_->find(request.body);
   if (!found) return refuse(request, found.error().message);
+  if (std::holds_alternative<BlobOffer::Later>(*found)) return park(std::move(request));
   if (const auto* piece = std::get_if<BlobOffer::Piece>(&*found)) return answer_piece(request, *piece);
   answer_digest(std::move(request), std::get<BlobOffer::Digest>(*found).blob);
+}
+
+void BlobServer::park(Request request) {
+  if (parked_.size() >= options_.max_parked) return refuse(request, "too many wait for what is to come");
+  parked_.push_back(std::move(request));
 }
 
 void BlobServer::answer_piece(const Request& request, BlobOffer::Piece piece) {
@@ -182,7 +199,8 @@ void BlobServer::answer_piece(const Request& request, BlobOffer::Piece piece) {
                   request.body.count,
                   offer_->total(piece.blob),
                   hash.high,
-                  hash.low};
+                  hash.low,
+                  offer_->newest(request.body.name)};
   bytes_served_ += chunk.count;
   reply(request, chunk, {Frame(buffer, buffer->data(), chunk.count)});
 }

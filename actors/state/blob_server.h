@@ -1,8 +1,12 @@
 // Offers blobs to peers: one ROUTER on an I/O thread of its own, which sleeps while nobody asks.
 //
 //   driver --offer(), withdraw()--> I/O thread --BlobChunk, BlobDigest, BlobUnavailable--> peers
-//                                    ^   '-- parked: requests of a membership that is not offered yet
+//   driver --run(), amend()------>   ^   '-- parked: requests of a membership that is not offered yet,
+//                                    |       or of a blob that is still to come
 //                                    '------------------------- BlobRequest ----------------- peers
+//
+// An offer is fixed, as state is while the membership changes; or it runs, beside the training of a
+// membership, and blobs come to it and go.
 //
 // The offered memory is read by the I/O thread alone, and copied into the messages: a peer that hangs keeps
 // message buffers, never the memory. Copies in flight to one connection are bounded.
@@ -58,6 +62,11 @@ class BlobServer {
   // withdraw() or the next offer() has returned; the names and versions are unique. Any thread; waits for at
   // most the piece that is being copied.
   void offer(GroupEpoch epoch, std::vector<Blob> blobs);
+  // Begins an offer that runs: blobs come and go. Each keeps its own memory; a request for one that is still
+  // to come waits for it. Another offer, or withdraw(), ends it.
+  void run(GroupEpoch epoch);
+  // Of an offer that runs; without one they are let go. Does not wait. Any thread.
+  void amend(std::vector<Blob> added, std::vector<BlobKey> dropped);
   // When it returns, nothing reads the memory any more. Requests of the membership are refused from now on,
   // those of later ones parked.
   void withdraw();
@@ -67,7 +76,10 @@ class BlobServer {
 
  private:
   struct Change {
+    bool amends = false;
     std::unique_ptr<BlobOffer> offer;  // null: withdraw
+    std::vector<Blob> added;
+    std::vector<BlobKey> dropped;
     std::promise<void> done;
   };
   struct Request {
@@ -78,6 +90,7 @@ class BlobServer {
 
   explicit BlobServer(BlobServerOptions options);
   void change(std::unique_ptr<BlobOffer> offer);
+  std::optional<std::future<void>> post(Change change);
   void wake();
 
   // The I/O thread's.
@@ -86,6 +99,7 @@ class BlobServer {
   void apply_change();
   void receive_burst();
   void receive(ServerChannel::Incoming incoming);
+  void park(Request request);
   void answer(Request request);
   void answer_piece(const Request& request, BlobOffer::Piece piece);
   void answer_digest(Request request, std::size_t blob);
@@ -109,7 +123,7 @@ class BlobServer {
   std::unique_ptr<ServerChannel> server_;
   std::unique_ptr<BlobOffer> offer_;
   GroupEpoch newest_;            // the newest that has been offered
-  std::deque<Request> parked_;   // of later memberships
+  std::deque<Request> parked_;   // of later memberships, or for blobs that are to come
   std::deque<Request> backlog_;  // to be answered when there is time: digests, and what was parked
   std::map<PeerId, std::shared_ptr<std::atomic<std::size_t>>> in_flight_;  // pieces on their way
   std::shared_ptr<PiecePool> pool_;

@@ -17,9 +17,10 @@ using ControlMessages =
                StopRequest, StopReply, EventsRequest, EventsReply, MetricsRequest, MetricsReply, LogsRequest,
                LogsReply, NodesRequest, NodesReply, WatchRequest, WatchReply, VersionRequest, VersionReply,
                ScaleRequest, ScaleReply, DrainRequest, DrainReply>;
-using LifecycleMessages = std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume,
-                                     Progress, EpochReport, CheckpointReport, Finished, ActorFailed,
-                                     StopTraining, ActorEvent, Prepared, Retire, HelloWanted, StateLost>;
+using LifecycleMessages =
+    std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume, Progress, EpochReport,
+               CheckpointReport, Finished, ActorFailed, StopTraining, ActorEvent, Prepared, Retire,
+               HelloWanted, StateLost, WarmUp, WarmedUp>;
 using PeerMessages =
     std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard,
                CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;

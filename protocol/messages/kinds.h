@@ -53,6 +53,8 @@ enum class MessageKind : std::uint16_t {
   kRetire = 215,
   kHelloWanted = 216,
   kStateLost = 217,
+  kWarmUp = 218,
+  kWarmedUp = 219,
 
   // seng-actor <-> seng-actor (peer.h)
   kPeerHello = 300,

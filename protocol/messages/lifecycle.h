@@ -3,6 +3,7 @@
 //   actor: ActorHello                        (token proves that this daemon spawned it)
 //   daemon: Welcome                          (the job)
 //   actor: Prepared                          data and network are there, sockets are bound
+//   daemon: WarmUp to it and the members, actor: WarmedUp   where a group trains already: catches up with it
 //   daemon: Reconfigure(e) to members and leavers   (persisted before it is sent)
 //   actor: Parked(applied step, curvature held)     at once, or, if planned, after the leader's word
 //   daemon: Assign(base step, who holds what)       when all have parked

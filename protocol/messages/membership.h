@@ -136,4 +136,44 @@ struct StateLost {
   }
 };
 
+// A newcomer catches up while the group, of the envelope's epoch, goes on training, so that the membership
+// that takes it in stands still for a moment only. To the newcomers: pull the snapshot of this number from
+// the source, then follow its steps. To the members: serve them. Another one takes the place of the one
+// before; without newcomers nobody follows any more.
+struct WarmUp {
+  static constexpr MessageKind kKind = MessageKind::kWarmUp;
+  std::uint64_t number = 0;   // grows
+  ActorId source = kNoActor;  // the member that makes the snapshot and keeps the directions of its steps
+  std::vector<ActorId> newcomers;
+  std::vector<Member> members;  // of the envelope's epoch
+  std::vector<Member> future;   // the membership that is meant to come; its ranges are not cut yet
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "number", number);
+    v.field(2, "source", source);
+    v.field(3, "newcomers", newcomers);
+    v.field(4, "members", members);
+    v.field(5, "future", future);
+  }
+};
+
+// A newcomer's word on it: it has caught up and goes on following, or it has given up, and will pull what it
+// lacks when the group takes it in. Only speed depends on it.
+struct WarmedUp {
+  static constexpr MessageKind kKind = MessageKind::kWarmedUp;
+  std::uint64_t number = 0;    // of the WarmUp
+  std::uint64_t step = 0;      // of its state
+  std::uint64_t bytes = 0;     // pulled: the snapshot, steps and curvature
+  std::string gave_up;         // not empty: why
+  std::uint64_t followed = 0;  // steps that the group committed meanwhile, and it applied
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "number", number);
+    v.field(2, "step", step);
+    v.field(3, "bytes", bytes);
+    v.field(4, "gave_up", gave_up);
+    v.field(5, "followed", followed);
+  }
+};
+
 }  // namespace seng

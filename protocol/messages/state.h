@@ -14,7 +14,8 @@ namespace seng {
 inline constexpr std::size_t kBlobPieceBytes = std::size_t{1} << 20;
 
 // One piece of a blob (offset a multiple of kBlobPieceBytes, count its length), or with count 0 its digest. A
-// holder that is not in that membership yet answers when it is.
+// holder that is not in that membership yet answers when it is; one that goes on making blobs in it, when it
+// has that version.
 struct BlobRequest {
   static constexpr MessageKind kKind = MessageKind::kBlobRequest;
   std::string token;  // the job's
@@ -38,6 +39,7 @@ struct BlobChunk {
   std::uint64_t version = 0;
   std::uint64_t offset = 0, count = 0, total = 0;  // bytes: this piece, and of the whole blob
   std::uint64_t hash_high = 0, hash_low = 0;       // XXH3, 128 bits, of the payload
+  std::uint64_t newest = 0;                        // version of that name here
   template <class V>
   void visit(V& v) {
     v.field(1, "name", name, BlobRequest::kMaxBlobNameBytes);
@@ -47,6 +49,7 @@ struct BlobChunk {
     v.field(5, "total", total);
     v.field(6, "hash_high", hash_high);
     v.field(7, "hash_low", hash_low);
+    v.field(8, "newest", newest);
   }
 };
 struct BlobUnavailable {

@@ -30,6 +30,13 @@ std::string endless_job() {
   return job.replace(job.find("steps: 6"), 8, "steps: 1000000");
 }
 
+// One whose steps take longer than to hear of them. Without checkpoints, whoever restores begins at step 0.
+constexpr const char* kLongSteps =
+    "name: life\nmodel: {name: mlp, hidden: \"256,128\"}\n"
+    "data: {name: synthetic, train: 1000, test: 10, channels: 1, height: 16, width: 16, classes: 3}\n"
+    "batch: {global: 256, micro: 64}\nsteps: 1000000\nevaluate: {every_epochs: 0}\n"
+    "optimizer: {name: seng, lr: 0.05, damping: 0.3, curvature: {every: 4, samples: 8}}\n";
+
 // The daemon's side of one actor's conversation.
 class PlayedDaemon {
  public:
@@ -95,7 +102,7 @@ class PlayedDaemon {
 // The actor, on its own thread.
 class RunningActor {
  public:
-  explicit RunningActor(PlayedDaemon& daemon)
+  explicit RunningActor(PlayedDaemon& daemon, ActorId actor = 0)
       : peer_("ipc://" + daemon.directory() + "/p"), state_("ipc://" + daemon.directory() + "/s") {
     SessionOptions options;
     options.daemon_endpoint = daemon.endpoint();
@@ -103,12 +110,14 @@ class RunningActor {
     options.hello.token = "secret";
     options.hello.peer_endpoint = peer_;
     options.hello.state_endpoint = state_;
-    thread_ = std::thread([this, options] {
+    options.actor = actor;
+    thread_ = std::thread([this, options, actor] {
       Session session(options);
       status_ = session.start();
       if (!status_) return;
-      Driver driver({.job = 7, .actor = 0, .slot_lanes = 2, .peer_endpoint = peer_, .state_endpoint = state_},
-                    session);
+      Driver driver(
+          {.job = 7, .actor = actor, .slot_lanes = 2, .peer_endpoint = peer_, .state_endpoint = state_},
+          session);
       status_ = driver.run();
     });
   }
@@ -350,6 +359,104 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
   ASSERT_TRUE(finished);
   EXPECT_TRUE(finished->retired);
   EXPECT_TRUE(actor.finish());
+}
+
+// A group of one that trains, and a newcomer that follows it, each with its daemon.
+class Joined : public ::testing::Test {
+ protected:
+  Member member(const PlayedDaemon& daemon, ActorId actor, std::uint32_t first, std::uint32_t last) const {
+    const std::string base = "ipc://" + daemon.directory();
+    return {actor, "n", base + "/p", first, last, base + "/s"};
+  }
+  void start() {
+    for (PlayedDaemon* daemon : {&first_, &second_}) {
+      ASSERT_TRUE(daemon->expect<ActorHello>());
+      Welcome welcome = welcome_of(*daemon, kLongSteps);
+      welcome.job_dir = first_.directory() + "/job";
+      daemon->send(welcome, {});
+      ASSERT_TRUE(daemon->expect<Prepared>());
+    }
+    start_group(first_, {1, 1});
+    ASSERT_TRUE(first_.expect<Progress>());
+    order_ = {.number = 1,
+              .source = 0,
+              .newcomers = {1},
+              .members = {member(first_, 0, 0, 4)},
+              .future = {member(first_, 0, 0, 0), member(second_, 1, 0, 0)}};
+    second_.send(order_, {1, 1});
+    first_.send(order_, {1, 1});
+    const auto warm = second_.expect<WarmedUp>();
+    ASSERT_TRUE(warm);
+    EXPECT_EQ(warm->gave_up, "");
+    EXPECT_GT(warm->followed, 0u);
+    EXPECT_EQ(second_.seen.back().epoch, GroupEpoch{}) << "it is in none yet";
+  }
+  // Who was told to pull what: the rest of the transition, and some training.
+  void go_on(GroupEpoch epoch, std::uint64_t step, std::vector<ActorId> holders,
+             std::vector<HeldCurvature> curvature) {
+    Assign assign{step, std::move(holders), {}};
+    for (const HeldCurvature& held : curvature) assign.curvature.push_back({held.block, held.step, {0}});
+    for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(assign, epoch);
+    for (PlayedDaemon* daemon : {&first_, &second_}) ASSERT_TRUE(daemon->expect<Ready>());
+    for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(Resume{}, epoch);
+    for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(StopTraining{"test"}, epoch);
+    const auto finished = first_.expect<Finished>();
+    ASSERT_TRUE(finished);
+    EXPECT_GT(finished->step, step);
+    second_.send(Retire{}, epoch);
+    EXPECT_TRUE(second_.expect<Finished>());
+    EXPECT_TRUE(member_.finish());
+    EXPECT_TRUE(newcomer_.finish());
+    EXPECT_TRUE(second_.failures.empty());
+  }
+
+  PlayedDaemon first_, second_;
+  RunningActor member_{first_, 0}, newcomer_{second_, 1};
+  WarmUp order_;
+};
+
+TEST_F(Joined, ItFollowsToTheLastStepOfThePlannedChange) {
+  start();
+  Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
+  both.planned = true;
+  both.follows = {1, 1};
+  second_.send(both, {1, 2});  // before the group has heard of it
+  first_.send(both, {1, 2});
+  const auto parked = first_.expect<Parked>(), newcomer = second_.expect<Parked>();
+  ASSERT_TRUE(parked);
+  ASSERT_TRUE(newcomer);
+  EXPECT_EQ(newcomer->applied_step, parked->applied_step);
+  go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+}
+
+// An unplanned change does not wait for it.
+TEST_F(Joined, ItParksAtOnceWhenTheGroupDoes) {
+  start();
+  const Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
+  second_.send(both, {1, 2});
+  const auto newcomer = second_.expect<Parked>();
+  ASSERT_TRUE(newcomer);
+  first_.send(both, {1, 2});
+  const auto parked = first_.expect<Parked>();
+  ASSERT_TRUE(parked);
+  EXPECT_LE(newcomer->applied_step, parked->applied_step);
+  go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+}
+
+// It has followed a step that all members who had committed it have died with: what it has counts for
+// nothing, and the group starts before it.
+TEST_F(Joined, ItGoesBackToTheGroupsStep) {
+  start();
+  first_.send(Reconfigure{.members = {member(first_, 0, 0, 4)}, .restore = true}, {1, 2});
+  const auto restored = first_.expect<Parked>();
+  ASSERT_TRUE(restored);
+  first_.send(Reconfigure{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}}, {1, 3});
+  second_.send(Reconfigure{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}}, {1, 3});
+  const auto parked = first_.expect<Parked>(), newcomer = second_.expect<Parked>();
+  ASSERT_TRUE(parked);
+  ASSERT_TRUE(newcomer);
+  EXPECT_GT(newcomer->applied_step, parked->applied_step);
+  go_on({1, 3}, parked->applied_step, {0}, parked->curvature);
 }
 
 // What the head asks for of an actor that holds less than the others.

@@ -198,6 +198,13 @@ class Client {
       case MessageKind::kWelcome:
         say(Prepared{});
         return true;
+      case MessageKind::kWarmUp: {
+        const auto order = parse_body<WarmUp>(message);
+        if (!order) give_up(order.error().message);
+        if (std::ranges::find(order->newcomers, actor_) != order->newcomers.end())
+          say(WarmedUp{order->number, step_, 0, ""});
+        return true;
+      }
       case MessageKind::kReconfigure: {
         const auto group = parse_body<Reconfigure>(message);
         if (!group) give_up(group.error().message);

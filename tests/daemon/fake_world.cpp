@@ -47,6 +47,17 @@ void World::restart() {
 
 void World::settle() {
   head_->before_sleep();
+  if (newcomers_warm_up) warm_up();
+}
+
+void World::warm_up() {
+  while (!link.warm_ups.empty()) {
+    const FakeLink::WarmUpOrder order = link.warm_ups.front();
+    link.warm_ups.pop_front();
+    const auto& newcomers = order.body.newcomers;
+    if (std::find(newcomers.begin(), newcomers.end(), order.actor) == newcomers.end()) continue;
+    say_in(order.job, order.actor, {}, WarmedUp{order.body.number, 0, 0, ""});
+  }
 }
 
 void World::advance(double seconds) {

@@ -88,11 +88,21 @@ class FakeProcesses final : public ProcessRunner {
 class FakeLink final : public ActorLink {
  public:
   void send(JobId job, ActorId actor, Message message) override {
+    if (message.envelope.kind == static_cast<std::uint16_t>(MessageKind::kWarmUp)) {
+      warm_ups.push_back({job, actor, *parse_body<WarmUp>(message)});
+      return;
+    }
     sent[{job, actor}].push_back(std::move(message));
   }
   void forget(JobId job, ActorId actor) override { forgotten.emplace_back(job, actor); }
 
+  struct WarmUpOrder {
+    JobId job = 0;
+    ActorId actor = kNoActor;
+    WarmUp body;
+  };
   std::map<std::pair<JobId, ActorId>, std::deque<Message>> sent;
+  std::deque<WarmUpOrder> warm_ups;  // apart from the rest: a group's members seldom look at them
   std::vector<std::pair<JobId, ActorId>> forgotten;
 };
 
@@ -152,6 +162,7 @@ class World {
   // As if the daemon had died and a new one had started; fake processes go on running.
   void restart();
   Head& head() { return *head_; }
+  void warm_up();                // newcomers answer what they were told
   void settle();                 // before_sleep(), as the loop does
   void advance(double seconds);  // time passes, with every deadline on the way kept
   // The same, while all living actors but those report as often as they have to.
@@ -201,6 +212,7 @@ class World {
   FakeClock clock;
   FakeProcesses processes;
   FakeLink link;
+  bool newcomers_warm_up = true;  // at once, as soon as they are told
   std::unique_ptr<FaultyStore> store;
   HeadOptions options;
   Error error;

@@ -382,10 +382,15 @@ TEST(Membership, ALongStepBeforeAPlannedChangeIsNoHang) {
     world.say(job, 2, progress_of(0, kIdle));
     world.advance(0.5);
   }
+  for (const ActorId actor : {0, 1, 2})  // the newcomer follows it
+    EXPECT_TRUE(world.processes.running[world.pid_of(job, actor)].signals.empty()) << actor;
+  world.say(job, 0, Parked{1, {}});
+  world.say(job, 1, Parked{1, {}});
+  world.pass(job, world.options.timeouts.transition_s() + 1);
   for (const ActorId actor : {0, 1})
-    EXPECT_TRUE(world.processes.running[world.pid_of(job, actor)].signals.empty());
+    EXPECT_TRUE(world.processes.running[world.pid_of(job, actor)].signals.empty()) << actor;
   EXPECT_EQ(world.processes.running[world.pid_of(job, 2)].signals, std::vector<int>{SIGKILL})
-      << "the newcomer has no step to finish";
+      << "there is nothing left to follow";
 }
 
 TEST(Membership, AHangBeforeAPlannedChangeIsSeen) {

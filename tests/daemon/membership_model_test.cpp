@@ -1,6 +1,7 @@
 // Explores random histories of a group: the daemon's GroupEpochs and MembershipPolicy with modelled actors,
 // which apply steps, refresh curvature with owners and backups, are started, stopped, continued, killed, and
-// lose messages with their crash; the head crashes too and its successor adopts who lives. Checked are the
+// lose messages with their crash; newcomers follow a group that trains before they are taken in, fall behind,
+// and lose whom they follow; the head crashes too and its successor adopts who lives. Checked are the
 // design's promises: one value for a step, no committed step lost while somebody who holds it lives, nobody
 // resumes from what it lacks, what is stale has no effect, and progress once the faults end.
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/membership_policy.h"
+#include "daemon/warm_up.h"
 
 namespace seng {
 namespace {
@@ -41,6 +43,8 @@ struct Packet {
     kReady,
     kStateLost,
     kExit,
+    kWarmUp,
+    kWarmedUp,
     kShare,
     kPart
   };
@@ -52,6 +56,7 @@ struct Packet {
   Reconfigure group;
   Assign assign;
   std::vector<HeldCurvature> held;
+  WarmUp order;
 };
 
 struct ModelActor {
@@ -69,6 +74,14 @@ struct ModelActor {
   bool sent_share = false, sent_part = false;
   bool park_after = false;
   std::optional<Packet> planned;  // a planned Reconfigure that waits for the step's end
+  // As the source of a warm-up: what it serves.
+  std::uint64_t serves = 0;  // the order's number; 0: none
+  GroupEpoch serves_in;
+  std::pair<std::uint64_t, Hash> snapshot;
+  std::map<std::uint64_t, Hash> records;  // by step
+  // As a newcomer: what it follows.
+  std::optional<Packet> follows;
+  bool caught_up = false, near = false;  // has the snapshot; has said so
   bool is_member = false;
 };
 
@@ -98,9 +111,12 @@ class Model {
 
  private:
   struct Head {
-    explicit Head(std::uint64_t incarnation) : group(kMicro, incarnation), policy({Timeouts{}, 1000000, 1}) {}
+    explicit Head(std::uint64_t incarnation)
+        : group(kMicro, incarnation), policy({timeouts, 1000000, 1}), warm_ups(timeouts, incarnation) {}
+    Timeouts timeouts;
     GroupEpochs group;
     MembershipPolicy policy;
+    WarmUps warm_ups;
     std::map<ActorId, std::optional<double>> known;  // living, and since when silent
   };
 
@@ -139,7 +155,9 @@ class Model {
     for (const Member& m : head_->group.members()) out.members.push_back(m.actor);
     for (const Member& m : head_->group.leavers()) out.leavers.push_back(m.actor);
     for (const auto& [id, silent] : head_->known)
-      out.actors.push_back({id, true, head_->group.holds_state(id), draining_.contains(id), silent});
+      out.actors.push_back(
+          {id, true, head_->group.holds_state(id), draining_.contains(id), head_->warm_ups.done(id), silent});
+    out.warming = head_->warm_ups.newcomers();
     out.trained = !stored_.members.empty();
     out.max = max_;
     return out;
@@ -147,6 +165,7 @@ class Model {
 
   void steer() {
     if (!head_) return;
+    (void)head_->warm_ups.expire(now_);
     for (int rounds = 0; rounds < 20 && ok(); ++rounds) {
       const GroupView before = view();
       std::uint32_t wanted = head_->policy.wants(before, now_);
@@ -171,6 +190,16 @@ class Model {
       };
       take(head_->group.on(
           epoch_event::Begin{members(begin->members), members(begin->leavers), begin->planned}));
+    } else if (const auto* warm_up = std::get_if<membership_action::WarmUp>(&action)) {
+      Packet packet;
+      packet.kind = Packet::Kind::kWarmUp;
+      packet.epoch = head_->group.epoch();
+      packet.order.number = head_->warm_ups.begin(warm_up->newcomers, now_);
+      packet.order.source = warm_up->source;
+      packet.order.newcomers = warm_up->newcomers;
+      for (const ActorId id : warm_up->future) packet.order.future.push_back({id, "", "", 0, 0, ""});
+      to_group(packet, false);
+      for (const ActorId id : warm_up->newcomers) send(kNoActor, id, packet);
     } else if (const auto* dismiss = std::get_if<membership_action::Dismiss>(&action)) {
       forget(dismiss->actor);
     } else if (const auto* kill = std::get_if<membership_action::Kill>(&action)) {
@@ -207,6 +236,7 @@ class Model {
       Packet packet;
       packet.epoch = head_->group.epoch();
       if (const auto* persist = std::get_if<epoch_action::Persist>(&action)) {
+        head_->warm_ups.over();
         if (persist->membership.restore) check_restore();
         stored_ = persist->membership;
         stored_epoch_ = persist->epoch;
@@ -280,6 +310,9 @@ class Model {
     } else if (p.kind == Packet::Kind::kStateLost) {
       outcome = head_->group.on(epoch_event::StateLost{p.from, p.epoch});
       if (outcome.ignored.empty()) restoring_ = true;
+    } else if (p.kind == Packet::Kind::kWarmedUp) {
+      (void)head_->warm_ups.said(p.from, p.order.number);
+      return;
     } else if (p.kind == Packet::Kind::kExit) {
       forget(p.from);
       return;
@@ -315,6 +348,8 @@ class Model {
     a.parked = true;
     a.planned.reset();
     a.assigned.reset();
+    a.follows.reset();
+    if (!p.group.planned) a.serves = 0;
     new_step(a);
     a.shares.clear();
     a.parts.clear();
@@ -350,15 +385,24 @@ class Model {
     switch (p.kind) {
       case Packet::Kind::kReconfigure: {
         if (p.epoch <= a.epoch) return;
-        const bool follows = a.training && p.group.planned && p.epoch.incarnation == a.epoch.incarnation &&
-                             p.epoch.counter == a.epoch.counter + 1;
+        // A newcomer that has caught up goes on to the last step as well.
+        const bool warm = a.follows && a.near;
+        if (!warm) a.follows.reset();
+        const GroupEpoch current = warm ? a.follows->epoch : a.epoch;
+        const bool follows = (a.training || warm) && p.group.planned &&
+                             p.epoch.incarnation == current.incarnation &&
+                             p.epoch.counter == current.counter + 1;
         if (!follows) return park(id, a, p);
         a.planned = p;
         if (a.park_after) park(id, a, p);
         return;
       }
+      case Packet::Kind::kWarmUp:
+        return warm_up_ordered(id, a, p);
       case Packet::Kind::kAssign:
-        if (p.epoch == a.epoch && a.parked && a.is_member) a.assigned = p.assign;
+        if (p.epoch != a.epoch || !a.parked) return;
+        a.serves = 0;  // until then newcomers may be taking the last step
+        if (a.is_member) a.assigned = p.assign;
         return;
       case Packet::Kind::kResume:
         if (p.epoch != a.epoch || !a.parked) return;
@@ -387,6 +431,70 @@ class Model {
     }
   }
 
+  void warm_up_ordered(ActorId id, ModelActor& a, const Packet& p) {
+    const auto& newcomers = p.order.newcomers;
+    if (std::find(newcomers.begin(), newcomers.end(), id) == newcomers.end()) {
+      if (p.epoch != a.epoch || !a.training) return;
+      a.serves = p.order.source == id && !newcomers.empty() ? p.order.number : 0;
+      a.serves_in = p.epoch;
+      if (a.serves == 0) a.records.clear();
+      a.snapshot = {a.applied, a.value};
+      return;
+    }
+    if (p.epoch <= a.epoch) return;
+    const bool goes_on =
+        a.follows && a.caught_up && a.follows->epoch == p.epoch && a.follows->order.source == p.order.source;
+    a.training = false;  // one that was left out of the group leaves its step
+    a.follows = p;
+    a.caught_up = goes_on;
+    a.near = false;
+  }
+
+  // A newcomer takes what the source of its warm-up offers.
+  void follow(ActorId id, ModelActor& a) {
+    const Packet order = *a.follows;
+    const ModelActor* source = alive(order.order.source);
+    Packet out;
+    out.kind = Packet::Kind::kWarmedUp;
+    out.order = order.order;
+    // It waits for an order that is still on its way to the source.
+    if (source != nullptr && source->epoch == order.epoch && source->serves < order.order.number) return;
+    const bool serves = source != nullptr && source->serves == order.order.number && !source->stopped &&
+                        source->serves_in == order.epoch;
+    if (!serves) return give_up(id, a, out);
+    if (!a.caught_up) {
+      a.caught_up = true;
+      std::tie(a.applied, a.value) = source->snapshot;
+    }
+    const std::uint64_t refresh = refreshed_at(a.applied);
+    for (std::uint32_t b = 0; refresh > 0 && b < kBlocks; ++b) {
+      for (const auto& [other, holder] : actors_) {
+        const auto held = holder.curvature.find({b, refresh});
+        if (other != id && holder.epoch == order.epoch && held != holder.curvature.end())
+          a.curvature.insert(*held);
+      }
+    }
+    if (a.applied == source->applied || roll(4) == 0) {
+      if (!std::exchange(a.near, true)) send(id, kNoActor, out);
+      return;
+    }
+    const auto record = source->records.find(a.applied + 1);
+    if (record == source->records.end()) return give_up(id, a, out);  // it is too far behind
+    a.value = mix(a.value, record->second);
+    ++a.applied;
+    ASSERT_EQ(a.value, values_.at(a.applied)) << "a newcomer came to another value of step " << a.applied;
+    const auto last = last_steps_.find(order.epoch);
+    if (last == last_steps_.end() || last->second != a.applied) return;
+    a.follows.reset();
+    if (a.planned) park(id, a, Packet(*a.planned));
+  }
+
+  void give_up(ActorId id, ModelActor& a, const Packet& word) {
+    send(id, kNoActor, word);
+    a.follows.reset();
+    if (a.planned) park(id, a, Packet(*a.planned));
+  }
+
   // Pulls what it lacks from those who live and have it.
   void pull(ActorId id, ModelActor& a) {
     const Assign& assign = *a.assigned;
@@ -412,7 +520,7 @@ class Model {
       if (holder == entry->holders.end()) return;  // gone: the head will say so
       gained[{b, refresh}] = alive(*holder)->curvature.at({b, refresh});
     }
-    if (a.applied != assign.base_step || !a.has_state) {
+    if (a.applied != assign.base_step || (!a.has_state && a.applied == 0)) {
       const auto holder = std::find_if(assign.holders.begin(), assign.holders.end(), [&](ActorId h) {
         const ModelActor* other = alive(h);
         return h != id && other != nullptr && other->epoch == a.epoch && other->applied == assign.base_step;
@@ -428,6 +536,7 @@ class Model {
 
   void work(ActorId id, ModelActor& a) {
     if (a.parked && a.assigned && (!a.has_state || roll(3) == 0)) pull(id, a);
+    if (a.follows) return follow(id, a);
     if (!a.training) return;
     const std::uint64_t step = a.applied + 1;
     Packet out;
@@ -476,6 +585,10 @@ class Model {
     for (const auto& [from, part] : a.parts[a.applied + 1]) sum += part;
     a.value = mix(a.value, sum);
     ++a.applied;
+    if (a.serves != 0) {
+      a.records[a.applied] = sum;
+      if (a.records.size() > 3) a.records.erase(a.records.begin());
+    }
     std::erase_if(a.curvature, [&](const auto& c) { return c.first.second < refreshed_at(a.applied); });
     const auto [known, fresh] = values_.try_emplace(a.applied, a.value);
     ASSERT_EQ(known->second, a.value) << "two values of step " << a.applied;

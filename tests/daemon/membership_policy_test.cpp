@@ -23,6 +23,9 @@ std::string told(const std::vector<MembershipAction>& actions) {
     if (const auto* b = std::get_if<a::Begin>(&action)) {
       words.push_back(fmt::format("begin {}{}{}{}", list(b->members), b->leavers.empty() ? "" : "/",
                                   list(b->leavers), b->planned ? " planned" : ""));
+    } else if (const auto* w = std::get_if<a::WarmUp>(&action)) {
+      words.push_back(
+          fmt::format("warm up [{}] from {} for {}", list(w->newcomers), w->source, list(w->future)));
     } else if (const auto* d = std::get_if<a::Dismiss>(&action)) {
       words.push_back(fmt::format("dismiss {}", d->actor));
     } else if (const auto* k = std::get_if<a::Kill>(&action)) {
@@ -41,8 +44,11 @@ std::string told(const std::vector<MembershipAction>& actions) {
 ActorView starting(ActorId actor) {
   return {actor, false};
 }
-ActorView newcomer(ActorId actor) {
+ActorView cold_newcomer(ActorId actor) {
   return {actor, true};
+}
+ActorView newcomer(ActorId actor) {
+  return {.actor = actor, .prepared = true, .warm = true};
 }
 ActorView holder(ActorId actor) {
   return {actor, true, true};
@@ -51,7 +57,7 @@ ActorView drained(ActorId actor) {
   return {actor, true, true, true};
 }
 ActorView silent(ActorId actor, double since, bool holds = true) {
-  return {actor, true, holds, false, since};
+  return {actor, true, holds, false, false, since};
 }
 
 struct Case {
@@ -93,6 +99,11 @@ GroupView again(GroupView v) {
   return v;
 }
 
+GroupView warming(GroupView v, std::vector<ActorId> newcomers) {
+  v.warming = std::move(newcomers);
+  return v;
+}
+
 class Decisions : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Decisions, AreThese) {
@@ -122,7 +133,27 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ASilentOneIsLeftOut", view(T, {0, 1}, {holder(0), silent(1, 99)}), "begin 0"},
         Case{"ASilentOneMayComeBack", view(Phase::kBroken, {0}, {silent(0, 99), newcomer(1)}), ""},
         Case{"ASilentOneIsKilled", view(T, {0}, {holder(0), silent(1, 90)}), "kill 1"},
-        Case{"ASilentOneIsBack", view(T, {0}, {holder(0), holder(1)}), "begin 0,1 planned"},
+        Case{"ASilentOneIsBack", view(T, {0}, {holder(0), holder(1)}), "warm up [1] from 0 for 0,1"},
+        Case{"ANewcomerWarmsUp", view(T, {0, 1}, {holder(0), holder(1), cold_newcomer(2)}),
+             "warm up [2] from 1 for 0,1,2"},
+        Case{"ItIsWaitedFor", warming(view(T, {0, 1}, {holder(0), holder(1), cold_newcomer(2)}), {2}), ""},
+        Case{"AnotherOneComesMeanwhile",
+             warming(view(T, {0}, {holder(0), cold_newcomer(1), cold_newcomer(2)}), {1}),
+             "warm up [1,2] from 0 for 0,1,2"},
+        Case{"AllOfThemAreWaitedFor",
+             warming(view(T, {0}, {holder(0), newcomer(1), cold_newcomer(2)}), {1, 2}), ""},
+        Case{"OneIsGone", warming(view(T, {0}, {holder(0), newcomer(1)}), {1, 2}), "begin 0,1 planned"},
+        Case{"AllOfThemAreGone", warming(view(T, {0}, {holder(0)}), {1}), "warm up [] from 0 for 0"},
+        Case{"ALossMeanwhile", warming(view(T, {0, 1}, {holder(0), cold_newcomer(2)}), {2}), "begin 0"},
+        Case{"ShrinkingDoesNotWait",
+             warming(view(T, {0, 1, 2}, {holder(0), holder(1), holder(2), cold_newcomer(3)}, 1, 2), {3}),
+             "dismiss 3 warm up [] from 2 for 0,1 begin 0,1/2 planned"},
+        Case{"ADrainedOneWaitsForIt",
+             warming(view(T, {0, 1}, {drained(0), holder(1), cold_newcomer(2)}, 1, 2), {2}), ""},
+        Case{"ADrainedOneIsNoSource", view(T, {0, 1}, {holder(0), drained(1), cold_newcomer(2)}),
+             "warm up [2] from 0 for 0,2"},
+        Case{"OtherRangesWaitForIt",
+             uneven(warming(view(T, {0, 1}, {holder(0), holder(1), cold_newcomer(2)}), {2})), ""},
         Case{"NewcomersTogether", view(T, {0}, {holder(0), newcomer(1), starting(2), newcomer(3)}),
              "begin 0,1,3 planned"},
         Case{"NewcomersWait", view(Phase::kReadying, {0}, {holder(0), newcomer(1)}), ""},

@@ -1,7 +1,9 @@
 // Jobs whose actors come, go, hang and are killed: the bits at the end are those of the undisturbed run.
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -58,11 +60,13 @@ class Elastic : public ::testing::Test {
   bool event_comes(const std::string& kind) {
     return cluster_.wait_until(kJob, [&](const Json&) { return events().contains(kind); });
   }
+  std::vector<Json> event_list() {
+    const Json all = Json::parse(cluster_.ctl({"events", kJob, "-o", "json"}).out, nullptr, false);
+    return all.is_object() ? all.at("events").get<std::vector<Json>>() : std::vector<Json>{};
+  }
   std::map<std::string, int> events() {
     std::map<std::string, int> kinds;
-    const Json all = Json::parse(cluster_.ctl({"events", kJob, "-o", "json"}).out, nullptr, false);
-    if (!all.is_object()) return kinds;
-    for (const Json& event : all.at("events")) ++kinds[event.at("kind")];
+    for (const Json& event : event_list()) ++kinds[event.at("kind")];
     return kinds;
   }
   // How many steps `metrics` shows, from the first one on without a gap.
@@ -121,6 +125,54 @@ TEST_P(Resized, UpAndDownInTheSameProcesses) {
 }
 INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng),
                          [](const auto& info) { return info.index == 0 ? "Sgd" : "Seng"; });
+
+// A newcomer pulls and follows while the others commit steps; when they stop for it, it lacks nothing. (With
+// curvature it may lack what the last step has renewed.)
+TEST_F(Elastic, ANewcomerCatchesUpWhileTheGroupTrains) {
+  const JobText job = elastic_job(kSgd, 500);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 1);
+  ASSERT_TRUE(has_actors(1));
+  for (const unsigned count : {2u, 3u}) {
+    ASSERT_EQ(cluster_.ctl({"scale", kJob, std::to_string(count)}).exit_code, 0);
+    ASSERT_TRUE(has_actors(count)) << cluster_.ctl({"events", kJob}).out;
+    std::vector<std::string> order;
+    for (const Json& event : event_list()) {
+      const bool of_newcomer = event.at("actor") == count - 1;
+      if (of_newcomer || event.at("kind") == "Reconfigured") order.push_back(event.at("kind"));
+    }
+    const auto first = std::ranges::find(order, "WarmingUp");
+    ASSERT_NE(first, order.end());
+    EXPECT_THAT(std::vector(first, order.end()),
+                ::testing::ElementsAre("WarmingUp", "WarmedUp", "Reconfigured", "Joining"));
+  }
+  for (const Json& event : event_list()) {
+    if (event.at("kind") != "Joining") continue;
+    EXPECT_EQ(event.at("text"), "pulled 0.00 MB while the group waited");
+  }
+  finish(expected);
+}
+
+// A warm-up that ends badly, on either side: it is forgotten, and begins again with whoever is there.
+TEST_F(Elastic, ANewcomerOrItsSourceIsKilledInTheWarmUp) {
+  JobText job = elastic_job(kSeng, 50);
+  job.global = 512;  // steps that are long enough to be in the middle of a warm-up
+  job.micro = 64;
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 2);
+  ASSERT_TRUE(has_actors(2));
+  const auto warms_up = [&](int times) {
+    return cluster_.wait_until(kJob, [&](const Json&) { return events()["WarmingUp"] >= times; });
+  };
+  ASSERT_EQ(cluster_.ctl({"scale", kJob, "3"}).exit_code, 0);
+  ASSERT_TRUE(warms_up(1));
+  kill(pids().rbegin()->second, SIGKILL);
+  ASSERT_TRUE(warms_up(2)) << cluster_.ctl({"events", kJob}).out;
+  kill(std::next(pids().begin())->second, SIGKILL);  // the source: not the leader
+  ASSERT_TRUE(has_actors(3)) << cluster_.ctl({"events", kJob}).out;
+  EXPECT_GE(cluster_.status(kJob).value("restarts", 0), 2);
+  finish(expected);
+}
 
 TEST_F(Elastic, KilledActorsAreReplaced) {
   const JobText job = elastic_job(kSeng, 900);

@@ -123,6 +123,13 @@ class FakeActor {
         }
         say(Prepared{});
         break;
+      case MessageKind::kWarmUp: {
+        const WarmUp order = *parse_body<WarmUp>(message);
+        const auto& newcomers = order.newcomers;
+        if (std::find(newcomers.begin(), newcomers.end(), actor_) != newcomers.end())
+          say(WarmedUp{order.number, step_, 0, ""});
+        break;
+      }
       case MessageKind::kReconfigure: {
         const Reconfigure group = *parse_body<Reconfigure>(message);
         epoch_ = message.envelope.epoch;

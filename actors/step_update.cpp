@@ -1,0 +1,153 @@
+#include "actors/step_update.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "actors/optim/update.h"
+#include "protocol/base/error.h"
+
+namespace seng {
+namespace {
+
+// Elementwise work is cut into runs of this many floats; the cut changes no result.
+constexpr std::size_t kRun = 1 << 16;
+
+// LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
+// one.
+std::vector<UpdateCoefficients> block_coefficients(const Workload& w, const StepComplete& step,
+                                                   const UpdateCoefficients& usual, Lanes& lanes,
+                                                   const TrainState& state) {
+  const auto& blocks = w.network.blocks();
+  std::vector<UpdateCoefficients> out(blocks.size(), usual);
+  if (w.spec.optimizer.name != "lars") return out;
+  lanes.run(blocks.size(), [&](std::size_t b, int) {
+    const Block& block = blocks[b];
+    if (block.kind == BlockKind::kBatchNorm) return;
+    const auto ratio =
+        static_cast<float>(lars_scale(w.spec.optimizer.trust_coefficient, w.spec.optimizer.weight_decay,
+                                      std::span(state.parameters).subspan(block.offset, block.count),
+                                      step.directions[b].first(block.count)));
+    out[b].scale *= ratio;
+    out[b].weight_decay *= ratio;
+  });
+  return out;
+}
+
+void update_weights(const Workload& w, const StepComplete& step, float lr, float scale, Lanes& lanes,
+                    TrainState& state) {
+  const OptimizerSpec& optimizer = w.spec.optimizer;
+  const UpdateCoefficients usual{.lr = lr,
+                                 .momentum = static_cast<float>(optimizer.momentum),
+                                 .weight_decay = static_cast<float>(optimizer.weight_decay),
+                                 .scale = scale,
+                                 .nesterov = optimizer.nesterov};
+  const std::vector<UpdateCoefficients> coefficients = block_coefficients(w, step, usual, lanes, state);
+  struct Run {
+    std::uint32_t block;
+    std::size_t offset, count;
+  };
+  std::vector<Run> runs;
+  const auto& blocks = w.network.blocks();
+  for (std::uint32_t b = 0; b < blocks.size(); ++b)
+    for (std::size_t at = 0; at < blocks[b].count; at += kRun)
+      runs.push_back({b, at, std::min(kRun, blocks[b].count - at)});
+  lanes.run(runs.size(), [&](std::size_t i, int) {
+    const Run& run = runs[i];
+    const std::size_t offset = blocks[run.block].offset + run.offset;
+    momentum_update(coefficients[run.block], step.directions[run.block].subspan(run.offset, run.count),
+                    std::span(state.momentum).subspan(offset, run.count),
+                    std::span(state.parameters).subspan(offset, run.count));
+  });
+}
+
+// running <- 0.9 running + 0.1 batch (PyTorch's momentum 0.1); the batch's is the mean over micro-batches.
+void update_statistics(const Workload& w, const StepComplete& step, TrainState& state) {
+  const auto& blocks = w.network.blocks();
+  for (std::uint32_t b = 0; b < blocks.size(); ++b) {
+    const Block& block = blocks[b];
+    for (std::size_t i = 0; i < block.statistics_count; ++i) {
+      float& running = state.statistics[block.statistics_offset + i];
+      running = 0.9f * running + 0.1f * step.directions[b][block.count + i];
+    }
+  }
+}
+
+std::vector<std::size_t> direction_floats(const Workload& workload) {
+  std::vector<std::size_t> floats;
+  for (const Block& block : workload.network.blocks()) floats.push_back(block.count + block.statistics_count);
+  floats.push_back(kSummaryFloats);
+  return floats;
+}
+
+}  // namespace
+
+double learning_rate_at(const Workload& workload, std::uint64_t step) {
+  return schedule_value(workload.spec.optimizer.lr, workload.epoch_after(step - 1), workload.epochs_total);
+}
+
+AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes, TrainState& state) {
+  const std::uint64_t number = state.step + 1;
+  const double lr = learning_rate_at(w, number);
+  const auto& blocks = w.network.blocks();
+  AppliedStep applied;
+  if (w.second_order) {
+    const auto products = std::span(step.inner_products).first(blocks.size());
+    applied.trust_scale = trust_region_scale(w.spec.optimizer.trust_region, lr, products);
+  }
+  // The owners' word decides which refreshes count, so that all know what is in force where.
+  if (w.refreshes(number))
+    for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
+      if (!step.refused[b]) state.curvature_steps[b] = number;
+  update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
+  update_statistics(w, step, state);
+  const std::span<const float> summary = step.directions.back();
+  applied.loss = summary[0] / static_cast<double>(w.spec.batch_global);
+  applied.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
+  state.step = number;
+  return applied;
+}
+
+std::size_t step_record_bytes(const Workload& workload) {
+  std::size_t bytes = (1 + 2 * workload.network.blocks().size()) * sizeof(std::uint64_t);
+  for (const std::size_t floats : direction_floats(workload)) bytes += floats * sizeof(float);
+  return bytes;
+}
+
+void write_step_record(const StepComplete& step, std::span<std::byte> into) {
+  std::size_t at = 0;
+  const auto put = [&](const void* from, std::size_t bytes) {
+    SENG_CHECK(at + bytes <= into.size(), "a step of another network");
+    std::memcpy(into.data() + at, from, bytes);
+    at += bytes;
+  };
+  const std::size_t blocks = step.directions.size() - 1;
+  const std::uint64_t flags = step.flags;
+  put(&flags, sizeof flags);
+  put(step.inner_products.data(), blocks * sizeof(double));
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::uint64_t refused = step.refused[b] ? 1 : 0;
+    put(&refused, sizeof refused);
+  }
+  for (const auto& direction : step.directions) put(direction.data(), direction.size_bytes());
+  SENG_CHECK(at == into.size(), "a step of another network");
+}
+
+StepComplete read_step_record(const Workload& workload, std::span<const std::byte> record) {
+  SENG_CHECK(record.size() == step_record_bytes(workload), "a step of another network");
+  const std::size_t blocks = workload.network.blocks().size();
+  std::vector<std::uint64_t> words(1 + 2 * blocks);
+  std::memcpy(words.data(), record.data(), words.size() * sizeof(std::uint64_t));
+  StepComplete step;
+  step.flags = static_cast<std::uint32_t>(words[0]);
+  step.inner_products.resize(blocks);
+  std::memcpy(step.inner_products.data(), words.data() + 1, blocks * sizeof(double));
+  for (std::size_t b = 0; b < blocks; ++b) step.refused.push_back(words[1 + blocks + b] != 0);
+  const auto* floats = reinterpret_cast<const float*>(record.data() + words.size() * sizeof(std::uint64_t));
+  for (const std::size_t count : direction_floats(workload)) {
+    step.directions.emplace_back(floats, count);
+    floats += count;
+  }
+  return step;
+}
+
+}  // namespace seng
