@@ -88,7 +88,7 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   const std::uint64_t step = parts_.state->step + 1;
   const double epoch_before = w.epoch_after(step - 1);
   const bool refresh = w.refreshes(step);
-  lr_ = schedule_value(w.spec.optimizer.lr, epoch_before, w.epochs_total);
+  lr_ = schedule_value(w.spec.optimizer.lr, epoch_before, w.schedule_end);
   damping_ = w.damping_at(step);
   ask_ = ask;
   parts_.gauges->activity = kComputing;
