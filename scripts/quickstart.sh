@@ -67,6 +67,7 @@ stop_follower() {
   rm -f build/quickstart/follower 9>&-
   [[ $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" 9>&-) == "$bin/sengctl --state-dir $state "* ]] || return 0
   kill -KILL "$pid" 2>/dev/null || true  # a milder signal has it say that the job goes on
+  wait "$pid" 2>/dev/null || true        # or bash reports its end
 }
 
 stop_daemon() {
