@@ -12,15 +12,38 @@ namespace seng {
 
 namespace {
 
-// What a state's bits do not depend on. The length has a rule of its own.
+// What a state's bits do not depend on. The length and the schedule's end have a rule of their own.
 const std::vector<std::string_view> kMayDiffer = {
     "name",       "data.root", "data.workers", "data.prefetch", "epochs", "steps",  "actors",
-    "checkpoint", "restart",   "priority",     "evaluate",      "ledger", "initial"};
+    "checkpoint", "restart",   "priority",     "evaluate",      "ledger", "initial", "optimizer.lr.end_epochs"};
 
-// The rate at a step goes by where the job ends.
-bool goes_by_length(const ScheduleSpec& lr) {
-  if (lr.kind == "cosine") return true;
-  return (lr.kind == "exp" || lr.kind == "poly") && lr.end_epochs == 0;
+// How a job goes on with the schedule of the checkpoint's, which ends at `epochs`.
+std::string way_to_same_schedule(const JobSpec& checkpoint, double epochs) {
+  const ScheduleSpec& lr = checkpoint.optimizer.lr;
+  if (!schedule_may_end_itself(lr)) {
+    const std::string length =
+        checkpoint.steps > 0 ? fmt::format("steps={}", checkpoint.steps) : fmt::format("epochs={}", epochs);
+    return fmt::format("this schedule ends with the job: only --set {} goes on from here", length);
+  }
+  return fmt::format("--set optimizer.lr.end_epochs={} keeps the schedule, with the rate at {} behind it",
+                     epochs, lr.kind == "poly" ? lr.final : 0.0);
+}
+
+// Empty: the learning rate is the same at every step. Else what differs, and the way out in `way`.
+std::string schedule_difference(const Workload& job, const JobSpec& checkpoint, std::string& way) {
+  const ScheduleSpec& lr = job.spec.optimizer.lr;
+  const std::size_t samples = job.data.train->size();
+  const double ends[] = {schedule_end_in_steps(checkpoint, samples),
+                         schedule_end_in_steps(job.spec, samples)};
+  if (!schedule_ends(lr) || lr.kind != checkpoint.optimizer.lr.kind || ends[0] == ends[1]) return "";
+  // As it was said, where that is in epochs: it gives the same whole steps.
+  const auto epochs = [&](const JobSpec& spec, double steps) {
+    if (schedule_may_end_itself(lr) && spec.optimizer.lr.end_epochs > 0) return spec.optimizer.lr.end_epochs;
+    return spec.steps > 0 ? steps * spec.batch_global / static_cast<double>(samples) : spec.epochs;
+  };
+  way = way_to_same_schedule(checkpoint, epochs(checkpoint, ends[0]));
+  return fmt::format("the end of the schedule {} of optimizer.lr: epoch {} (step {}) and {} (step {})",
+                     lr.kind, epochs(checkpoint, ends[0]), ends[0], epochs(job.spec, ends[1]), ends[1]);
 }
 
 // As Curvature::digest.
@@ -86,18 +109,15 @@ std::string listed(const std::vector<std::string>& names) {
 
 Status check_agrees(const Workload& job, const JobSpec& checkpoint) {
   std::vector<std::string> found = differences(checkpoint, job.spec, kMayDiffer);
-  const double length = length_in_steps(checkpoint, job.data.train->size());
-  const ScheduleSpec& lr = job.spec.optimizer.lr;
-  if (goes_by_length(lr) && length != static_cast<double>(job.steps_total)) {
-    const std::string_view key = checkpoint.steps > 0 && job.spec.steps > 0 ? "steps" : "epochs";
-    const double epochs = length * checkpoint.batch_global / static_cast<double>(job.data.train->size());
-    const std::string ends = key == "steps" ? fmt::format("{} and {}", checkpoint.steps, job.spec.steps)
-                                            : fmt::format("{} and {}", epochs, job.epochs_total);
-    found.push_back(fmt::format("{}: {}, by which the schedule {} of optimizer.lr goes", key, ends, lr.kind));
-  }
+  std::string way;
+  if (std::string schedule = schedule_difference(job, checkpoint, way); !schedule.empty())
+    found.push_back(std::move(schedule));
   if (found.empty()) return {};
   return fail(ErrorCode::kInvalidArgument,
-              "the checkpoint's job and this one differ in what the bits depend on: " + listed(found));
+              fmt::format("the checkpoint's job and this one differ in what the bits depend on: {}. {}{}",
+                          listed(found), way.empty() ? "" : way + "; ",
+                          "initial.weights (--init-from) begins at step 0 with the weights of a checkpoint's "
+                          "model.safetensors and any settings"));
 }
 
 Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir) {

@@ -28,8 +28,8 @@ struct RestoredState {
 
 // Whether a job goes on from a checkpoint of the job `checkpoint` with the bits that the latter would have
 // had. kInvalidArgument names every key that differs and both values. Members, cadence of checkpoints and
-// evaluations, name, place of the data, ledger, restart, priority and initial may differ; so may the length,
-// unless the learning rate's schedule goes by it.
+// evaluations, name, place of the data, ledger, restart, priority and initial may differ; so may the length
+// and `end_epochs`, where the learning rate's schedule ends at the same step. The message names the way out.
 Status check_agrees(const Workload& job, const JobSpec& checkpoint);
 
 // The whole checkpoint, checked against its manifest: files, weights, state_sha256. kInvalidArgument: of

@@ -82,7 +82,7 @@ std::vector<std::size_t> direction_floats(const Workload& workload) {
 }  // namespace
 
 double learning_rate_at(const Workload& workload, std::uint64_t step) {
-  return schedule_value(workload.spec.optimizer.lr, workload.epoch_after(step - 1), workload.epochs_total);
+  return schedule_value(workload.spec.optimizer.lr, workload.epoch_after(step - 1), workload.schedule_end);
 }
 
 AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes, TrainState& state) {

@@ -51,6 +51,10 @@ FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& rank
   return options;
 }
 
+double whole_steps(double epochs, const JobSpec& spec, std::size_t samples) {
+  return std::ceil(epochs * static_cast<double>(samples) / spec.batch_global - 1e-9);
+}
+
 }  // namespace
 
 double Workload::damping_at(std::uint64_t step) const {
@@ -81,8 +85,21 @@ ReplicaOptions replica_options(const JobSpec& spec) {
 }
 
 double length_in_steps(const JobSpec& spec, std::size_t samples) {
-  return spec.steps > 0 ? static_cast<double>(spec.steps)
-                        : std::ceil(spec.epochs * static_cast<double>(samples) / spec.batch_global - 1e-9);
+  return spec.steps > 0 ? static_cast<double>(spec.steps) : whole_steps(spec.epochs, spec, samples);
+}
+
+bool schedule_may_end_itself(const ScheduleSpec& lr) {
+  return lr.kind == "exp" || lr.kind == "poly";
+}
+
+bool schedule_ends(const ScheduleSpec& lr) {
+  return lr.kind == "cosine" || schedule_may_end_itself(lr);
+}
+
+double schedule_end_in_steps(const JobSpec& spec, std::size_t samples) {
+  const ScheduleSpec& lr = spec.optimizer.lr;
+  return schedule_may_end_itself(lr) && lr.end_epochs > 0 ? whole_steps(lr.end_epochs, spec, samples)
+                                                          : length_in_steps(spec, samples);
 }
 
 Result<Workload> load_workload(const JobSpec& spec) {
@@ -109,6 +126,8 @@ Result<Workload> load_workload(const JobSpec& spec) {
                 "epochs: gives " + std::to_string(steps) + " steps; expected 1 to 1e12");
   workload.steps_total = static_cast<std::uint64_t>(steps);
   workload.epochs_total = workload.epoch_after(workload.steps_total);
+  workload.schedule_end = workload.epoch_after(
+      static_cast<std::uint64_t>(schedule_end_in_steps(spec, workload.data.train->size())));
 
   workload.second_order = spec.optimizer.name == "seng";
   if (workload.second_order) {

@@ -22,6 +22,7 @@ struct Workload {
   std::unique_ptr<Augmenter> augmenter;  // of data.train
   std::uint64_t steps_total = 0;
   double epochs_total = 0;               // steps_total * batch / training samples
+  double schedule_end = 0;               // where the learning rate's schedule ends, in epochs
   bool second_order = false;             // the optimizer keeps curvature
   int factor_samples = 0;                // per micro-batch on a refresh step: N / V
   std::vector<FragmentShape> fragments;  // per block; empty for a first-order optimizer
@@ -44,6 +45,12 @@ struct Workload {
 
 // The job's length in steps, rounded up, over `samples` training samples; not bounded.
 double length_in_steps(const JobSpec& spec, std::size_t samples);
+// Whether the learning rate's schedule has an end, and may have another one than the job (`end_epochs`).
+bool schedule_ends(const ScheduleSpec& lr);
+bool schedule_may_end_itself(const ScheduleSpec& lr);
+// The step at which the schedule has come to its end: the job's length, or `end_epochs` rounded up to whole
+// steps as `epochs` is, so that the length said out loud gives the same learning rates.
+double schedule_end_in_steps(const JobSpec& spec, std::size_t samples);
 
 // Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.

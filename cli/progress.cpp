@@ -19,7 +19,7 @@ double fraction_done(const JobRecord& job) {
 
 std::string bar(double fraction, std::size_t cells) {
   const auto full = static_cast<std::size_t>(std::floor(fraction * static_cast<double>(cells) + 1e-9));
-  return "[" + std::string(full, '#') + std::string(cells - full, '.') + "]";
+  return fmt::format("[{}{}]", std::string(full, '#'), std::string(cells - full, '.'));
 }
 
 // `rank`: the highest goes first where the line is too narrow.

@@ -45,7 +45,9 @@ void write_yaml(const Json& value, std::size_t indent, bool inside_list, std::st
         out += "\n";
         write_yaml(item, indent + 2, false, out);
       } else {
-        out += " " + yaml_scalar(item) + "\n";
+        out += ' ';
+        out += yaml_scalar(item);
+        out += '\n';
       }
     }
   } else if (value.is_array() && !value.empty()) {

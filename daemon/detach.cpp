@@ -44,6 +44,16 @@ int wait_for_word(int pipe, const std::function<void(const std::string&)>& print
 
 }  // namespace
 
+bool fill_standard_streams() {
+  for (;;) {
+    const int null = open("/dev/null", O_RDWR);
+    if (null < 0) return false;
+    if (null < 3) continue;
+    close(null);
+    return true;
+  }
+}
+
 void Readiness::tell(std::string text) {
   if (!pipe_) return;
   for (std::size_t done = 0; done < text.size();) {

@@ -8,6 +8,10 @@
 
 namespace seng {
 
+// Opens /dev/null as each standard stream that the starter has closed, so that nothing that is opened later
+// takes its number and is then written to, or replaced. Call it first in main. False: errno says why.
+bool fill_standard_streams();
+
 // Tells the starter how the start went. Only the first word counts; none at all means that the daemon died.
 class Readiness {
  public:

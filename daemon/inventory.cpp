@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@ std::vector<std::string> cgroup_dirs(const std::string& root, const std::string&
   for (std::string line; std::getline(lines, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
     std::string mount;
     if (controllers == ",,") {
       mount = root + "/sys/fs/cgroup";

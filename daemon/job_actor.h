@@ -7,9 +7,16 @@
 
 #include "daemon/actor_lifecycle.h"
 #include "protocol/messages/lifecycle.h"
+#include "daemon/store.h"
 #include "protocol/messages/records.h"
 
 namespace seng {
+
+// The membership of a daemon before this one, until its actors are heard.
+struct JobAdoption {
+  StoredEpoch epoch;
+  double until = 0;
+};
 
 struct JobActor {
   JobActor(const Timeouts& timeouts, double now) : life(timeouts, now), started_at(now) {}

@@ -44,6 +44,7 @@ int serve(seng::Daemon& daemon, const std::function<void()>& ready,
 
 int main(int argc, char** argv) {
   using seng::DaemonOptions;
+  if (!seng::fill_standard_streams()) return kFailed;
   const auto options = seng::parse_daemon_options(argc, argv);
   if (!options) {
     print_error(options.error().message);

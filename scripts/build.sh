@@ -13,8 +13,9 @@ command -v ccache >/dev/null && extra+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! cmake --preset "$preset" "${extra[@]}" ${SENG_CMAKE_ARGS:-} >"$log" 2>&1; then
-  cat "$log" >&2
-  echo "build.sh: cmake failed; scripts/packages.sh installs what is missing" >&2
+  # From its last error on; what stands before is mostly what it found.
+  awk '/^CMake Error/ { lines = "" } { lines = lines $0 "\n" } END { printf "%s", lines }' "$log" | tail -n 40 >&2
+  echo "build.sh: cmake failed: above. Where a package is missing, scripts/packages.sh installs it" >&2
   exit 1
 fi
 rm -f "$log"

@@ -15,7 +15,6 @@ import array
 import json
 import math
 import os
-import struct
 import sys
 
 ARRAY_TYPES = {"F32": "f", "I64": "q"}
@@ -24,12 +23,13 @@ ARRAY_TYPES = {"F32": "f", "I64": "q"}
 def read(path):
     """The file's tensors as {name: (dtype, shape, array.array)}, and its metadata."""
     with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
+        header = read_header(path, file)
         data = file.read()
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
+        if not isinstance(entry, dict) or entry.get("dtype") not in ARRAY_TYPES:
+            raise ValueError(f"{path}: {name}: not a tensor of the types {', '.join(ARRAY_TYPES)}")
         begin, end = entry["data_offsets"]
         values = array.array(ARRAY_TYPES[entry["dtype"]])
         values.frombytes(data[begin:end])
@@ -39,6 +39,21 @@ def read(path):
             raise ValueError(f"{path}: {name}: {len(values)} values do not fill the shape {entry['shape']}")
         tensors[name] = (entry["dtype"], entry["shape"], values)
     return tensors, metadata
+
+
+def read_header(path, file):
+    """The JSON object that the file begins with. ValueError: it is not safetensors."""
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > os.fstat(file.fileno()).st_size - 8:
+        raise ValueError(f"{path}: not a safetensors file: it does not begin with the length of its header")
+    try:
+        header = json.loads(file.read(length))
+    except ValueError:  # or a UnicodeDecodeError, which is one
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: not a safetensors file: its header is no JSON object")
+    return header
 
 
 def load(path):
@@ -73,8 +88,12 @@ def main():
         path = os.path.join(path, "model.safetensors")
     try:
         tensors, metadata = read(path)
-    except (OSError, ValueError, KeyError, struct.error) as error:
-        print(f"load_checkpoint.py: {path}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"load_checkpoint.py: {path}: {error.strerror}", file=sys.stderr)
+        return 1
+    except (ValueError, KeyError, TypeError) as error:
+        text = str(error) if str(error).startswith(path) else f"{path}: a damaged header: {error!r}"
+        print(f"load_checkpoint.py: {text}", file=sys.stderr)
         return 1
     if arguments.json:
         whole = {name: {"dtype": d, "shape": s, "values": list(v)} for name, (d, s, v) in tensors.items()}
@@ -87,4 +106,10 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

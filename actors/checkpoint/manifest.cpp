@@ -30,7 +30,7 @@ Status take_digest(const JsonFields& fields, const char* name, std::string* out)
   if (!text) return fail(text.error());
   if (!is_digest(*text))
     return fail(fields.wrong(name, "64 lower-case hexadecimal digits, found " + in_quotes(*text)));
-  *out = std::move(*text);
+  *out = *text;
   return {};
 }
 

@@ -14,9 +14,7 @@ namespace {
 constexpr double kWarmupStart = 0.1;  // of the initial value
 
 // How much of the schedule has passed, in [0, 1]; it begins where the warm-up ends, and stays at its end.
-double progress(const ScheduleSpec& schedule, double epoch, double epochs_total) {
-  const bool own_end = schedule.end_epochs > 0 && (schedule.kind == "exp" || schedule.kind == "poly");
-  const double end = own_end ? schedule.end_epochs : epochs_total;
+double progress(const ScheduleSpec& schedule, double epoch, double end) {
   const double length = end - schedule.warmup_epochs;
   if (!(length > 0)) return 1;
   return std::clamp((epoch - schedule.warmup_epochs) / length, 0.0, 1.0);
@@ -24,20 +22,19 @@ double progress(const ScheduleSpec& schedule, double epoch, double epochs_total)
 
 }  // namespace
 
-// With p the progress, from 0 at the end of the warm-up (w epochs) to 1 at E (exp and poly: `end_epochs`
-// where it is given; else the job's epochs):
+// With p the progress, from 0 at the end of the warm-up (w epochs) to 1 at the end:
 //   constant  initial
 //   exp       initial * (1 - p)^exponent
 //   poly      final + (initial - final) * (1 - p)^exponent
 //   cosine    final + (initial - final) * (1 + cos(pi p)) / 2
 //   step      initial * gamma^(number of milestones <= epoch), milestones in epochs from the job's start
 // and before that, epoch < w:  initial * (0.1 + 0.9 * epoch / w).
-double schedule_value(const ScheduleSpec& schedule, double epoch, double epochs_total) {
+double schedule_value(const ScheduleSpec& schedule, double epoch, double end) {
   const double initial = schedule.initial, range = schedule.initial - schedule.final;
   if (epoch < schedule.warmup_epochs) {
     return initial * (kWarmupStart + (1 - kWarmupStart) * std::max(epoch, 0.0) / schedule.warmup_epochs);
   }
-  const double p = progress(schedule, epoch, epochs_total);
+  const double p = progress(schedule, epoch, end);
   if (schedule.kind == "constant") return initial;
   if (schedule.kind == "exp") return initial * std::pow(1 - p, schedule.exponent);
   if (schedule.kind == "poly") return schedule.final + range * std::pow(1 - p, schedule.exponent);

@@ -9,7 +9,9 @@
 namespace seng {
 
 // Positions in epochs: step * batch / data set size before the step. See the .cpp for each formula.
-double schedule_value(const ScheduleSpec& schedule, double epoch, double epochs_total);
+// `end` is where the schedule ends; `schedule.end_epochs` has been made it (schedule_end_in_steps of
+// actors/workload.h) and is not looked at.
+double schedule_value(const ScheduleSpec& schedule, double epoch, double end);
 double damping_value(const OptimizerSpec& optimizer,
                      double epoch);  // initial * decay^floor(epoch / every_epochs)
 

@@ -226,24 +226,6 @@ TEST_F(Restore, RefusesAnotherJobsStateByKeyAndValues) {
               HasSubstr("the state of step 6; the job ends with step 5"));
 }
 
-TEST(CheckAgrees, TheLengthCountsWhereTheScheduleGoesByIt) {
-  const auto said = [](const std::string& lr, const std::string& length) {
-    const std::string rate = "lr: {initial: 0.05, " + lr + "}";
-    const auto before = parse_job_spec(job_text({{"lr: 0.05", rate}}), "test");
-    const Workload now = workload_of(job_text({{"lr: 0.05", rate}, {"steps: 10", length}}));
-    const Status agrees = check_agrees(now, *before);
-    return agrees ? "agrees" : agrees.error().message;
-  };
-  for (const char* by_length : {"schedule: cosine", "schedule: exp", "schedule: poly"}) {
-    EXPECT_THAT(said(by_length, "steps: 11"), HasSubstr("steps: 10 and 11, by which the schedule"));
-    EXPECT_THAT(said(by_length, "epochs: 4.3"), HasSubstr("epochs: 4.2 and 4.62"));
-    EXPECT_EQ(said(by_length, "epochs: 4.2"), "agrees");  // 10 steps too
-  }
-  for (const char* own : {"schedule: constant", "schedule: step, milestones: [1, 9]",
-                          "schedule: exp, end_epochs: 7", "schedule: poly, end_epochs: 7"})
-    EXPECT_EQ(said(own, "steps: 11"), "agrees") << own;
-}
-
 TEST_F(Restore, TakesTheNewestThatIsWholeAndNamesTheOthers) {
   const Workload workload = workload_of(job_text());
   std::vector<std::string> refused;

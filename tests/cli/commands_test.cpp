@@ -310,7 +310,8 @@ class Export : public Commands {
     Commands::SetUp();
     checkpoint_ = dir_.path() + "/step-00000012";
     mkdir(checkpoint_.c_str(), 0700);
-    content_ = std::string(3'000'000, 'w') + "end";
+    content_.assign(3'000'000, 'w');
+    content_ += "end";
     write("model.safetensors", content_);
     write_manifest(to_hex(sha256(content_.data(), content_.size())), content_.size());
     jobs_[0].checkpoint = checkpoint_;

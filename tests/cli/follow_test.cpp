@@ -3,6 +3,7 @@
 
 #include <csignal>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -102,7 +103,7 @@ TEST(Submit, OnATerminalTheBarIsDrawnAndTakenAway) {
   serve_job(daemon, {running_job(), ended_job(JobState::kSucceeded)});
   const CtlRun run =
       ctl(daemon, {"submit", "-", "--follow"}, {.input = kJob, .terminal = true, .width = 120});
-  EXPECT_THAT(run.err, HasSubstr("\r" + progress_line(running_job(), 119) + "\033[K"));
+  EXPECT_THAT(run.err, HasSubstr(fmt::format("\r{}\033[K", progress_line(running_job(), 119))));
   EXPECT_TRUE(run.err.ends_with("\r\033[K")) << run.err;
 }
 

@@ -142,7 +142,10 @@ std::string completions(const std::string& words) {
 
 TEST(Completion, OffersCommandsOptionsAndValues) {
   std::string all;
-  for (const Command& command : commands()) all += (all.empty() ? "" : " ") + std::string(command.name);
+  for (const Command& command : commands()) {
+    if (!all.empty()) all += ' ';
+    all += command.name;
+  }
   EXPECT_EQ(completions("sengctl ''"), all + "\n");
   EXPECT_EQ(completions("sengctl wa"), "watch wait\n");
   EXPECT_EQ(completions("sengctl --state-dir /x li"), "list\n");

@@ -93,6 +93,7 @@ class DaemonTest : public ::testing::Test {
     std::vector<std::string> command = {
         binary("sengd"), "--state-dir",    state_dir(),          "--slots",     "2",    "--lease",
         lease_,          "--actor-binary", binary("fake_actor"), "--log-level", "debug"};
+    command.insert(command.begin(), starter_.begin(), starter_.end());
     command.insert(command.end(), more.begin(), more.end());
     const RunResult result = run(
         command,
@@ -164,7 +165,8 @@ class DaemonTest : public ::testing::Test {
   }
 
   TempDir dir_;
-  std::string lease_ = "0.4";  // seconds
+  std::vector<std::string> starter_;  // a command that runs the rest of its line
+  std::string lease_ = "0.4";         // seconds
   pid_t pid_ = 0;
   std::unique_ptr<Client> client_;
 };
@@ -226,6 +228,16 @@ TEST_F(DaemonTest, RunsAJobAndAnswersEverything) {
   }
   must_start();
   EXPECT_EQ(client_->ask<ListReply>(ListRequest{})->jobs.at(0).state_sha256, "state");
+}
+
+TEST_F(DaemonTest, StartsWithoutStandardStreams) {
+  for (const std::string closed : {"<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    SCOPED_TRACE(closed);
+    starter_ = {"bash", "-c", "exec \"$@\" " + closed, "bash"};
+    must_start();
+    EXPECT_TRUE(client_->ask<ListReply>(ListRequest{}));
+    EXPECT_TRUE(stop());
+  }
 }
 
 TEST_F(DaemonTest, AWatchWaitsForNewsOrItsTime) {

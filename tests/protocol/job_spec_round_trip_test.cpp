@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "protocol/spec/job_spec.h"
@@ -19,11 +20,11 @@ class RandomSpecs {
   JobSpec next() {
     JobSpec s;
     const std::uint32_t pieces = whole(1, 64);
-    s.name = "n" + text("abcXYZ019._-", 20);
+    s.name = fmt::format("n{}", text("abcXYZ019._-", 20));
     s.seed = std::uint64_t{random_()} << 32 | random_();
-    s.model_name = "m" + text("abc._-9", 8);
-    s.data_name = "d" + text("abc._-9", 8);
-    if (whole(0, 1)) s.data_root = "/" + text("abc /:#'\"{}[],&*!|>%@`\\~-ü", 30);
+    s.model_name = fmt::format("m{}", text("abc._-9", 8));
+    s.data_name = fmt::format("d{}", text("abc._-9", 8));
+    if (whole(0, 1)) s.data_root = fmt::format("/{}", text("abc /:#'\"{}[],&*!|>%@`\\~-ü", 30));
     options(s.model_options);
     options(s.data_options);
     if (whole(0, 2) == 0) written_network(s);

@@ -115,8 +115,11 @@ TEST_P(Resized, UpAndDownInTheSameProcesses) {
     ASSERT_TRUE(has_actors(count)) << count << cluster_.status(kJob).dump()
                                    << cluster_.ctl({"events", kJob}).out;
     const std::map<unsigned, pid_t> now = pids();
-    for (const auto& [actor, pid] : now)
-      if (before.contains(actor)) EXPECT_EQ(before.at(actor), pid);
+    for (const auto& [actor, pid] : now) {
+      if (before.contains(actor)) {
+        EXPECT_EQ(before.at(actor), pid);
+      }
+    }
     EXPECT_EQ(now.begin()->first, 0u);  // the leader stays
     before = now;
   }

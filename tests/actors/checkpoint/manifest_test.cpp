@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "actors/checkpoint/checkpoint.h"
 
 namespace seng {
@@ -99,7 +101,7 @@ TEST(ManifestTest, WhatIsWrittenIsRead) {
 TEST(ManifestTest, RefusesWhatIsMissingUnknownOrRepeated) {
   for (const char* name : {"step", "sample_position", "weights_sha256", "state_sha256", "spec", "files",
                            "bytes", "sha256", "name"}) {
-    expect_refused("\"" + std::string(name) + "\":", "\"other\":", "unknown field \"other\"");
+    expect_refused(fmt::format("\"{}\":", name), "\"other\":", "unknown field \"other\"");
   }
   expect_refused("\"format\": 1,", "", "format is missing");
   expect_refused("  \"step\": 200,\n", "", "step is missing");

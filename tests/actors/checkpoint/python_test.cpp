@@ -9,6 +9,10 @@
 namespace seng {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
 struct Output {
   int status = -1;
   std::string text;
@@ -56,8 +60,13 @@ TEST(PythonTest, ReadsTheModelWithItsStandardLibrary) {
 
   const Output list = run("python3 '" + script + "' '" + *path + "/optimizer.safetensors'");
   EXPECT_EQ(list.status, 0);
-  EXPECT_THAT(list.text, ::testing::HasSubstr("fc.weight"));
-  EXPECT_NE(run("python3 '" + script + "' '" + *path + "/manifest.json'").status, 0);
+  EXPECT_THAT(list.text, HasSubstr("fc.weight"));
+  const Output other = run("python3 '" + script + "' '" + *path + "/manifest.json'");
+  EXPECT_NE(other.status, 0);
+  const Output text = run("python3 '" + script + "' '" + script + "'");
+  EXPECT_NE(text.status, 0);
+  EXPECT_THAT(text.text, AllOf(HasSubstr("not a safetensors file"), Not(HasSubstr("Traceback"))));
+  EXPECT_EQ(run("(python3 '" + script + "' --json '" + *path + "' | true)").text, "");  // nobody reads
 }
 
 }  // namespace

@@ -205,8 +205,11 @@ class History {
     const auto members = static_cast<std::uint32_t>(cuts.size() - 1);
     take_part(epoch, ++done_, cuts, members);
     const std::uint32_t survivor = dice(members);
-    for (std::uint32_t m = 0; m < members; ++m)
-      if (m == survivor || dice(2) == 0) ASSERT_TRUE(ledger(m).commit(epoch, done_));
+    for (std::uint32_t m = 0; m < members; ++m) {
+      if (m == survivor || dice(2) == 0) {
+        ASSERT_TRUE(ledger(m).commit(epoch, done_));
+      }
+    }
   }
   std::uint32_t dice(std::uint32_t sides) { return static_cast<std::uint32_t>(random_() % sides); }
   Ledger& ledger(std::uint32_t actor) {

@@ -17,7 +17,7 @@ struct Point {
 struct ScheduleCase {
   std::string name;
   ScheduleSpec schedule;
-  double epochs_total;
+  double end;
   std::vector<Point> points;
 };
 
@@ -34,17 +34,13 @@ std::vector<ScheduleCase> schedule_cases() {
 
   ScheduleSpec exp = spec("exp", 0.05);
   exp.exponent = 6;
-  exp.end_epochs = 70;
   cases.push_back(
-      {"exp", exp, 65, {{0, 0.05}, {35, 0.05 / 64}, {65, 0.05 * std::pow(5.0 / 70, 6)}, {70, 0}, {80, 0}}});
-  exp.end_epochs = 0;
-  cases.push_back(
-      {"exp_over_the_job", exp, 20, {{0, 0.05}, {10, 0.05 / 64}, {15, 0.05 / 4096}, {20, 0}, {21, 0}}});
+      {"exp", exp, 70, {{0, 0.05}, {35, 0.05 / 64}, {65, 0.05 * std::pow(5.0 / 70, 6)}, {70, 0}, {80, 0}}});
+  cases.push_back({"exp_short", exp, 20, {{0, 0.05}, {10, 0.05 / 64}, {15, 0.05 / 4096}, {20, 0}, {21, 0}}});
   // .01 -> .1 over 5 epochs, then (1 - (e-5)/60)^6
   exp.initial = 0.1;
-  exp.end_epochs = 65;
   exp.warmup_epochs = 5;
-  cases.push_back({"exp_warm_up", exp, 50, {{0, 0.01}, {2.5, 0.055}, {5, 0.1}, {35, 0.1 / 64}, {65, 0}}});
+  cases.push_back({"exp_warm_up", exp, 65, {{0, 0.01}, {2.5, 0.055}, {5, 0.1}, {35, 0.1 / 64}, {65, 0}}});
 
   ScheduleSpec poly = spec("poly", 1.0);
   poly.final = 0.2;
@@ -55,7 +51,6 @@ std::vector<ScheduleCase> schedule_cases() {
 
   ScheduleSpec cosine = spec("cosine", 2.0);
   cases.push_back({"cosine", cosine, 6, {{0, 2}, {2, 1.5}, {3, 1}, {4, 0.5}, {6, 0}, {7, 0}}});
-  cosine.end_epochs = 3;  // of exp and poly only
   cosine.final = 1.0;
   cosine.warmup_epochs = 2;
   cases.push_back({"cosine_warm_up", cosine, 6, {{0, 0.2}, {1, 1.1}, {2, 2}, {4, 1.5}, {6, 1}, {8, 1}}});
@@ -70,7 +65,7 @@ std::vector<ScheduleCase> schedule_cases() {
   step.warmup_epochs = 10;
   cases.push_back(
       {"step_warm_up", step, 100, {{0, 0.01}, {5, 0.055}, {10, 0.1}, {35, 0.05}, {75, 0.025}, {90, 0.0125}}});
-  cases.push_back({"warm_up_longer_than_the_job", exp, 2, {{0, 0.01}, {2, 0.046}}});
+  cases.push_back({"warm_up_longer_than_the_schedule", exp, 2, {{0, 0.01}, {2, 0.046}}});
   return cases;
 }
 
@@ -78,7 +73,7 @@ class ScheduleTest : public ::testing::TestWithParam<ScheduleCase> {};
 
 TEST_P(ScheduleTest, HasItsClosedForm) {
   for (const Point& point : GetParam().points) {
-    const double value = schedule_value(GetParam().schedule, point.epoch, GetParam().epochs_total);
+    const double value = schedule_value(GetParam().schedule, point.epoch, GetParam().end);
     EXPECT_NEAR(value, point.value, 1e-12) << "epoch " << point.epoch;
   }
 }
