@@ -14,8 +14,8 @@ namespace {
 
 // What a state's bits do not depend on. The length has a rule of its own.
 const std::vector<std::string_view> kMayDiffer = {
-    "name",       "data.root", "data.workers", "data.prefetch", "epochs", "steps",  "actors",
-    "checkpoint", "restart",   "priority",     "evaluate",      "ledger", "initial"};
+    "name",       "data.root", "data.workers", "data.prefetch", "epochs", "steps",   "actors",
+    "checkpoint", "restart",   "priority",     "evaluate",      "ledger", "initial", "on_divergence"};
 
 // The rate at a step goes by where the job ends.
 bool goes_by_length(const ScheduleSpec& lr) {
