@@ -25,12 +25,19 @@ std::string actors_of(const JobRecord& job) {
 Table job_table(const std::vector<JobRecord>& jobs) {
   const bool restarts =
       std::any_of(jobs.begin(), jobs.end(), [](const JobRecord& job) { return job.restarts > 0; });
-  std::vector<Column> columns = {{"ID", true}, {"NAME", false, true}, {"STATE"},
-                                 {"MODEL"},    {"OPTIMIZER"},         {"ACTORS"}};
-  if (restarts) columns.push_back({"RESTARTS", true});
-  for (const char* title : {"EPOCHS", "STEPS", "LOSS", "TEST ACC", "IMAGES/S"})
-    columns.push_back({title, true});
-  columns.push_back({"SUBMITTED"});
+  std::vector<Column> columns = {{"ID", true},
+                                 {"NAME", false, true},
+                                 {"STATE"},
+                                 {.title = "MODEL", .spare = 4},
+                                 {.title = "OPTIMIZER", .spare = 7},
+                                 {.title = "ACTORS", .spare = 2}};
+  if (restarts) columns.push_back({.title = "RESTARTS", .right = true, .spare = 6});
+  columns.insert(columns.end(), {{.title = "EPOCHS", .right = true, .spare = 5},
+                                 {.title = "STEPS", .right = true},
+                                 {.title = "LOSS", .right = true, .spare = 1},
+                                 {.title = "TEST ACC", .right = true, .spare = 3},
+                                 {.title = "IMAGES/S", .right = true, .spare = 8},
+                                 {.title = "SUBMITTED", .spare = 9}});
   Table table(columns);
   for (const JobRecord& job : jobs) {
     std::vector<std::string> cells = {

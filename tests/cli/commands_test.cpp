@@ -1,6 +1,8 @@
 // Every reading verb against a fake daemon, as table, JSON and YAML.
 #include <filesystem>
 #include <fstream>
+#include <regex>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 
 #include "cli/command.h"
 #include "cli/record_values.h"
+#include "cli/text_format.h"
 #include "protocol/base/sha256.h"
 #include "tests/cli/fake_daemon.h"
 
@@ -21,6 +24,10 @@ using Json = nlohmann::ordered_json;
 
 Json json_of(const CtlRun& run) {
   return Json::parse(run.out, nullptr, false);
+}
+
+std::string without_colours(const std::string& text) {
+  return std::regex_replace(text, std::regex("\033\\[[0-9;]*m"), "");
 }
 
 // Knows one running job, 3, and one that has ended.
@@ -406,3 +413,14 @@ TEST_F(Commands, AnAnswerThatNeverComesIsExitCode3) {
 
 }  // namespace
 }  // namespace seng::testing
+TEST_F(Commands, AListFitsTheTerminalAndIsWholeInAPipe) {
+  for (const int width : {60, 80, 200}) {
+    const CtlRun run = ctl(daemon_, {"list"}, {.environment = {}, .terminal = true, .width = width});
+    std::istringstream lines(without_colours(run.out));
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(display_width(line), static_cast<std::size_t>(width)) << line;
+    for (const char* column : {"ID", "NAME", "STATE", "STEPS"}) EXPECT_THAT(run.out, HasSubstr(column));
+  }
+  EXPECT_THAT(ctl(daemon_, {"list"}).out, HasSubstr("SUBMITTED"));
+}
+
