@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/actor_log.h"
+#include "daemon/recovery.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 #include "protocol/base/secret.h"
@@ -260,7 +261,7 @@ std::string JobRun::requeue_text() const {
   std::uint64_t step = record_.step;
   const auto checkpoints = ports_.store.checkpoints(record_.id);
   for (const StoredCheckpoint& c : checkpoints.value_or(std::vector<StoredCheckpoint>{})) {
-    if (c.path == record_.checkpoint) step = c.step;
+    if (place_now(c.path, job_dir(options_, record_.id)) == record_.checkpoint) step = c.step;
   }
   return fmt::format("; goes on from its checkpoint of step {}{}", step, when);
 }
