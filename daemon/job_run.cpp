@@ -212,6 +212,8 @@ Status JobRun::start_process(ActorId actor, Actor& a) {
                options_.node,
                "--lanes",
                std::to_string(lanes),
+               "--device",
+               options_.device,
                "--peer-dir",
                options_.peer_dir};
   spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};

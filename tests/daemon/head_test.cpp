@@ -35,6 +35,9 @@ TEST(Head, AJobFromSubmitToSuccess) {
   ASSERT_EQ(world.processes.running.size(), 2u);
   const auto& spec = world.processes.running.begin()->second.spec;
   EXPECT_EQ(spec.argv.at(1), "run");
+  const auto device = std::find(spec.argv.begin(), spec.argv.end(), "--device");
+  ASSERT_LT(device + 1, spec.argv.end());
+  EXPECT_EQ(device[1], "auto");
   EXPECT_EQ(spec.log_path, world.dir.path() + "/jobs/1/logs/actor-0.log");
 
   const auto welcome = world.hello(job, 0);
@@ -103,9 +106,6 @@ TEST(Head, AJobFromSubmitToSuccess) {
   EXPECT_EQ(world.record(job).state_sha256, "state");
 }
 
-TEST(Head, IdlesWithoutADeadline) {
-  World world;
-  world.advance(10);
 TEST(Head, AJobFailsByItsLeadersWord) {
   World world;
   const JobId job = world.submit(spec_text("x", 1, 1));
@@ -136,6 +136,9 @@ TEST(Head, FindsCheckpointsInAStateDirectoryThatWasMoved) {
   EXPECT_EQ(world.head().actors(job)->at(0).log_path, "/elsewhere/jobs/1/jobs/1/logs/actor-0.log");
 }
 
+TEST(Head, IdlesWithoutADeadline) {
+  World world;
+  world.advance(10);
   EXPECT_FALSE(world.head().deadline());
   const JobId job = world.submit(spec_text("x", 1, 1));
   world.train(job);
