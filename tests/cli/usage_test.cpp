@@ -67,6 +67,12 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
 
 TEST(Usage, HelpOfEveryCommandNamesItsOptions) {
   const CtlRun overview = ctl({"help"});
+TEST(Usage, WithoutAHomeThereIsNoDefaultDaemon) {
+  const CtlRun run = ctl({"list"}, {.input = "", .environment = {}});
+  EXPECT_EQ(run.code, ExitCode::kUsage);
+  EXPECT_THAT(run.err, HasSubstr("no state directory: give --state-dir or set SENG_STATE_DIR or HOME"));
+}
+
   EXPECT_EQ(overview.code, ExitCode::kOk);
   EXPECT_EQ(overview.err, "");
   EXPECT_EQ(ctl({"--help"}).out, overview.out);
