@@ -67,8 +67,10 @@ void for_metrics(OptionTable& t) {
   add_format_option(t);
 }
 void for_export(OptionTable& t) {
-  option(t, "output,o", "FILE", "the file to write (safetensors)");
+  option(t, "to", "FILE", "the file to write (safetensors)");
+  option(t, "output", "FILE", "the same");
   option(t, "force", nullptr, "replace the file if it exists");
+  add_format_option(t);
 }
 
 constexpr std::string_view kFollowing =

@@ -348,7 +348,7 @@ class Export : public Commands {
 };
 
 TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
   EXPECT_EQ(read(target_), content_);
   EXPECT_EQ(run.out, "");
@@ -361,13 +361,22 @@ TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
   EXPECT_EQ(files(), 2u);  // nothing left aside
 }
 
+TEST_F(Export, TakesItsFormatAsEveryOtherCommand) {
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_, "-o", "json"});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  const Json value = Json::parse(run.out);
+  EXPECT_EQ(value["file"], target_);
+  EXPECT_EQ(value["bytes"], content_.size());
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", "json"}).code, ExitCode::kUsage) << "no file is named";
+}
+
 TEST_F(Export, ReplacesOnlyWhenForced) {
   std::ofstream(target_) << "precious";
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("--force"));
   EXPECT_EQ(read(target_), "precious");
-  EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", target_, "--force"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--to", target_, "--force"}).code, ExitCode::kOk);
   EXPECT_EQ(read(target_), content_);
 }
 
@@ -375,7 +384,7 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
   std::string flipped = content_;
   flipped[1'000'000] ^= 1;
   const auto refused = [&](const char* said) {
-    const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+    const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
     EXPECT_EQ(run.code, ExitCode::kFailed);
     EXPECT_THAT(run.err, HasSubstr(said));
     EXPECT_EQ(files(), 1u) << said;
@@ -396,7 +405,7 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
 
 TEST_F(Export, SaysWhenThereIsNothingYet) {
   jobs_[0].checkpoint.clear();
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("no checkpoint yet: it is running at step 550"));
   EXPECT_EQ(ctl(daemon_, {"export", "3"}).code, ExitCode::kUsage);
@@ -404,15 +413,6 @@ TEST_F(Export, SaysWhenThereIsNothingYet) {
   EXPECT_EQ(ctl(daemon_, {"export", "3", "--output", dir_.path() + "/none/x"}).code, ExitCode::kFailed);
 }
 
-TEST_F(Commands, AnAnswerThatNeverComesIsExitCode3) {
-  daemon_.ignore(MessageKind::kListRequest);
-  const CtlRun run = ctl(daemon_, {"list"});
-  EXPECT_EQ(run.code, ExitCode::kNoDaemon);
-  EXPECT_THAT(run.err, HasSubstr("did not answer within 5 s"));
-}
-
-}  // namespace
-}  // namespace seng::testing
 TEST_F(Commands, AListFitsTheTerminalAndIsWholeInAPipe) {
   for (const int width : {60, 80, 200}) {
     const CtlRun run = ctl(daemon_, {"list"}, {.environment = {}, .terminal = true, .width = width});
@@ -424,3 +424,12 @@ TEST_F(Commands, AListFitsTheTerminalAndIsWholeInAPipe) {
   EXPECT_THAT(ctl(daemon_, {"list"}).out, HasSubstr("SUBMITTED"));
 }
 
+TEST_F(Commands, AnAnswerThatNeverComesIsExitCode3) {
+  daemon_.ignore(MessageKind::kListRequest);
+  const CtlRun run = ctl(daemon_, {"list"});
+  EXPECT_EQ(run.code, ExitCode::kNoDaemon);
+  EXPECT_THAT(run.err, HasSubstr("did not answer within 5 s"));
+}
+
+}  // namespace
+}  // namespace seng::testing
