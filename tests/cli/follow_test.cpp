@@ -214,6 +214,16 @@ TEST(Watch, LivesThroughADaemonsRestart) {
   daemon.on<WatchRequest, WatchReply>([&](const WatchRequest& request) -> Result<WatchReply> {
     // After the restart it must ask for everything.
     if (++questions > 1 && request.after_revision != 0) return WatchReply{running_job(), {}};
+TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
+  FakeDaemon daemon;
+  daemon.watch_states({running_job(), ended_job(JobState::kSucceeded)});
+  const CtlRun run = ctl(daemon, {"wait", "3", "--step", "99999"});
+  EXPECT_EQ(run.code, ExitCode::kNotReached);
+  EXPECT_THAT(run.err, HasSubstr("ended with step 1172 and never reached step 99999"));
+  daemon.watch_states({ended_job(JobState::kFailed)});
+  EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
+}
+
     return WatchReply{questions == 1 ? running_job() : ended_job(JobState::kSucceeded), {}};
   });
   std::thread restarter([&] {
