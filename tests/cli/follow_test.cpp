@@ -125,14 +125,32 @@ TEST(Submit, ARefusalOfTheDaemonIsAUsageErrorItsOwnTroubleIsNot) {
   daemon.on<SubmitRequest, SubmitReply>([&](const SubmitRequest&) -> Result<SubmitReply> {
     return fail(code, "the job needs 70000 MiB of memory");
   });
-  for (const ErrorCode refusal : {ErrorCode::kInvalidArgument, ErrorCode::kNotFound, ErrorCode::kExhausted}) {
+  for (const ErrorCode refusal : {ErrorCode::kInvalidArgument, ErrorCode::kNotFound}) {
     code = refusal;
     const CtlRun run = ctl(daemon, {"submit", "-"}, {.input = kJob});
     EXPECT_EQ(run.code, ExitCode::kUsage);
     EXPECT_THAT(run.err, HasSubstr("70000 MiB"));
   }
-  code = ErrorCode::kIo;
-  EXPECT_EQ(ctl(daemon, {"submit", "-"}, {.input = kJob}).code, ExitCode::kFailed);
+  for (const ErrorCode trouble : {ErrorCode::kIo, ErrorCode::kExhausted}) {  // its disk is full
+    code = trouble;
+    EXPECT_EQ(ctl(daemon, {"submit", "-"}, {.input = kJob}).code, ExitCode::kFailed);
+  }
+}
+
+TEST(Submit, OnATerminalTheNumberIsSaidOnce) {
+  FakeDaemon daemon;
+  serve_job(daemon, {running_job()});
+  const CtlRun run = ctl(daemon, {"submit", "-"}, {.input = kJob, .terminal = true});
+  EXPECT_THAT(run.err, HasSubstr("submitted job 3"));
+  EXPECT_EQ(run.out, "");
+}
+
+TEST(Submit, AProblemNamesTheOptionThatWasTyped) {
+  FakeDaemon daemon;
+  serve_job(daemon, {running_job()});
+  const CtlRun run = ctl(daemon, {"submit", "-", "--name", "a b"}, {.input = kJob});
+  EXPECT_EQ(run.code, ExitCode::kUsage);
+  EXPECT_TRUE(run.err.starts_with("--name a b: name:")) << run.err;
 }
 
 TEST(Submit, NotesAreTalk) {
@@ -196,6 +214,16 @@ TEST(Wait, EndsAtAStep) {
   EXPECT_EQ(Json::parse(run.out)["steps"], 12);
 }
 
+TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
+  FakeDaemon daemon;
+  daemon.watch_states({running_job(), ended_job(JobState::kSucceeded)});
+  const CtlRun run = ctl(daemon, {"wait", "3", "--step", "99999"});
+  EXPECT_EQ(run.code, ExitCode::kNotReached);
+  EXPECT_THAT(run.err, HasSubstr("ended with step 1172 and never reached step 99999"));
+  daemon.watch_states({ended_job(JobState::kFailed)});
+  EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
+}
+
 TEST(Wait, NoSuchJobAndNoDaemon) {
   FakeDaemon daemon;
   daemon.on<WatchRequest, WatchReply>([](const WatchRequest&) -> Result<WatchReply> {
@@ -214,16 +242,6 @@ TEST(Watch, LivesThroughADaemonsRestart) {
   daemon.on<WatchRequest, WatchReply>([&](const WatchRequest& request) -> Result<WatchReply> {
     // After the restart it must ask for everything.
     if (++questions > 1 && request.after_revision != 0) return WatchReply{running_job(), {}};
-TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
-  FakeDaemon daemon;
-  daemon.watch_states({running_job(), ended_job(JobState::kSucceeded)});
-  const CtlRun run = ctl(daemon, {"wait", "3", "--step", "99999"});
-  EXPECT_EQ(run.code, ExitCode::kNotReached);
-  EXPECT_THAT(run.err, HasSubstr("ended with step 1172 and never reached step 99999"));
-  daemon.watch_states({ended_job(JobState::kFailed)});
-  EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
-}
-
     return WatchReply{questions == 1 ? running_job() : ended_job(JobState::kSucceeded), {}};
   });
   std::thread restarter([&] {
