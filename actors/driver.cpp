@@ -1,10 +1,12 @@
 #include "actors/driver.h"
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "actors/divergence.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
 #include "actors/restore.h"
@@ -203,6 +205,7 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
 Status Driver::restore() {
   session_.forget_steps();
   if (group_checkpoint_) group_checkpoint_->wait_for_files();
+  divergence_.clear();
   state_.curvature.clear();
   const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
   if (!leads() && from_checkpoint) {
@@ -268,7 +271,7 @@ Status Driver::on_resume() {
   if (state_.step > 0 && !planned_) {
     const bool last = state_.step >= workload_->steps_total;
     SENG_TRY(after_step(last));
-    if (done_ || last || must_leave()) return {};
+    if (done_ || last || gives_up() || must_leave()) return {};
   } else if (state_.step >= workload_->steps_total) {
     return after_step(true);
   }
@@ -303,6 +306,7 @@ Status Driver::train() {
     session_.add_step(metrics, leads());
     state_.tally.add(metrics.loss, metrics.accuracy, metrics.seconds);
     SENG_TRY(after_step(result->stop));
+    if (gives_up()) return {};
     // Whoever parks of its own will may be gone in the next membership, and its part with it.
     if (result->park) return finish_checkpoint();
     if (result->stop || must_leave()) return {};
@@ -324,6 +328,9 @@ Status Driver::interrupted(const std::string& reason) const {
 
 Status Driver::after_step(bool last) {
   const std::uint64_t step = state_.step;
+  const bool saves = workload_->checkpoints(step) || last;
+  look_for_divergence(saves || workload_->evaluates(step));
+  if (gives_up()) return give_up();
   session_.gauges().activity = kSaving;
   std::optional<EvaluationResult> evaluation;
   if (workload_->evaluates(step)) {
@@ -331,7 +338,29 @@ Status Driver::after_step(bool last) {
     if (leads() && !evaluation) return interrupted("the evaluation was left");
   }
   if (workload_->evaluates(step) || workload_->ends_epoch(step)) report_epoch(evaluation);
-  if (workload_->checkpoints(step) || last) return checkpoint(last);
+  // One without finite weights would push out those that training can go back to.
+  if (last || (saves && all_finite(state_.parameters))) return checkpoint(last);
+  return {};
+}
+
+// All members hold the same step's loss and weights, so that all come to the same end.
+void Driver::look_for_divergence(bool weights) {
+  if (!divergence_.empty()) return;
+  const bool loss = !std::isfinite(state_.tally.loss);
+  if (!loss && (!weights || all_finite(state_.parameters))) return;
+  divergence_ = divergence_text(*workload_, state_.step, loss ? "the loss" : "a weight");
+  if (leads()) event(Severity::kWarning, "LossNotFinite", divergence_);
+}
+
+// What is still being written is of a step before, and good. The daemon retires everybody.
+Status Driver::give_up() {
+  SENG_TRY(finish_checkpoint());
+  if (!leads() || must_leave()) return {};
+  Finished finished;
+  finished.step = state_.step;
+  finished.failure = divergence_;
+  session_.send(finished);
+  done_ = true;
   return {};
 }
 
@@ -353,6 +382,9 @@ void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
   if (evaluation) {
     epoch.test_loss = evaluation->loss;
     epoch.test_accuracy = evaluation->accuracy;
+    if (divergence_.empty() && !std::isfinite(evaluation->loss))
+      event(Severity::kWarning, "LossNotFinite",
+            divergence_text(*workload_, state_.step, "the loss on the test set"));
   }
   log_info("epoch {:.2f} step {}: train loss {:.4f}, test accuracy {:.4f}, {:.0f} images/s", epoch.epoch,
            epoch.step, epoch.train_loss, epoch.test_accuracy, epoch.images_per_second);

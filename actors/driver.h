@@ -67,6 +67,9 @@ class Driver {
   void retire();
   Status train();  // until the job ends or the membership changes
   Status after_step(bool last);
+  void look_for_divergence(bool weights);
+  bool gives_up() const { return !divergence_.empty() && workload_->spec.on_divergence == "fail"; }
+  Status give_up();
   void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
   Status finish_checkpoint(bool last = false);
@@ -108,6 +111,7 @@ class Driver {
   bool finished_ = false;
   bool followed_ = false;       // its state is one that it has followed, not one that it was in a group with
   bool ledger_failed_ = false;  // said so
+  std::string divergence_;      // of the training in hand, for the user; empty: it has not diverged
 
   std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left
   mutable std::mutex announced_mutex_;

@@ -27,6 +27,11 @@ const char* kind_name(BlockKind kind) {
   return "";
 }
 
+// Paths may be any bytes; JSON is UTF-8.
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 PlanOutcome refused(const std::string& message) {
   Json errors = Json::array();
   for (std::size_t from = 0; from <= message.size();) {
@@ -34,7 +39,7 @@ PlanOutcome refused(const std::string& message) {
     if (end > from) errors.push_back(message.substr(from, end - from));
     from = end + 1;
   }
-  return {Json{{"ok", false}, {"errors", errors}}.dump(), false};
+  return {text_of({{"ok", false}, {"errors", errors}}), false};
 }
 
 // Of all blocks together: what a group of one holds. More actors share it, each block held twice.
@@ -137,7 +142,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
               {"curvature", curvature_peak},
               {"data", data}}},
             {"blocks", blocks_json(*workload)}};
-  return {plan.dump(), true};
+  return {text_of(plan), true};
 }
 
 }  // namespace seng

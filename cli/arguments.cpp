@@ -99,7 +99,8 @@ void add_global_options(OptionTable& options) {
   options.add_options()("address", po::value<std::string>()->value_name("ENDPOINT"),
                         "where sengd listens (default: $SENG_ADDRESS, else ipc://STATE_DIR/sengd.sock)");
   options.add_options()("state-dir", po::value<std::string>()->value_name("DIR"),
-                        "sengd's state directory (default: $SENG_STATE_DIR, else ~/.local/state/seng)");
+                        "sengd's state directory (default: $SENG_STATE_DIR, else $XDG_STATE_HOME/seng, else "
+                        "~/.local/state/seng)");
   options.add_options()("help,h", "say what the command does");
 }
 

@@ -1,9 +1,11 @@
 #include "cli/client.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/interrupt.h"
 #include "protocol/channel/endpoint.h"
@@ -28,6 +30,11 @@ tl::unexpected<Failure> refused(const Error& error) {
   return tl::unexpected(Failure{Failure::Kind::kRefused, error.code, error.message});
 }
 
+// A directory that exists, and that this user may not enter.
+bool is_of_another_user(const std::string& dir) {
+  return !dir.empty() && access((dir + "/sengd.sock").c_str(), R_OK | W_OK) != 0 && errno == EACCES;
+}
+
 }  // namespace
 
 struct Client::Impl {
@@ -40,6 +47,12 @@ struct Client::Impl {
   std::unique_ptr<ClientChannel> channel;
 
   Failure no_daemon(const std::string& cause) const {
+    if (is_of_another_user(state_dir))
+      return {
+          Failure::Kind::kNoDaemon, ErrorCode::kUnavailable,
+          fmt::format("the sengd at {} belongs to another user; start one of your own with\n"
+                      "  sengd --state-dir DIR\nand name its directory with --state-dir or SENG_STATE_DIR",
+                      endpoint)};
     const std::string dir = state_dir.empty() ? "DIR" : state_dir;
     return {Failure::Kind::kNoDaemon, ErrorCode::kUnavailable,
             fmt::format("no sengd: {}; start one with\n  sengd --state-dir {}\nor name another one's with "
@@ -79,6 +92,9 @@ Answer<Message> Client::exchange(Message request, int timeout_ms) {
 
 Answer<void> Client::open() {
   Impl& self = *impl_;
+  if (self.endpoint.empty())
+    return refused(
+        {ErrorCode::kInvalidArgument, "no state directory: give --state-dir or set SENG_STATE_DIR or HOME"});
   if (const Status valid = check_endpoint(self.endpoint); !valid) return refused(valid.error());
   if (!self.answered) {
     if (const Status there = probe_endpoint(self.endpoint); !there)

@@ -41,7 +41,8 @@ class Client {
  public:
   static constexpr int kUsualTimeoutMs = 5000;
 
-  // `endpoint` as sengd's --listen; `state_dir` (may be empty) is what messages suggest to start one with.
+  // `endpoint` as sengd's --listen, or empty: no daemon can be asked; `state_dir` (may be empty) is what
+  // messages suggest to start one with.
   Client(std::string endpoint, std::string state_dir);
   ~Client();
 

@@ -67,8 +67,10 @@ void for_metrics(OptionTable& t) {
   add_format_option(t);
 }
 void for_export(OptionTable& t) {
-  option(t, "output,o", "FILE", "the file to write (safetensors)");
+  option(t, "to", "FILE", "the file to write (safetensors)");
+  option(t, "output", "FILE", "the same");
   option(t, "force", nullptr, "replace the file if it exists");
+  add_format_option(t);
 }
 
 constexpr std::string_view kFollowing =
@@ -100,8 +102,9 @@ constexpr Command kCommands[] = {
     {"drain", "JOB", "take an actor out of its group behind a step",
      "Nothing is lost; another actor is started in its place.", 1, 1, for_drain, run_drain},
     {"wait", "JOB", "wait for a job's end",
-     "The exit code is the job's: 0 succeeded, 1 failed, 5 stopped; 124 when the time is over first.", 1, 1,
-     for_wait, run_wait},
+     "The exit code is the job's: 0 succeeded, 1 failed, 5 stopped; 7 when it succeeded without reaching the "
+     "step, 124 when the time is over first.",
+     1, 1, for_wait, run_wait},
     {"events", "JOB", "what happened to a job", kFollowing, 1, 1, for_events, run_events},
     {"metrics", "JOB", "a job's numbers per step and per epoch", "", 1, 1, for_metrics, run_metrics},
     {"nodes", "", "machines and their slots", "", 0, 0, add_format_option, run_nodes},
@@ -169,7 +172,7 @@ std::string overview_text() {
   out += "\n`sengctl help COMMAND` says more. Commands that read take -o table|json|yaml.\n";
   out +=
       "exit codes: 0 ok, 1 job failed, 2 usage or refused job, 3 no daemon, 4 no such job, 5 job stopped,\n";
-  out += "            6 other errors, 124 timeout, 130 Ctrl-C\n";
+  out += "            6 other errors, 7 step not reached, 124 timeout, 130 Ctrl-C\n";
   return out;
 }
 

@@ -11,6 +11,7 @@ enum class ExitCode : int {
   kNoSuchJob = 4,
   kJobStopped = 5,     // the job that was waited for ended as stopped
   kFailed = 6,         // anything else: a file that cannot be written, an error inside sengd
+  kNotReached = 7,     // the job that was waited for succeeded before the step that was named
   kTimeout = 124,      // as timeout(1)
   kInterrupted = 130,  // Ctrl-C
 };

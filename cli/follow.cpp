@@ -154,9 +154,11 @@ void print_result(Session& session, const JobRecord& job, OutputFormat format) {
     if (!value.empty()) console.out << fmt::format("  {:<16}{}\n", what, value);
   };
   if (job.state == JobState::kStopped) line("reason", one_line(job.reason));
-  if (job.step > 0) line("train loss", format_loss(job.train_loss));
+  if (knows_training(job)) line("train loss", format_loss(job.train_loss));
   if (job.test_accuracy >= 0) line("test accuracy", format_percent(job.test_accuracy));
   if (job.images_per_second > 0) line("images/s", format_rate(job.images_per_second));
+  if (has_diverged(job) && job.state != JobState::kFailed)
+    line("diverged", session.command_line(fmt::format("events {}", job.id)) + " says since which step");
   line("weights SHA-256", job.weights_sha256);
   line("state SHA-256", job.state_sha256);
   line("checkpoint", job.checkpoint);

@@ -25,6 +25,15 @@ void make_paths_absolute(JobSpec& spec, const Surroundings& surroundings) {
     if (!path->empty()) *path = absolute_path(*path, surroundings);
 }
 
+// --name is a --set to the reader, but not to the user.
+Error as_typed(Error error, const Arguments& arguments) {
+  if (!arguments.has("name")) return error;
+  const std::string read = "--set name=" + arguments.text("name");
+  const std::size_t at = error.message.find(read);
+  if (at != std::string::npos) error.message.replace(at, read.size(), "--name " + arguments.text("name"));
+  return error;
+}
+
 Result<JobFile> read_source(const Arguments& arguments, Session& session, const ResumePoint* resume,
                             const std::vector<std::string>& overrides) {
   std::string source, text;
@@ -39,7 +48,7 @@ Result<JobFile> read_source(const Arguments& arguments, Session& session, const 
     text = *std::move(read);
   }
   auto spec = parse_job_spec(text, source, overrides);
-  if (!spec) return fail(spec.error());
+  if (!spec) return fail(as_typed(std::move(spec).error(), arguments));
   return JobFile{*std::move(spec), source};
 }
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/record_values.h"
 #include "cli/text_format.h"
 
 namespace seng {
@@ -25,12 +26,19 @@ std::string actors_of(const JobRecord& job) {
 Table job_table(const std::vector<JobRecord>& jobs) {
   const bool restarts =
       std::any_of(jobs.begin(), jobs.end(), [](const JobRecord& job) { return job.restarts > 0; });
-  std::vector<Column> columns = {{"ID", true}, {"NAME", false, true}, {"STATE"},
-                                 {"MODEL"},    {"OPTIMIZER"},         {"ACTORS"}};
-  if (restarts) columns.push_back({"RESTARTS", true});
-  for (const char* title : {"EPOCHS", "STEPS", "LOSS", "TEST ACC", "IMAGES/S"})
-    columns.push_back({title, true});
-  columns.push_back({"SUBMITTED"});
+  std::vector<Column> columns = {{"ID", true},
+                                 {"NAME", false, true},
+                                 {"STATE"},
+                                 {.title = "MODEL", .spare = 4},
+                                 {.title = "OPTIMIZER", .spare = 7},
+                                 {.title = "ACTORS", .spare = 2}};
+  if (restarts) columns.push_back({.title = "RESTARTS", .right = true, .spare = 6});
+  columns.insert(columns.end(), {{.title = "EPOCHS", .right = true, .spare = 5},
+                                 {.title = "STEPS", .right = true},
+                                 {.title = "LOSS", .right = true, .spare = 1},
+                                 {.title = "TEST ACC", .right = true, .spare = 3},
+                                 {.title = "IMAGES/S", .right = true, .spare = 8},
+                                 {.title = "SUBMITTED", .spare = 9}});
   Table table(columns);
   for (const JobRecord& job : jobs) {
     std::vector<std::string> cells = {
@@ -39,7 +47,7 @@ Table job_table(const std::vector<JobRecord>& jobs) {
     if (restarts) cells.push_back(job.restarts > 0 ? std::to_string(job.restarts) : "-");
     cells.insert(cells.end(),
                  {format_count(job.epochs), progress_of(job),
-                  job.step > 0 ? format_loss(job.train_loss) : "-", format_percent(job.test_accuracy),
+                  knows_training(job) ? format_loss(job.train_loss) : "-", format_percent(job.test_accuracy),
                   format_rate(job.images_per_second), format_time(job.submitted_at)});
     table.add(std::move(cells));
   }
@@ -104,7 +112,7 @@ void print_job(const JobRecord& job, Console& console) {
   if (job.restarts > 0) line("restarts", std::to_string(job.restarts));
   line("epochs", count_of(format_count(job.epochs), format_count(job.epochs_total)));
   line("steps", count_of(std::to_string(job.step), std::to_string(job.steps_total)));
-  if (job.step > 0) {
+  if (knows_training(job)) {
     line("train loss", format_loss(job.train_loss));
     line("train accuracy", format_percent(job.train_accuracy));
   }
@@ -112,6 +120,7 @@ void print_job(const JobRecord& job, Console& console) {
     line("test loss", format_loss(job.test_loss));
     line("test accuracy", format_percent(job.test_accuracy));
   }
+  if (has_diverged(job)) line("diverged", "its loss is not finite; the events say since which step");
   if (job.images_per_second > 0) line("images/s", format_rate(job.images_per_second));
   line("weights SHA-256", job.weights_sha256);
   line("state SHA-256", job.state_sha256);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/record_values.h"
 #include "cli/text_format.h"
 
 namespace seng {
@@ -29,21 +30,31 @@ struct Part {
   bool is_bar = false;
 };
 
-std::vector<Part> parts_of(const JobRecord& job) {
+// `steady`: numbers are padded, so that a line that is redrawn stands still as they grow.
+std::vector<Part> parts_of(const JobRecord& job, bool steady) {
+  const auto padded = [&](const std::string& text, std::size_t width) {
+    const std::size_t shown = display_width(text);
+    return steady && shown < width ? std::string(width - shown, ' ') + text : text;
+  };
   const double fraction = fraction_done(job);
+  const std::string epochs_total = format_count(job.epochs_total),
+                    steps_total = std::to_string(job.steps_total),
+                    epochs = steady ? fmt::format("{:.2f}", job.epochs) : format_count(job.epochs);
   std::vector<Part> parts = {
       {one_line(job.name), 7},
-      {fmt::format("{:.0f} %", std::floor(100 * fraction)), 0},
-      {bar(fraction, kShortestBar), 5, true},
-      {fmt::format("epoch {}/{}", format_count(job.epochs), format_count(job.epochs_total)), 2},
-      {fmt::format("step {}/{}", job.step, job.steps_total), 6}};
-  if (job.step > 0) {
-    parts.push_back({"loss " + format_loss(job.train_loss), 1});
-    parts.push_back({"acc " + format_percent(job.train_accuracy), 4});
+      {padded(fmt::format("{:.0f} %", std::floor(100 * fraction)), 5), 6},
+      {bar(fraction, kShortestBar), 4, true},
+      {fmt::format("epoch {}/{}", epochs, epochs_total), 1},
+      {fmt::format("step {}/{}", padded(std::to_string(job.step), steps_total.size()), steps_total), 2}};
+  if (knows_training(job)) {
+    parts.push_back({"loss " + padded(format_loss(job.train_loss), 6), 0});
+    parts.push_back({"acc " + padded(format_percent(job.train_accuracy), 7), 5});
   }
-  if (job.test_accuracy >= 0) parts.push_back({"test " + format_percent(job.test_accuracy), 8});
-  if (job.images_per_second > 0) parts.push_back({format_rate(job.images_per_second) + " img/s", 3});
-  if (const double left = seconds_left(job); left >= 0) parts.push_back({format_duration(left) + " left", 2});
+  if (job.test_accuracy >= 0) parts.push_back({"test " + padded(format_percent(job.test_accuracy), 7), 8});
+  if (job.images_per_second > 0)
+    parts.push_back({padded(format_rate(job.images_per_second), 4) + " img/s", 3});
+  if (const double left = seconds_left(job); left >= 0)
+    parts.push_back({padded(format_duration(left), 5) + " left", 2});
   return parts;
 }
 
@@ -67,7 +78,7 @@ std::string progress_line(const JobRecord& job, std::size_t columns) {
     const std::string text = fmt::format("{}  {}{}", one_line(job.name), job_state_name(job.state), reason);
     return columns == 0 ? text : cut_to(text, columns);
   }
-  std::vector<Part> parts = parts_of(job);
+  std::vector<Part> parts = parts_of(job, columns > 0);
   if (columns == 0) {
     std::erase_if(parts, [](const Part& part) { return part.is_bar; });
     return joined(parts);

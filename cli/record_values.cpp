@@ -55,8 +55,17 @@ Json tree_value(const SpecNode& node) {
 
 }  // namespace
 
+bool knows_training(const JobRecord& job) {
+  return job.step > 0 && job.train_accuracy >= 0;
+}
+
+bool has_diverged(const JobRecord& job) {
+  return (knows_training(job) && !std::isfinite(job.train_loss)) ||
+         (job.test_accuracy >= 0 && !std::isfinite(job.test_loss));
+}
+
 Json job_value(const JobRecord& job) {
-  const bool trained = job.step > 0, tested = job.test_accuracy >= 0;
+  const bool trained = knows_training(job), tested = job.test_accuracy >= 0;
   return {{"id", job.id},
           {"name", job.name},
           {"state", job_state_name(job.state)},
@@ -75,6 +84,7 @@ Json job_value(const JobRecord& job) {
           {"train_accuracy", known(trained, job.train_accuracy)},
           {"test_loss", known(tested, job.test_loss)},
           {"test_accuracy", known(tested, job.test_accuracy)},
+          {"diverged", has_diverged(job)},
           {"images_per_second", job.images_per_second},
           {"weights_sha256", job.weights_sha256},
           {"state_sha256", job.state_sha256},

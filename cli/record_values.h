@@ -11,6 +11,12 @@
 
 namespace seng {
 
+// False before the first step, and before the first of a job that goes on from a checkpoint: its train_loss
+// says nothing.
+bool knows_training(const JobRecord& job);
+// Its last known loss, in training or on the test set, is not finite.
+bool has_diverged(const JobRecord& job);
+
 nlohmann::ordered_json job_value(const JobRecord& job);
 nlohmann::ordered_json actor_value(const ActorRecord& actor);
 nlohmann::ordered_json event_value(const EventRecord& event);

@@ -45,6 +45,26 @@ ExitCode usage_error(Session& session, const std::string& message, std::string_v
   return ExitCode::kUsage;
 }
 
+// What other tools call it.
+std::string_view other_word_for(std::string_view word) {
+  static constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
+      {"cancel", "stop"},  {"delete", "stop"},   {"kill", "stop"},    {"rm", "stop"},       {"get", "list"},
+      {"ls", "list"},      {"ps", "list"},       {"top", "watch"},    {"show", "describe"}, {"run", "submit"},
+      {"start", "submit"}, {"info", "describe"}, {"follow", "watch"}, {"resize", "scale"}};
+  for (const auto& [other, own] : kOthers)
+    if (word == other) return own;
+  return "";
+}
+
+std::string unknown_command(const std::string& word) {
+  if (const std::string_view own = other_word_for(word); !own.empty())
+    return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, own);
+  std::vector<std::string_view> names;
+  for (const Command& known : commands()) names.push_back(known.name);
+  return fmt::format("unknown command \"{}\"{}", word,
+                     did_you_mean(word, std::span<const std::string_view>(names)));
+}
+
 ExitCode run_without_command(const CommandLine& line, Session& session) {
   for (const std::string& word : line.rest) {
     if (word == "--help" || word == "-h") {
@@ -62,13 +82,7 @@ ExitCode run_without_command(const CommandLine& line, Session& session) {
 ExitCode run_command(const CommandLine& line, Session& session) {
   if (line.command.empty()) return run_without_command(line, session);
   const Command* command = find_command(line.command);
-  if (command == nullptr) {
-    std::vector<std::string_view> names;
-    for (const Command& known : commands()) names.push_back(known.name);
-    return usage_error(session,
-                       fmt::format("unknown command \"{}\"{}", line.command,
-                                   did_you_mean(line.command, std::span<const std::string_view>(names))));
-  }
+  if (command == nullptr) return usage_error(session, unknown_command(line.command));
   const auto arguments = Arguments::read(options_of(*command), line.rest);
   if (!arguments)
     return usage_error(session, fmt::format("{}: {}", command->name, arguments.error().message),

@@ -21,14 +21,16 @@ std::string Session::endpoint() const {
   if (!address_.empty()) return address_;
   const std::string from_environment = surroundings_.variable("SENG_ADDRESS");
   if (state_dir_.empty() && !from_environment.empty()) return from_environment;
-  return std::string(kIpc) + state_dir() + std::string(kSocket);
+  const std::string dir = state_dir();
+  return dir.empty() ? "" : std::string(kIpc) + dir + std::string(kSocket);
 }
 
 std::string Session::state_dir() const {
   if (!state_dir_.empty()) return state_dir_;
   if (const std::string said = surroundings_.variable("SENG_STATE_DIR"); !said.empty()) return said;
   if (const std::string base = surroundings_.variable("XDG_STATE_HOME"); !base.empty()) return base + "/seng";
-  return surroundings_.variable("HOME") + "/.local/state/seng";
+  const std::string home = surroundings_.variable("HOME");
+  return home.empty() ? "" : home + "/.local/state/seng";
 }
 
 Client& Session::client() {

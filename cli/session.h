@@ -31,9 +31,11 @@ class Session {
 
   // What --address and --state-dir said; empty where they were not given.
   void set_options(std::string address, std::string state_dir);
-  // --address, else DIR/sengd.sock of --state-dir, else SENG_ADDRESS, else that of state_dir().
+  // --address, else DIR/sengd.sock of --state-dir, else SENG_ADDRESS, else that of state_dir(); empty
+  // without.
   std::string endpoint() const;
-  // --state-dir, else SENG_STATE_DIR, else $XDG_STATE_HOME/seng, else ~/.local/state/seng.
+  // --state-dir, else SENG_STATE_DIR, else $XDG_STATE_HOME/seng, else ~/.local/state/seng; empty
+  // without HOME.
   std::string state_dir() const;
   Client& client();
 

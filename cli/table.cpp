@@ -1,6 +1,7 @@
 #include "cli/table.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "cli/text_format.h"
 #include "protocol/base/error.h"
@@ -9,6 +10,7 @@ namespace seng {
 namespace {
 
 constexpr std::size_t kGap = 2;
+constexpr std::size_t kLeftOut = std::numeric_limits<std::size_t>::max();
 constexpr std::size_t kNarrowest = 8;  // a flexible column is cut to this, and no further
 
 std::string padded(const std::string& text, std::size_t width, bool right) {
@@ -34,8 +36,24 @@ std::vector<std::size_t> Table::widths(std::size_t most_columns) const {
   for (const auto& row : rows_) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
   }
-  std::size_t total = kGap * (widths.empty() ? 0 : widths.size() - 1);
+  std::size_t total = kGap * (widths.empty() ? 0 : widths.size() - 1), slack = 0;
   for (const std::size_t width : widths) total += width;
+  for (std::size_t i = 0; i < columns_.size(); ++i)
+    if (columns_[i].flexible && widths[i] > kNarrowest) slack += widths[i] - kNarrowest;
+  // Columns go while even cutting is not enough.
+  while (most_columns > 0 && total > most_columns + slack) {
+    const auto least =
+        std::max_element(columns_.begin(), columns_.end(), [&](const Column& a, const Column& b) {
+          const auto spare = [&](const Column& c) {
+            return widths[&c - columns_.data()] == kLeftOut ? 0 : c.spare;
+          };
+          return spare(a) < spare(b);
+        });
+    std::size_t& width = widths[least - columns_.begin()];
+    if (least->spare == 0 || width == kLeftOut) break;
+    total -= width + kGap;
+    width = kLeftOut;
+  }
   for (std::size_t i = 0; i < columns_.size() && most_columns > 0 && total > most_columns; ++i) {
     if (!columns_[i].flexible || widths[i] <= kNarrowest) continue;
     const std::size_t cut = std::min(total - most_columns, widths[i] - kNarrowest);
@@ -51,7 +69,8 @@ std::string Table::text(std::size_t most_columns) const {
   const auto add_line = [&](auto&& cell) {
     std::string line;
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      if (i > 0) line += std::string(kGap, ' ');
+      if (columns[i] == kLeftOut) continue;
+      if (!line.empty()) line += std::string(kGap, ' ');
       line += padded(cut_to(cell(i), columns[i]), columns[i], columns_[i].right);
     }
     trim_right(line);

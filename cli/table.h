@@ -11,7 +11,8 @@ namespace seng {
 struct Column {
   std::string title;
   bool right = false;     // numbers
-  bool flexible = false;  // cut first where the terminal is too narrow
+  bool flexible = false;  // cut where the terminal is too narrow
+  int spare = 0;          // left out where it still is: the highest first; 0: never
 };
 
 class Table {
@@ -28,6 +29,7 @@ class Table {
   void print(Console& console) const;
 
  private:
+  // Of the columns; SIZE_MAX for those that are left out.
   std::vector<std::size_t> widths(std::size_t most_columns) const;
 
   std::vector<Column> columns_;

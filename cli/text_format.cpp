@@ -41,7 +41,8 @@ std::string format_rate(double per_second) {
 }
 
 std::string format_loss(double loss) {
-  if (!std::isfinite(loss)) return fmt::format("{}", loss);
+  if (std::isnan(loss)) return "nan";  // its sign means nothing
+  if (std::isinf(loss)) return fmt::format("{}", loss);
   if (std::abs(loss) >= 1e6) return fmt::format("{:.3g}", loss);
   return std::abs(loss) < 10 ? fmt::format("{:.4f}", loss) : fmt::format("{:.2f}", loss);
 }

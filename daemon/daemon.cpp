@@ -97,6 +97,7 @@ Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inven
   head.threads_per_slot = options.threads_per_slot;
   head.slots = options.slots > 0 ? options.slots : std::max(1u, inventory.cores / options.threads_per_slot);
   head.timeouts = options.timeouts;
+  head.device = options.device;
   return out;
 }
 
@@ -118,6 +119,7 @@ std::string Daemon::config() const {
   line("memory_mib", std::to_string(head.memory_bytes >> 20));
   line("slots", std::to_string(head.slots));
   line("threads_per_slot", std::to_string(head.threads_per_slot));
+  line("device", head.device);
   line("foreground", options_.foreground ? "true" : "false");
   line("keep_actors", options_.keep_actors ? "true" : "false");
   for (const NamedTimeout& timeout : list_timeouts(head.timeouts)) {

@@ -29,6 +29,8 @@ po::options_description visible(Raw& raw) {
   add("threads-per-slot", po::value(&raw.threads)->value_name("N"), "threads of each actor; default 1");
   add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
       "silence after which an actor is suspect, default 1; all other time limits derive from it");
+  add("device", po::value(&raw.options.device)->value_name("DEVICE"),
+      "what actors compute on: cpu, cuda or auto (default)");
   add("foreground", "stay in the foreground and log to stderr as well");
   add("keep-actors",
       "when stopped, leave actors training; the next sengd takes them over. Default: jobs checkpoint and "
@@ -53,6 +55,14 @@ Status check(const Raw& raw) {
   if (!std::isfinite(raw.lease_s) || raw.lease_s < 0.05 || raw.lease_s > 3600) {
     return wrong("--lease: expected 0.05 to 3600 seconds");
   }
+  const std::string& device = raw.options.device;
+  if (device != "cpu" && device != "cuda" && device != "auto")
+    return wrong("--device: " + device + " is none of cpu, cuda, auto" +
+                 did_you_mean(device, {"cpu", "cuda", "auto"}));
+  if (device == "cuda")
+    return wrong(
+        "--device cuda: this build has no CUDA backend, which needs the CUDA Toolkit and cuDNN 9; "
+        "expected cpu or auto");
   if (!log_level_of(raw.level)) {
     return wrong("--log-level: " + raw.level + " is none of debug, info, warning, error" +
                  did_you_mean(raw.level, {"debug", "info", "warning", "error"}));
@@ -62,8 +72,9 @@ Status check(const Raw& raw) {
 
 std::string unknown_option(const std::string& name) {
   return "unknown option " + name +
-         did_you_mean(name, {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--foreground",
-                             "--keep-actors", "--log-level", "--print-config", "--help", "--version"});
+         did_you_mean(name,
+                      {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--device", "--foreground",
+                       "--keep-actors", "--log-level", "--print-config", "--help", "--version"});
 }
 
 }  // namespace

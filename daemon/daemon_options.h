@@ -15,6 +15,7 @@ struct DaemonOptions {
   std::string state_dir;               // empty: default_state_dir()
   std::uint32_t slots = 0;             // actors at a time; 0: as many as fit the cores
   std::uint32_t threads_per_slot = 1;  // an actor's lanes: fewer, wider actors move less data between them
+  std::string device = "auto";         // the actors': cpu or auto; auto takes what this build has
   bool foreground = false;             // stay, and log to stderr as well
   bool keep_actors = false;            // stopped, leave them training for the next daemon
   LogLevel log_level = LogLevel::kInfo;

@@ -58,8 +58,9 @@ Status Head::recover() {
   if (!records) return fail(records.error());
   std::vector<StartedProcess> leftovers;
   std::vector<JobId> ended_badly;
-  for (const JobRecord& record : *records) {
+  for (JobRecord record : *records) {
     if (record.id == 0) continue;
+    record.checkpoint = place_now(record.checkpoint, job_dir(options_, record.id));
     const std::size_t before = leftovers.size();
     SENG_TRY(recover_one(record, leftovers));
     if (leftovers.size() > before && over_.contains(record.id)) ended_badly.push_back(record.id);

@@ -27,10 +27,11 @@ class ActorLink {
 };
 
 struct HeadOptions {
-  std::string state_dir;       // absolute
-  std::string actor_binary;    // absolute
-  std::string actor_endpoint;  // where actors connect to
-  std::string peer_dir;        // where actors' own sockets go
+  std::string state_dir;        // absolute
+  std::string actor_binary;     // absolute
+  std::string actor_endpoint;   // where actors connect to
+  std::string peer_dir;         // where actors' own sockets go
+  std::string device = "auto";  // their --device
   std::string node = "localhost";
   std::string cpu_model;
   std::uint32_t cores = 1;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/head.h"
+#include "daemon/recovery.h"
 #include "protocol/base/text.h"
 
 namespace seng {
@@ -45,7 +46,10 @@ Result<std::vector<ActorRecord>> Head::actors(JobId job) const {
   const auto stored = ports_.store.actors(job);
   if (!stored) return fail(stored.error());
   std::vector<ActorRecord> out;
-  for (const StoredActor& a : *stored) out.push_back(a.record);
+  for (const StoredActor& a : *stored) {
+    out.push_back(a.record);
+    out.back().log_path = place_now(a.record.log_path, job_dir(options_, job));
+  }
   return out;
 }
 

@@ -62,7 +62,9 @@ void Job::end_stopped(const std::string& reason, Actions& out) {
 
 void Job::on_event(const job_event::Finished& event, Actions& out) {
   if (state_ != JobState::kRunning) return;
-  if (event.stopped) {
+  if (!event.failure.empty()) {
+    change_state(JobState::kFailed, event.failure, out);
+  } else if (event.stopped) {
     end_stopped(stop_reason_.empty() ? "the actors stopped" : stop_reason_, out);
   } else {
     change_state(JobState::kSucceeded, "", out);

@@ -13,12 +13,11 @@
 // 2 The first membership resumed: every actor holds the state and trains. Memberships come and go after that
 //   without a change of this state.
 // 3 The leader did the last step and wrote what is to be written; the others are retired.
-// 4 Its policy (membership_policy.h) sees no way to go on, and says why.
-// 5 Nothing has run: at once.
-// 6 Nothing was trained: at once, the actors are ended.
-// 7 A running job is asked by StopTraining, commits its step, writes a checkpoint and finishes as "stopped".
-// 8 It did not within its time: its actors are ended, and the newest checkpoint is the one before.
-// 9 The daemon stops, not the job: it waits in the queue for the next daemon.
+// 4 Its policy (membership_policy.h) sees no way to go on, and says why. Or the leader Finished with a
+// failure. 5 Nothing has run: at once. 6 Nothing was trained: at once, the actors are ended. 7 A running job
+// is asked by StopTraining, commits its step, writes a checkpoint and finishes as "stopped". 8 It did not
+// within its time: its actors are ended, and the newest checkpoint is the one before. 9 The daemon stops, not
+// the job: it waits in the queue for the next daemon.
 //
 // Terminal states are final: whatever comes after is ignored.
 #pragma once
@@ -39,6 +38,7 @@ struct Trains {};
 // The leader's word.
 struct Finished {
   bool stopped = false;
+  std::string failure = "";  // not empty: training is at its end, and has failed
 };
 struct GivenUp {
   std::string reason;

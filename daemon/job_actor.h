@@ -6,8 +6,8 @@
 #include <string>
 
 #include "daemon/actor_lifecycle.h"
-#include "protocol/messages/lifecycle.h"
 #include "daemon/store.h"
+#include "protocol/messages/lifecycle.h"
 #include "protocol/messages/records.h"
 
 namespace seng {

@@ -26,6 +26,12 @@ void JobProgress::set_step(std::uint64_t step, JobRecord& record) const {
   }
 }
 
+// The pass, from 0, in which the step's first sample lies.
+double JobProgress::epoch_of(std::uint64_t step) const {
+  if (plan_.train_samples == 0 || step == 0) return 0;
+  return static_cast<double>((step - 1) * plan_.batch_global / plan_.train_samples);
+}
+
 void JobProgress::go_back(std::uint64_t step, JobRecord& record) const {
   record.step = 0;
   set_step(step, record);
@@ -34,8 +40,11 @@ void JobProgress::go_back(std::uint64_t step, JobRecord& record) const {
 void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
   if (step.step <= newest_step_) return;  // sent again, or made again
   newest_step_ = step.step;
-  if (!whole_epoch_known_) {
-    so_far_.add(step.loss, step.accuracy, 1);
+  const double epoch = epoch_of(step.step);
+  if (epoch != epoch_in_hand_) so_far_ = {};
+  epoch_in_hand_ = epoch;
+  so_far_.add(step.loss, step.accuracy, 1);
+  if (step.step > record_step_) {  // else the leader has said what the whole of it came to
     record.train_loss = so_far_.loss;
     record.train_accuracy = so_far_.accuracy;
   }
@@ -70,7 +79,6 @@ void JobProgress::on(const EpochReport& report, JobRecord& record) {
   const double reached = m.epoch + m.epoch / static_cast<double>(m.step);
   if (reached < next_epoch_) return;
   next_epoch_ = std::floor(reached) + 1;
-  whole_epoch_known_ = true;
   record.train_loss = this_epoch_.loss;
   record.train_accuracy = this_epoch_.accuracy;
   this_epoch_ = {};

@@ -26,6 +26,7 @@ class JobProgress {
 
  private:
   void set_step(std::uint64_t step, JobRecord& record) const;
+  double epoch_of(std::uint64_t step) const;
   void add_step(const StepMetrics& step, JobRecord& record);
 
   // Means weighted by steps.
@@ -35,12 +36,12 @@ class JobProgress {
   };
 
   JobPlan plan_;
-  std::uint64_t newest_step_ = 0;  // of the metrics taken
-  Mean so_far_;                    // over single steps, until the first whole epoch is known
-  Mean this_epoch_;                // over the leader's records since the last whole epoch
-  std::uint64_t record_step_ = 0;  // of the leader's last record
-  double next_epoch_ = 1;          // the pass whose end is waited for
-  bool whole_epoch_known_ = false;
+  std::uint64_t newest_step_ = 0;                 // of the metrics taken
+  Mean so_far_;                                   // over the single steps of the epoch in hand
+  double epoch_in_hand_ = 0;                      // its number, from 0
+  Mean this_epoch_;                               // over the leader's records since the last whole epoch
+  std::uint64_t record_step_ = 0;                 // of the leader's last record
+  double next_epoch_ = 1;                         // the pass whose end is waited for
   double recent_seconds_ = 0, recent_steps_ = 0;  // of the last reports, older ones fading
 };
 

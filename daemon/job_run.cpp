@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/actor_log.h"
+#include "daemon/recovery.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 #include "protocol/base/secret.h"
@@ -212,6 +213,8 @@ Status JobRun::start_process(ActorId actor, Actor& a) {
                options_.node,
                "--lanes",
                std::to_string(lanes),
+               "--device",
+               options_.device,
                "--peer-dir",
                options_.peer_dir};
   spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};
@@ -261,7 +264,7 @@ std::string JobRun::requeue_text() const {
   std::uint64_t step = record_.step;
   const auto checkpoints = ports_.store.checkpoints(record_.id);
   for (const StoredCheckpoint& c : checkpoints.value_or(std::vector<StoredCheckpoint>{})) {
-    if (c.path == record_.checkpoint) step = c.step;
+    if (place_now(c.path, job_dir(options_, record_.id)) == record_.checkpoint) step = c.step;
   }
   return fmt::format("; goes on from its checkpoint of step {}{}", step, when);
 }

@@ -290,7 +290,7 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   stall_.watch(members, ports_.clock.now());
   speed_.resumed();
   if (action.restored && action.base_step < record_.step) {
-    event(Severity::kInfo, "Resumed",
+    event(Severity::kWarning, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
   }
   if (action.restored) progress_.go_back(action.base_step, record_);

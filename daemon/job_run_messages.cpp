@@ -242,7 +242,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Finished& body
   if (!done || !actors_.at(actor).life.finished() || !job_.runs()) return;
   actors_.at(actor).record.step = body.step;
   progress_.on(body, record_);
-  tell_job(job_event::Finished{body.stopped});
+  tell_job(job_event::Finished{body.stopped, shortened(body.failure, kEventTextBytes)});
 }
 
 void JobRun::on_body(ActorId actor, const Message&, const ActorFailed& body) {

@@ -4,6 +4,14 @@
 
 namespace seng {
 
+std::string place_now(const std::string& stored, const std::string& job_dir) {
+  // "/jobs/7/", the part that both have.
+  const std::size_t jobs = job_dir.rfind('/', job_dir.rfind('/') - 1);
+  const std::string tail = job_dir.substr(jobs) + "/";
+  const std::size_t at = stored.rfind(tail);
+  return at == std::string::npos ? stored : job_dir + "/" + stored.substr(at + tail.size());
+}
+
 Recovery recover_job(const JobRecord& record, const std::vector<StoredActor>& actors, bool had_membership) {
   Recovery out;
   const bool ran = record.state == JobState::kStarting || record.state == JobState::kRunning;

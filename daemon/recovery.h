@@ -5,6 +5,7 @@
 // queued again, and what it had started is ended.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "daemon/process_runner.h"
@@ -16,6 +17,10 @@ struct Recovery {
   enum class Verdict { kKeep, kQueue, kAdopt } verdict = Verdict::kKeep;
   std::vector<StartedProcess> leftovers;  // to be ended, of any job: they had not exited
 };
+
+// Where a job's file is now, of the path that a daemon stored for it: the state directory may have been moved
+// since, and its jobs' files with it. A path that is not of the job's directory stays as it is.
+std::string place_now(const std::string& stored, const std::string& job_dir);
 
 Recovery recover_job(const JobRecord& record, const std::vector<StoredActor>& actors, bool had_membership);
 

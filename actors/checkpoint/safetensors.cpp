@@ -210,22 +210,25 @@ Result<WrittenFile> write_safetensors(Storage& storage, const std::string& path,
 }
 
 Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
-  SafetensorsFile file(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path);
+  // Without O_NONBLOCK a FIFO's open would wait for a writer.
+  SafetensorsFile file(UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), path);
   if (!file.fd_) return fail(errno_error("cannot open " + path));
   struct stat info {};
   if (::fstat(file.fd_.get(), &info) != 0) return fail(errno_error("cannot read " + path));
   const auto size = static_cast<std::uint64_t>(info.st_size);
-  if (!S_ISREG(info.st_mode) || size < kLengthBytes) {
-    return fail(ErrorCode::kCorrupt, path + ": too short for a safetensors file");
-  }
+  if (!S_ISREG(info.st_mode)) return fail(ErrorCode::kCorrupt, path + " is not a regular file");
+  if (size < kLengthBytes) return fail(ErrorCode::kCorrupt, path + " is too short for a safetensors file");
   std::array<unsigned char, kLengthBytes> bytes{};
   SENG_TRY(file.read_bytes(0, bytes.data(), bytes.size()));
   std::uint64_t length = 0;
   for (std::size_t i = 0; i < kLengthBytes; ++i) length |= std::uint64_t{bytes[i]} << (8 * i);
-  if (length > size - kLengthBytes || length > kSafetensorsMaxHeader) {
-    return fail(ErrorCode::kCorrupt,
-                fmt::format("{}: header length: expected at most {}, found {}", path,
-                            std::min<std::uint64_t>(size - kLengthBytes, kSafetensorsMaxHeader), length));
+  if (length > size - kLengthBytes)
+    return fail(
+        ErrorCode::kCorrupt,
+        path + " is not a safetensors file, or is cut off: its header length is more than the file holds");
+  if (length > kSafetensorsMaxHeader) {
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: header length: expected at most {}, found {}", path,
+                                                 kSafetensorsMaxHeader, length));
   }
   std::string header(length, '\0');
   SENG_TRY(file.read_bytes(kLengthBytes, header.data(), header.size()));

@@ -55,7 +55,8 @@ class ByteSource {
 
 Status ByteSource::open(const std::string& path) {
   path_ = path;
-  fd_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  fd_.reset(
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO's open would wait for a writer
   if (!fd_) return fail(errno_error("cannot open " + path));
   struct stat info {};
   if (::fstat(fd_.get(), &info) != 0) return fail(errno_error("cannot read " + path));

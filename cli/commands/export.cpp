@@ -125,8 +125,10 @@ Status copy_verified(const std::string& source, const Expected& expected, const 
 }  // namespace
 
 ExitCode run_export(const Arguments& arguments, Session& session) {
-  const std::string destination = arguments.text("output");
-  if (destination.empty()) return session.fail(ExitCode::kUsage, "export: --output FILE is missing");
+  if (arguments.has("to") && arguments.has("output"))
+    return session.fail(ExitCode::kUsage, "export: --to and --output are the same; give one");
+  const std::string destination = arguments.text("to", arguments.text("output"));
+  if (destination.empty()) return session.fail(ExitCode::kUsage, "export: --to FILE is missing");
   const bool replace = arguments.has("force");
   struct stat existing;
   if (!replace && lstat(destination.c_str(), &existing) == 0)
@@ -147,6 +149,13 @@ ExitCode run_export(const Arguments& arguments, Session& session) {
   session.console().err << fmt::format("{}: {}, SHA-256 {}, of job {} ({}) from {}\n", destination,
                                        format_bytes(expected->bytes), expected->sha256, job.id, job.name,
                                        job.checkpoint);
+  if (arguments.format() != OutputFormat::kTable)
+    print_value(session.console(), arguments.format(),
+                {{"file", destination},
+                 {"bytes", expected->bytes},
+                 {"sha256", expected->sha256},
+                 {"job", job.id},
+                 {"checkpoint", job.checkpoint}});
   return ExitCode::kOk;
 }
 

@@ -19,9 +19,9 @@ ExitCode refused(Session& session, const Failure& failure) {
     return session.fail(exit_code_of(failure),
                         failure.message + "; the job may have been accepted all the same, see sengctl list");
   if (failure.kind != Failure::Kind::kRefused) return session.fail(failure);
-  const bool own_fault = failure.code == ErrorCode::kInternal || failure.code == ErrorCode::kIo ||
-                         failure.code == ErrorCode::kUnavailable || failure.code == ErrorCode::kTimeout;
-  return session.fail(own_fault ? ExitCode::kFailed : ExitCode::kUsage, failure.message);
+  // Of the job are only what it says wrongly and what it names in vain; the rest is sengd's: a full disk.
+  const bool of_job = failure.code == ErrorCode::kInvalidArgument || failure.code == ErrorCode::kNotFound;
+  return session.fail(of_job ? ExitCode::kUsage : ExitCode::kFailed, failure.message);
 }
 
 ExitCode see_it_through(const Arguments& arguments, Session& session, const JobRecord& job) {
@@ -68,7 +68,9 @@ ExitCode run_submit(const Arguments& arguments, Session& session) {
   if (arguments.format() == OutputFormat::kTable) {
     session.console().err << fmt::format("submitted job {} ({}){}\n", job.id, job.name,
                                          resume ? ", which goes on from " + resume->checkpoint : "");
-    if (!stays) session.console().out << job.id << "\n";
+    // For scripts; beside the words on one screen it would be a riddle.
+    const bool both_seen = session.console().out_is_terminal && session.console().err_is_terminal;
+    if (!stays && !both_seen) session.console().out << job.id << "\n";
   } else if (!stays) {
     print_value(session.console(), arguments.format(), job_value(job));
   }

@@ -1,12 +1,15 @@
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/job_file.h"
 #include "cli/plan_report.h"
 #include "cli/plan_runner.h"
 #include "cli/record_values.h"
+#include "cli/text_format.h"
 
 namespace seng {
 namespace {
@@ -30,6 +33,21 @@ ExitCode refuse(Session& session, OutputFormat format, const std::vector<std::st
   return ExitCode::kUsage;
 }
 
+// sengd refuses such a job; this machine need not be sengd's.
+std::vector<std::string> notes_of(const JobSpec& spec, const Json& plan) {
+  std::vector<std::string> notes = notes_on(spec);
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  const Json needed = plan.value("memory_per_actor_bytes", Json());
+  if (!needed.is_number_unsigned() || pages <= 0 || page <= 0) return notes;
+  const auto here = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
+  const auto each = needed.get<std::uint64_t>();
+  if (each > here / spec.actors_min)
+    notes.push_back(fmt::format("about {} for each of at least {} actor{} is more than this machine has, {}",
+                                format_bytes(each), spec.actors_min, spec.actors_min == 1 ? "" : "s",
+                                format_bytes(here)));
+  return notes;
+}
+
 }  // namespace
 
 ExitCode run_validate(const Arguments& arguments, Session& session) {
@@ -51,12 +69,13 @@ ExitCode run_validate(const Arguments& arguments, Session& session) {
     if (errors.empty()) errors.push_back(file->source + ": refused by seng-actor plan");
     return refuse(session, format, errors);
   }
+  const std::vector<std::string> notes = notes_of(file->spec, plan);
   if (format != OutputFormat::kTable) {
     print_value(console, format,
-                {{"ok", true}, {"spec", spec_value(yaml)}, {"notes", notes_on(file->spec)}, {"plan", plan}});
+                {{"ok", true}, {"spec", spec_value(yaml)}, {"notes", notes}, {"plan", plan}});
     return ExitCode::kOk;
   }
-  print_notes(file->spec, console);
+  for (const std::string& note : notes) console.err << "note: " << note << "\n";
   console.out << yaml << "\n";
   print_plan_summary(plan, console);
   console.out << "\n";

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "cli/command.h"
 #include "cli/follow.h"
 
@@ -11,7 +13,12 @@ ExitCode run_wait(const Arguments& arguments, Session& session) {
   const auto followed = follow(session, arguments.operand(0), options);
   if (!followed) return followed.error();
   print_result(session, followed->job, arguments.format());
-  return exit_code_of(followed->job.state);
+  const JobRecord& job = followed->job;
+  if (options.until_step && job.state == JobState::kSucceeded && job.step < *options.until_step)
+    return session.fail(ExitCode::kNotReached,
+                        fmt::format("job {} ({}) ended with step {} and never reached step {}", job.id,
+                                    job.name, job.step, *options.until_step));
+  return exit_code_of(job.state);
 }
 
 }  // namespace seng

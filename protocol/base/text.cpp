@@ -35,9 +35,11 @@ std::optional<std::string> nearest(std::string_view word, const Words& candidate
       best_distance = distance;
       best = std::string(candidate);
     }
-    if (!extension && typed.size() >= 3 && known.starts_with(typed)) extension = candidate;
+    const bool extends = typed.size() >= 3 && known.starts_with(typed);
+    if (extends && (!extension || candidate.size() < extension->size())) extension = candidate;
   }
-  return best ? best : extension;
+  // Who has typed the beginning of a word means it rather than one that is two slips away.
+  return extension && best_distance > 1 ? extension : best;
 }
 
 std::string suggestion(const std::optional<std::string>& word) {

@@ -161,6 +161,7 @@ struct Finished {
   bool stopped = false;                      // by StopTraining, before the last step
   std::string weights_sha256, state_sha256;  // leader only
   bool retired = false;                      // by Retire: the job goes on, or another has finished it
+  std::string failure = "";                  // leader only: the job fails, and why; empty: it does not
   template <class V>
   void visit(V& v) {
     v.field(1, "step", step);
@@ -168,6 +169,7 @@ struct Finished {
     v.field(3, "weights_sha256", weights_sha256);
     v.field(4, "state_sha256", state_sha256);
     v.field(5, "retired", retired);
+    v.field(6, "failure", failure);
   }
 };
 

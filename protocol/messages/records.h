@@ -48,8 +48,8 @@ struct JobRecord {
   std::uint64_t step = 0, steps_total = 0;  // committed steps, of
   double epochs = 0, epochs_total = 0;      // passes over the data, of
   std::uint64_t samples_seen = 0;
-  double train_loss = 0;                     // mean over the last whole epoch, else over the steps so far
-  double train_accuracy = 0;                 // likewise, 0..1
+  double train_loss = 0;                     // mean over the steps so far of the epoch in hand
+  double train_accuracy = -1;                // likewise, 0..1; -1: no step is known yet
   double test_loss = 0, test_accuracy = -1;  // of the last evaluation; accuracy -1: none yet
   double images_per_second = 0;              // over the last reports
   std::string weights_sha256, state_sha256;  // of the final or last checkpointed state

@@ -105,6 +105,7 @@ struct JobSpec {
   double evaluate_every_epochs = 1;         // 0: only at the end
   std::string engine_convolution = "auto";  // auto | direct
   bool ledger = false;                      // each actor writes which samples it used
+  std::string on_divergence = "fail";       // fail | continue, when a step's loss is not finite
   // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
   std::uint32_t restart_max = 20;
   double restart_window_s = 3600;

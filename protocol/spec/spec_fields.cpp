@@ -147,6 +147,7 @@ std::vector<SpecField> make_fields() {
       {"evaluate.every_epochs", number(SENG_AT(evaluate_every_epochs), 0, kMany)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
       {"ledger", FlagField{SENG_AT(ledger)}},
+      {"on_divergence", ChoiceField{SENG_AT(on_divergence), {"fail", "continue"}}},
       {"initial.checkpoint", TextField{SENG_AT(initial_checkpoint), refuse_optional_path}},
       {"initial.weights", TextField{SENG_AT(initial_weights), refuse_optional_path}},
   };

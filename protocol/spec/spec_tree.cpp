@@ -145,6 +145,19 @@ class TreeBuilder final : public YAML::EventHandler {
   int documents_ = 0;
 };
 
+// yaml-cpp takes a tab for no blank, and complains of what comes behind it.
+std::string tab_hint(const std::string& text, const YAML::Mark& mark) {
+  if (mark.is_null()) return "";
+  std::istringstream lines(text);
+  std::string line;
+  for (int number = 0; std::getline(lines, line); ++number) {
+    const bool near = number == mark.line || number + 1 == mark.line;
+    if (near && line.find('\t') != std::string::npos)
+      return fmt::format("; line {} has a tab: YAML wants spaces", number + 1);
+  }
+  return "";
+}
+
 }  // namespace
 
 const SpecNode::Entry* SpecNode::find(std::string_view key) const {
@@ -183,7 +196,8 @@ SpecNode read_spec_tree(const std::string& yaml_text, const std::string& source,
     return builder.take_root();
   } catch (const Refused&) {
   } catch (const YAML::Exception& error) {
-    problems.push_back({builder.place(error.mark), "", "not YAML: " + error.msg});
+    problems.push_back(
+        {builder.place(error.mark), "", "not YAML: " + error.msg + tab_hint(yaml_text, error.mark)});
   }
   return {};
 }

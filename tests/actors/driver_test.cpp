@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "actors/checkpoint/safetensors.h"
+#include "actors/divergence.h"
 #include "actors/state/blob_server.h"
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
@@ -82,6 +84,7 @@ class PlayedDaemon {
     if (auto report = parse_body<CheckpointReport>(message)) checkpoints.push_back(*report);
     if (auto report = parse_body<EpochReport>(message)) epochs.push_back(report->metrics);
     if (auto failed = parse_body<ActorFailed>(message)) failures.push_back(failed->message);
+    if (auto event = parse_body<ActorEvent>(message)) events.push_back(*event);
   }
 
   bool answers_finished = true;
@@ -90,6 +93,7 @@ class PlayedDaemon {
   std::vector<EpochMetrics> epochs;
   std::vector<CheckpointReport> checkpoints;
   std::vector<std::string> failures;
+  std::vector<ActorEvent> events;
 
  private:
   testing::TempDir directory_;
@@ -258,6 +262,72 @@ TEST(DriverSession, ANewerMembershipReplacesTheOlder) {
   daemon.send(Resume{}, {1, 2});
   EXPECT_TRUE(daemon.expect<Finished>());
   EXPECT_TRUE(actor.finish());
+}
+
+// Its steps are far too long: the weights grow until a product of theirs overflows.
+std::string diverging_job(const std::string& more) {
+  std::string job = kJob;
+  job.replace(job.find("steps: 6"), 8, "steps: 200");
+  job.replace(job.find("{every_steps: 4"), 15, "{every_steps: 1");
+  const std::size_t optimizer = job.find("optimizer:"), end = job.find('\n', optimizer);
+  job.replace(optimizer, end - optimizer, "optimizer: {name: sgd, lr: 1000000}");
+  return job + more;
+}
+
+bool has_finite_weights(const std::string& checkpoint) {
+  const auto file = SafetensorsFile::open(checkpoint + "/model.safetensors");
+  EXPECT_TRUE(file) << (file ? "" : file.error().message);
+  bool finite = file.has_value();
+  for (const auto& tensor : file ? file->tensors() : std::vector<TensorInfo>{}) {
+    std::vector<float> values(tensor.count);
+    EXPECT_TRUE(file->read(tensor, values));
+    finite = finite && all_finite(values);
+  }
+  return finite;
+}
+
+TEST(DriverSession, FailsWhereTheLossIsNotFiniteAndKeepsTheGoodCheckpoints) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon, diverging_job("")), {});
+  start_group(daemon, {1, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(actor.finish());
+  EXPECT_LT(finished->step, 200u);
+  const std::string when = "diverged at step " + std::to_string(finished->step) + ":";
+  EXPECT_EQ(finished->failure.find(when), 0u) << finished->failure;
+  EXPECT_NE(finished->failure.find("lower optimizer.lr"), std::string::npos);
+  ASSERT_FALSE(daemon.events.empty());
+  EXPECT_EQ(daemon.events.back().kind, "LossNotFinite");
+  EXPECT_EQ(daemon.events.back().text, finished->failure);
+  ASSERT_FALSE(daemon.checkpoints.empty());
+  EXPECT_LT(daemon.checkpoints.back().step, finished->step);
+  EXPECT_TRUE(has_finite_weights(daemon.checkpoints.back().path));
+}
+
+TEST(DriverSession, TrainsOnWithoutFiniteNumbersWhereItIsToldTo) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon, diverging_job("on_divergence: continue\n")), {});
+  start_group(daemon, {1, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  EXPECT_TRUE(actor.finish());
+  EXPECT_EQ(finished->step, 200u);
+  EXPECT_EQ(finished->failure, "");
+  std::size_t said = 0;
+  for (const ActorEvent& event : daemon.events) {
+    EXPECT_EQ(event.severity, Severity::kWarning);
+    said += event.text.find(": the loss is not finite") != std::string::npos;
+  }
+  EXPECT_EQ(said, 1u);
+  // The last one ends the job; of the others only those with finite weights were written.
+  ASSERT_GT(daemon.checkpoints.size(), 1u);
+  EXPECT_EQ(daemon.checkpoints.back().step, 200u);
+  EXPECT_TRUE(has_finite_weights(daemon.checkpoints[daemon.checkpoints.size() - 2].path));
 }
 
 TEST(DriverSession, SaysWhyItCannotTrain) {

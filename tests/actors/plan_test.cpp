@@ -80,6 +80,17 @@ TEST(Plan, RefusesWithTheReason) {
   }
 }
 
+TEST(Plan, RefusesAPathThatIsNoText) {
+  const PlanOutcome outcome = plan_job(
+      job("{name: synthetic, train: 1000, test: 10, channels: 1, height: 28, width: 28, classes: 10}",
+          "{name: fashion-mnist, root: \"/nowhere/\xff\"}"),
+      1);
+  EXPECT_FALSE(outcome.ok);
+  const auto plan = nlohmann::json::parse(outcome.json);
+  EXPECT_FALSE(plan["ok"].get<bool>());
+  EXPECT_NE(plan["errors"].dump().find("/nowhere/"), std::string::npos) << outcome.json;
+}
+
 // A network far above any memory is counted, not built.
 TEST(Plan, EstimatesWhatDoesNotFit) {
   const PlanOutcome outcome = plan_job(job("lenet", "mlp, hidden: \"65536,65536\""), 1);

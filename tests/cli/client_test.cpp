@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/interrupt.h"
 #include "tests/cli/fake_daemon.h"
@@ -46,6 +48,18 @@ TEST(Client, ARefusalKeepsItsCodeAndWords) {
   EXPECT_EQ(reply.error().kind, Failure::Kind::kRefused);
   EXPECT_EQ(reply.error().message, "there is no job 9");
   EXPECT_EQ(exit_code_of(reply.error()), ExitCode::kNoSuchJob);
+}
+
+TEST(Client, ADaemonOfAnotherUserIsNoReasonToStartOneInItsDirectory) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may enter every directory";
+  const testing::TempDir dir;
+  ASSERT_EQ(chmod(dir.path().c_str(), 0), 0);
+  Client client("ipc://" + dir.path() + "/sengd.sock", dir.path());
+  const auto reply = client.ask<ListReply>(ListRequest{});
+  ASSERT_EQ(chmod(dir.path().c_str(), 0700), 0);
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(exit_code_of(reply.error()), ExitCode::kNoDaemon);
+  EXPECT_THAT(reply.error().message, HasSubstr("belongs to another user"));
 }
 
 TEST(Client, NoDaemonIsKnownAtOnceAndSaysHowToStartOne) {

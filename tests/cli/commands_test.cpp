@@ -1,6 +1,8 @@
 // Every reading verb against a fake daemon, as table, JSON and YAML.
 #include <filesystem>
 #include <fstream>
+#include <regex>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +11,7 @@
 
 #include "cli/command.h"
 #include "cli/record_values.h"
+#include "cli/text_format.h"
 #include "protocol/base/sha256.h"
 #include "tests/cli/fake_daemon.h"
 
@@ -21,6 +24,10 @@ using Json = nlohmann::ordered_json;
 
 Json json_of(const CtlRun& run) {
   return Json::parse(run.out, nullptr, false);
+}
+
+std::string without_colours(const std::string& text) {
+  return std::regex_replace(text, std::regex("\033\\[[0-9;]*m"), "");
 }
 
 // Knows one running job, 3, and one that has ended.
@@ -342,7 +349,7 @@ class Export : public Commands {
 };
 
 TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
   EXPECT_EQ(read(target_), content_);
   EXPECT_EQ(run.out, "");
@@ -355,13 +362,22 @@ TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
   EXPECT_EQ(files(), 2u);  // nothing left aside
 }
 
+TEST_F(Export, TakesItsFormatAsEveryOtherCommand) {
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_, "-o", "json"});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  const Json value = Json::parse(run.out);
+  EXPECT_EQ(value["file"], target_);
+  EXPECT_EQ(value["bytes"], content_.size());
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", "json"}).code, ExitCode::kUsage) << "no file is named";
+}
+
 TEST_F(Export, ReplacesOnlyWhenForced) {
   std::ofstream(target_) << "precious";
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("--force"));
   EXPECT_EQ(read(target_), "precious");
-  EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", target_, "--force"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--to", target_, "--force"}).code, ExitCode::kOk);
   EXPECT_EQ(read(target_), content_);
 }
 
@@ -369,7 +385,7 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
   std::string flipped = content_;
   flipped[1'000'000] ^= 1;
   const auto refused = [&](const char* said) {
-    const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+    const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
     EXPECT_EQ(run.code, ExitCode::kFailed);
     EXPECT_THAT(run.err, HasSubstr(said));
     EXPECT_EQ(files(), 1u) << said;
@@ -390,12 +406,23 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
 
 TEST_F(Export, SaysWhenThereIsNothingYet) {
   jobs_[0].checkpoint.clear();
-  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("no checkpoint yet: it is running at step 550"));
   EXPECT_EQ(ctl(daemon_, {"export", "3"}).code, ExitCode::kUsage);
   jobs_[0].checkpoint = checkpoint_;
   EXPECT_EQ(ctl(daemon_, {"export", "3", "--output", dir_.path() + "/none/x"}).code, ExitCode::kFailed);
+}
+
+TEST_F(Commands, AListFitsTheTerminalAndIsWholeInAPipe) {
+  for (const int width : {60, 80, 200}) {
+    const CtlRun run = ctl(daemon_, {"list"}, {.environment = {}, .terminal = true, .width = width});
+    std::istringstream lines(without_colours(run.out));
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_LE(display_width(line), static_cast<std::size_t>(width)) << line;
+    for (const char* column : {"ID", "NAME", "STATE", "STEPS"}) EXPECT_THAT(run.out, HasSubstr(column));
+  }
+  EXPECT_THAT(ctl(daemon_, {"list"}).out, HasSubstr("SUBMITTED"));
 }
 
 TEST_F(Commands, AnAnswerThatNeverComesIsExitCode3) {

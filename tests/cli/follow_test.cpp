@@ -126,14 +126,32 @@ TEST(Submit, ARefusalOfTheDaemonIsAUsageErrorItsOwnTroubleIsNot) {
   daemon.on<SubmitRequest, SubmitReply>([&](const SubmitRequest&) -> Result<SubmitReply> {
     return fail(code, "the job needs 70000 MiB of memory");
   });
-  for (const ErrorCode refusal : {ErrorCode::kInvalidArgument, ErrorCode::kNotFound, ErrorCode::kExhausted}) {
+  for (const ErrorCode refusal : {ErrorCode::kInvalidArgument, ErrorCode::kNotFound}) {
     code = refusal;
     const CtlRun run = ctl(daemon, {"submit", "-"}, {.input = kJob});
     EXPECT_EQ(run.code, ExitCode::kUsage);
     EXPECT_THAT(run.err, HasSubstr("70000 MiB"));
   }
-  code = ErrorCode::kIo;
-  EXPECT_EQ(ctl(daemon, {"submit", "-"}, {.input = kJob}).code, ExitCode::kFailed);
+  for (const ErrorCode trouble : {ErrorCode::kIo, ErrorCode::kExhausted}) {  // its disk is full
+    code = trouble;
+    EXPECT_EQ(ctl(daemon, {"submit", "-"}, {.input = kJob}).code, ExitCode::kFailed);
+  }
+}
+
+TEST(Submit, OnATerminalTheNumberIsSaidOnce) {
+  FakeDaemon daemon;
+  serve_job(daemon, {running_job()});
+  const CtlRun run = ctl(daemon, {"submit", "-"}, {.input = kJob, .terminal = true});
+  EXPECT_THAT(run.err, HasSubstr("submitted job 3"));
+  EXPECT_EQ(run.out, "");
+}
+
+TEST(Submit, AProblemNamesTheOptionThatWasTyped) {
+  FakeDaemon daemon;
+  serve_job(daemon, {running_job()});
+  const CtlRun run = ctl(daemon, {"submit", "-", "--name", "a b"}, {.input = kJob});
+  EXPECT_EQ(run.code, ExitCode::kUsage);
+  EXPECT_TRUE(run.err.starts_with("--name a b: name:")) << run.err;
 }
 
 TEST(Submit, NotesAreTalk) {
@@ -195,6 +213,16 @@ TEST(Wait, EndsAtAStep) {
   const CtlRun run = ctl(daemon, {"wait", "3", "--step", "10", "-o", "json"});
   EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
   EXPECT_EQ(Json::parse(run.out)["steps"], 12);
+}
+
+TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
+  FakeDaemon daemon;
+  daemon.watch_states({running_job(), ended_job(JobState::kSucceeded)});
+  const CtlRun run = ctl(daemon, {"wait", "3", "--step", "99999"});
+  EXPECT_EQ(run.code, ExitCode::kNotReached);
+  EXPECT_THAT(run.err, HasSubstr("ended with step 1172 and never reached step 99999"));
+  daemon.watch_states({ended_job(JobState::kFailed)});
+  EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
 }
 
 TEST(Wait, NoSuchJobAndNoDaemon) {

@@ -38,7 +38,7 @@ TEST(ProgressLine, ShowsEverythingWhereThereIsRoom) {
             "fashion-lenet  46 %  epoch 2.35/5  step 550/1172  loss 0.3412  acc 88.10 %  2410 img/s  "
             "1:06 left");
   const std::string wide = progress_line(running_job(), 160);
-  EXPECT_THAT(wide, HasSubstr("46 %  [###############.................]  epoch"));
+  EXPECT_THAT(wide, HasSubstr(" 46 %  [###############.................]  epoch"));
 }
 
 TEST(ProgressLine, FitsEveryWidth) {
@@ -50,7 +50,7 @@ TEST(ProgressLine, FitsEveryWidth) {
     EXPECT_LE(display_width(progress_line(queued, columns)), columns);
   }
   EXPECT_EQ(progress_line(running_job(), 79),
-            "46 %  [###.....]  epoch 2.35/5  loss 0.3412  acc 88.10 %  2410 img/s  1:06 left");
+            "[####......]  epoch 2.35/5  step  550/1172  loss 0.3412  2410 img/s   1:06 left");
   EXPECT_THAT(progress_line(running_job(), 60), HasSubstr("loss 0.3412"));
   EXPECT_THAT(progress_line(running_job(), 60), HasSubstr("1:06 left"));
 }
@@ -69,6 +69,26 @@ TEST(ProgressLine, BeforeTheFirstStepAndAtTheEnd) {
   job.state = JobState::kQueued;
   job.reason = "waits for\na slot";
   EXPECT_EQ(progress_line(job, 0), "fashion-lenet  queued: waits for a slot");
+}
+
+// What stands beside the bar keeps its place as numbers grow.
+TEST(ProgressLine, StandsStillWhileNumbersGrow) {
+  for (const std::size_t columns : {79u, 99u, 160u}) {
+    JobRecord job = running_job();
+    const std::string line = progress_line(job, columns);
+    job.step = 7, job.epochs = 2, job.train_loss = 12.5, job.train_accuracy = 0.0312;
+    job.samples_seen = 7 * 256, job.images_per_second = 985;
+    const std::string other = progress_line(job, columns);
+    EXPECT_EQ(other.find(']'), line.find(']')) << line << "\n" << other;
+    EXPECT_EQ(other.find("step"), line.find("step")) << line << "\n" << other;
+    EXPECT_EQ(other.size(), line.size()) << line << "\n" << other;
+  }
+}
+
+TEST(ProgressLine, OfAResumedJobSaysNoLossBeforeItsFirstStep) {
+  JobRecord job = running_job();
+  job.train_accuracy = -1;
+  EXPECT_THAT(progress_line(job, 0), ::testing::Not(HasSubstr("loss")));
 }
 
 class ProgressDisplayTest : public ::testing::Test {

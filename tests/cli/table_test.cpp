@@ -43,6 +43,19 @@ TEST(Table, CutsFlexibleColumnsToFit) {
   EXPECT_EQ(lines_of(table.text(5))[1], " 1  a-very-…  running");
 }
 
+TEST(Table, LeavesSpareColumnsOutWhereCuttingIsNotEnough) {
+  Table table({{.title = "ID", .spare = 1},
+               {.title = "NAME", .flexible = true},
+               {.title = "STATE"},
+               {.title = "WHEN", .spare = 2}});
+  table.add({"1", "a-very-long-name", "running", "2026-01-31"});
+  EXPECT_EQ(lines_of(table.text(41))[0], "ID  NAME              STATE    WHEN");
+  EXPECT_EQ(lines_of(table.text(33))[1], "1   a-very-…  running  2026-01-31");
+  EXPECT_EQ(lines_of(table.text(32))[1], "1   a-very-long-name  running");
+  EXPECT_EQ(lines_of(table.text(19))[1], "a-very-lo…  running");
+  EXPECT_EQ(lines_of(table.text(5))[0], "NAME      STATE") << "the others always stay";
+}
+
 TEST(Table, NoLineIsWiderThanAsked) {
   std::mt19937 random(std::random_device{}());
   for (int round = 0; round < 200; ++round) {

@@ -35,6 +35,7 @@ TEST(TextFormat, Numbers) {
   EXPECT_EQ(format_loss(0.34123), "0.3412");
   EXPECT_EQ(format_loss(12.345), "12.35");
   EXPECT_EQ(format_loss(std::nan("")), "nan");
+  EXPECT_EQ(format_loss(-std::nan("")), "nan");
   EXPECT_EQ(format_loss(1e30), "1e+30");
   EXPECT_EQ(format_count(5), "5");
   EXPECT_EQ(format_count(2.35), "2.35");

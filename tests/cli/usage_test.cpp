@@ -51,7 +51,9 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"drain", "3"}, "drain: --actor K is missing"},
       {{"drain", "3", "--actor", "x"}, "--actor: \"x\"; expected a whole number"},
       {{"drain", "3", "--actor", "4294967295"}, "there is no actor 4294967295"},
-      {{"export", "3"}, "--output FILE is missing"},
+      {{"export", "3"}, "--to FILE is missing"},
+      {{"cancel", "3"}, "unknown command \"cancel\"; did you mean \"stop\"?"},
+      {{"ps"}, "did you mean \"list\"?"},
       {{"completion", "bahs"}, "did you mean \"bash\"?"},
       {{"completion", "zsh"}, "expected bash"},
       {{"help", "lst"}, "did you mean \"list\"?"},
@@ -63,6 +65,12 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
     EXPECT_THAT(run.err, HasSubstr(c.said));
     EXPECT_EQ(run.out, "");
   }
+}
+
+TEST(Usage, WithoutAHomeThereIsNoDefaultDaemon) {
+  const CtlRun run = ctl({"list"}, {.input = "", .environment = {}});
+  EXPECT_EQ(run.code, ExitCode::kUsage);
+  EXPECT_THAT(run.err, HasSubstr("no state directory: give --state-dir or set SENG_STATE_DIR or HOME"));
 }
 
 TEST(Usage, HelpOfEveryCommandNamesItsOptions) {

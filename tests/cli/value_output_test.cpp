@@ -62,6 +62,18 @@ TEST(RecordValues, WhatIsNotKnownIsNull) {
   EXPECT_EQ(value["checkpoint"], "");
 }
 
+TEST(RecordValues, ALossThatIsNotFiniteIsToldFromOneThatIsNotKnown) {
+  JobRecord job = testing::running_job();
+  EXPECT_EQ(job_value(job)["diverged"], false);
+  job.train_loss = NAN;
+  EXPECT_EQ(job_value(job)["diverged"], true);
+  EXPECT_EQ(Json::parse(json_text(job_value(job)))["train_loss"], nullptr);
+  job.train_accuracy = -1;  // resumed: no step is known yet
+  EXPECT_EQ(job_value(job)["diverged"], false);
+  EXPECT_TRUE(job_value(job)["train_loss"].is_null());
+  EXPECT_TRUE(job_value(job)["train_accuracy"].is_null());
+}
+
 TEST(RecordValues, SpecificationsBecomeTrees) {
   const Json spec = spec_value("a: {b: 0.5, c: [1, x], d: true, e: \"7\"}\n");
   EXPECT_EQ(spec, (Json{{"a", {{"b", 0.5}, {"c", {1, "x"}}, {"d", true}, {"e", "7"}}}}));

@@ -39,6 +39,8 @@ TEST(DaemonOptions, AllAreTaken) {
   EXPECT_EQ(options->timeouts.linger_s(), 5.0);
   EXPECT_EQ(options->log_level, LogLevel::kDebug);
   EXPECT_EQ(options->actor_binary, "/a");
+  EXPECT_EQ(options->device, "auto");
+  EXPECT_EQ(parse({"--device", "cpu"})->device, "cpu");
   EXPECT_TRUE(options->foreground);
   EXPECT_EQ(parse({"-h"})->verb, DaemonOptions::Verb::kHelp);
   EXPECT_EQ(parse({"--version"})->verb, DaemonOptions::Verb::kVersion);
@@ -48,6 +50,8 @@ TEST(DaemonOptions, AllAreTaken) {
 TEST(DaemonOptions, WrongOnesAreRefusedByName) {
   const std::pair<std::vector<const char*>, const char*> table[] = {
       {{"--slotz", "3"}, "did you mean \"--slots\""},
+      {{"--device", "cuda"}, "--device cuda: this build has no CUDA backend"},
+      {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto"},
       {{"--slots"}, "slots"},
       {{"--slots", "0"}, "--slots: expected 1 to"},
       {{"--slots", "-1"}, "slots"},

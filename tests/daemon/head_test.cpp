@@ -35,6 +35,9 @@ TEST(Head, AJobFromSubmitToSuccess) {
   ASSERT_EQ(world.processes.running.size(), 2u);
   const auto& spec = world.processes.running.begin()->second.spec;
   EXPECT_EQ(spec.argv.at(1), "run");
+  const auto device = std::find(spec.argv.begin(), spec.argv.end(), "--device");
+  ASSERT_LT(device + 1, spec.argv.end());
+  EXPECT_EQ(device[1], "auto");
   EXPECT_EQ(spec.log_path, world.dir.path() + "/jobs/1/logs/actor-0.log");
 
   const auto welcome = world.hello(job, 0);
@@ -101,6 +104,36 @@ TEST(Head, AJobFromSubmitToSuccess) {
   world.restart();
   EXPECT_EQ(world.record(job).state, JobState::kSucceeded);
   EXPECT_EQ(world.record(job).state_sha256, "state");
+}
+
+TEST(Head, AJobFailsByItsLeadersWord) {
+  World world;
+  const JobId job = world.submit(spec_text("x", 1, 1));
+  world.train(job);
+  world.say(job, 0, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
+  world.say(job, 0, Finished{6, false, "", "", false, "diverged at step 6"});
+  EXPECT_EQ(world.record(job).state, JobState::kFailed);
+  EXPECT_EQ(world.record(job).step, 6u);
+  EXPECT_EQ(world.record(job).reason, "diverged at step 6");
+  EXPECT_EQ(world.record(job).state_sha256, "s4");
+  world.end(job, 0, kExit0);
+  EXPECT_EQ(world.record(job).restarts, 0u);
+}
+
+// Its database, its jobs' files and all.
+TEST(Head, FindsCheckpointsInAStateDirectoryThatWasMoved) {
+  World world;
+  const JobId job = world.submit(spec_text("x", 1, 1));
+  world.train(job);
+  const std::string dir = job_dir(world.options, job);
+  world.say(job, 0, CheckpointReport{8, dir + "/checkpoints/step-8", "w", "s", ""});
+  world.say(job, 0, Finished{8, false, "w", "s"});
+  world.end(job, 0, kExit0);
+  EXPECT_EQ(world.record(job).checkpoint, dir + "/checkpoints/step-8");
+  world.options.state_dir = "/elsewhere/jobs/1";
+  world.restart();
+  EXPECT_EQ(world.record(job).checkpoint, "/elsewhere/jobs/1/jobs/1/checkpoints/step-8");
+  EXPECT_EQ(world.head().actors(job)->at(0).log_path, "/elsewhere/jobs/1/jobs/1/logs/actor-0.log");
 }
 
 TEST(Head, IdlesWithoutADeadline) {

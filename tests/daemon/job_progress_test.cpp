@@ -61,7 +61,7 @@ TEST(JobProgress, CountsStepsSamplesAndPasses) {
   EXPECT_EQ(record.step, 20u) << "never beyond the job's end, whatever an actor says";
 }
 
-TEST(JobProgress, TrainLossIsTheRunningMeanUntilAWholeEpochIsKnown) {
+TEST(JobProgress, TrainLossIsTheMeanOfTheEpochInHand) {
   JobProgress progress(plan_of(64, 512, 24));
   JobRecord record;
   progress.on(steps(1, 4, 1.0), true, record);
@@ -73,13 +73,27 @@ TEST(JobProgress, TrainLossIsTheRunningMeanUntilAWholeEpochIsKnown) {
   EXPECT_DOUBLE_EQ(record.train_accuracy, -0.25);
   EXPECT_DOUBLE_EQ(record.test_accuracy, 0.8);
   EXPECT_DOUBLE_EQ(record.test_loss, 2.25);
-  progress.on(steps(9, 12, 7.0), true, record);
-  EXPECT_DOUBLE_EQ(record.train_loss, 1.25) << "half an epoch says nothing yet";
+  progress.on(steps(9, 10, 7.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 7.0) << "the next epoch begins anew";
+  progress.on(steps(11, 12, 3.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 5.0);
   progress.on(epoch(1.5, 12, 0.5), record);
-  EXPECT_DOUBLE_EQ(record.train_loss, 1.25);
+  EXPECT_DOUBLE_EQ(record.train_loss, 5.0) << "an evaluation within an epoch does not end it";
   EXPECT_DOUBLE_EQ(record.test_accuracy, 0.8) << "not evaluated this time";
   progress.on(epoch(2.0, 16, 0.25), record);
   EXPECT_DOUBLE_EQ(record.train_loss, 0.375) << "the mean of both halves";
+}
+
+TEST(JobProgress, WhatTheLeaderSaidOfAnEpochStaysThoughItsStepsComeLater) {
+  JobProgress progress(plan_of(64, 512, 24));
+  JobRecord record;
+  EXPECT_LT(record.train_accuracy, 0) << "not known before the first step";
+  progress.on(steps(1, 6, 1.0), true, record);
+  progress.on(epoch(1.0, 8, 0.75), record);
+  progress.on(steps(7, 8, 9.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 0.75);
+  progress.on(steps(9, 9, 2.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 2.0);
 }
 
 TEST(JobProgress, APassThatEndsWithinAStepIsWhole) {

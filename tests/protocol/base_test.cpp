@@ -98,6 +98,8 @@ TEST(NearestWord, FindsSlipsAndNothingElse) {
   }
   EXPECT_EQ(did_you_mean("lenot", {"lenet", "resnet18"}), "; did you mean \"lenet\"?");
   EXPECT_EQ(did_you_mean("vgg", {"lenet", "resnet18"}), "");
+  EXPECT_EQ(did_you_mean("resnet", {"lenet", "resnet18"}), "; did you mean \"resnet18\"?");
+  EXPECT_EQ(did_you_mean("epoch", {"epochs_total", "epochs"}), "; did you mean \"epochs\"?");
   EXPECT_EQ(nearest_word(std::string(100'000, 'x'), words), std::nullopt);
 }
 

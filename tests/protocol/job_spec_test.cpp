@@ -291,6 +291,12 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
   for (const auto& c : cases) EXPECT_EQ(problems(with(c.line)), c.message) << c.line;
 }
 
+TEST(JobSpec, PointsAtATab) {
+  const std::string said = problems(with("restart:\tmax: 3"));
+  EXPECT_NE(said.find("not YAML: "), std::string::npos) << said;
+  EXPECT_NE(said.find("; line 6 has a tab: YAML wants spaces"), std::string::npos) << said;
+}
+
 TEST(JobSpec, RefusesNames) {
   for (const std::string name : {"''", "12", "-a", ".a", "a/b", "a b", "\"a\\0\"", "ü", "[a]",
                                  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}) {

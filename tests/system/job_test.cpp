@@ -97,6 +97,31 @@ TEST(Job, QueuesForSlotsAndDescribeSaysWhy) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+TEST(Job, ThatDivergesFailsAndKeepsACheckpointOfFiniteWeights) {
+  Cluster cluster(2);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job;
+  job.steps = 1000;
+  job.actors = 2;
+  job.optimizer = "{name: sgd, lr: 1000000, momentum: 0.9}";
+  job.extra = "checkpoint: {every_steps: 1}\n";
+  const RunResult run = cluster.ctl({"submit", "-", "--wait", "-o", "json"}, {.input = to_text(job)});
+  EXPECT_EQ(run.exit_code, 1);
+  const auto failed = json_of(run);
+  ASSERT_TRUE(failed.is_object()) << run.out << run.err;
+  EXPECT_EQ(failed["state"], "failed");
+  EXPECT_EQ(failed["restarts"], 0);
+  EXPECT_LT(failed["steps"], 1000);
+  EXPECT_EQ(failed["reason"].get<std::string>().find("diverged at step " + failed["steps"].dump() + ":"), 0u)
+      << failed["reason"];
+  const RunResult again = cluster.ctl(
+      {"submit", "-", "--wait", "--init-from", failed["checkpoint"].get<std::string>() + "/model.safetensors",
+       "--set", "steps=1", "--set", "on_divergence=continue"},
+      {.input = to_text(job)});
+  EXPECT_EQ(again.exit_code, 0) << "weights that are not finite are refused: " << again.err;
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 TEST(Job, WithoutRestartsAnActorThatIsKilledEndsItWithTheCause) {
   Cluster cluster(2);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();

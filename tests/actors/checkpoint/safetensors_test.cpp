@@ -148,12 +148,23 @@ TEST_F(SafetensorsTest, RefusesHeaderLengthsThatTheFileCannotHold) {
                              "\0\0\0\0\x01\0\0\0", "\x11\0\0\0\0\0\0\0"}) {
     expect_corrupt(std::string(length, 8) + std::string(16, ' '), "header length");
   }
+  expect_corrupt("name: fashion-lenet\nmodel: lenet\n", "is not a safetensors file");
   // Longer than the limit although the file has the bytes (in a hole).
   put_file(path_, std::string("\x01\0\0\x01\0\0\0\0", 8));
   std::filesystem::resize_file(path_, 40'000'000);
   const auto file = SafetensorsFile::open(path_);
   ASSERT_FALSE(file);
   EXPECT_THAT(file.error().message, HasSubstr("at most 16777216, found 16777217"));
+}
+
+TEST_F(SafetensorsTest, RefusesWhatIsNoRegularFile) {
+  const std::string directory = std::filesystem::path(path_).parent_path();
+  ASSERT_EQ(mkfifo((path_ + ".pipe").c_str(), 0600), 0);
+  for (const std::string& path : {directory, path_ + ".pipe"}) {
+    const auto file = SafetensorsFile::open(path);
+    ASSERT_FALSE(file);
+    EXPECT_THAT(file.error().message, HasSubstr("is not a regular file"));
+  }
 }
 
 TEST_F(SafetensorsTest, RefusesHeadersThatLie) {

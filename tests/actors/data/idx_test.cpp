@@ -124,6 +124,10 @@ TEST_F(IdxTest, NamesAFileThatCannotBeRead) {
   const auto directory = read_idx(scratch_.path(), 3);
   ASSERT_FALSE(directory);
   EXPECT_THAT(directory.error().message, HasSubstr("not a regular file"));
+  ASSERT_EQ(mkfifo((scratch_ / "pipe").c_str(), 0600), 0);  // nobody will ever write to it
+  const auto pipe = read_idx(scratch_ / "pipe", 3);
+  ASSERT_FALSE(pipe);
+  EXPECT_THAT(pipe.error().message, HasSubstr("not a regular file"));
 }
 
 }  // namespace
