@@ -77,10 +77,15 @@ void JobProgress::on(const EpochReport& report, JobRecord& record) {
   record_step_ = m.step;
   // A pass ends within a step in general, so a record counts as its end from one step before.
   const double reached = m.epoch + m.epoch / static_cast<double>(m.step);
-  if (reached < next_epoch_) return;
+  const bool whole = reached >= next_epoch_;
+  // Within a pass the report says no more than its steps, unless it comes before them, which then do not
+  // count.
+  if (whole || newest_step_ < m.step) {
+    record.train_loss = this_epoch_.loss;
+    record.train_accuracy = this_epoch_.accuracy;
+  }
+  if (!whole) return;
   next_epoch_ = std::floor(reached) + 1;
-  record.train_loss = this_epoch_.loss;
-  record.train_accuracy = this_epoch_.accuracy;
   this_epoch_ = {};
 }
 

@@ -96,6 +96,15 @@ TEST(JobProgress, WhatTheLeaderSaidOfAnEpochStaysThoughItsStepsComeLater) {
   EXPECT_DOUBLE_EQ(record.train_loss, 2.0);
 }
 
+TEST(JobProgress, AReportWithinAPassThatComesBeforeItsStepsIsTheLossSoFar) {
+  JobProgress progress(plan_of(64, 60'000, 5));
+  JobRecord record;
+  progress.on(epoch(5 * 64 / 60'000.0, 5, 0.75, 0.5), record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 0.75);
+  progress.on(steps(1, 5, 0.25), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 0.75);
+}
+
 TEST(JobProgress, APassThatEndsWithinAStepIsWhole) {
   // 60000 / 256 = 234.375 steps a pass; five passes are 1171 whole steps.
   JobProgress progress(plan_of(256, 60000, 1171));
