@@ -143,6 +143,7 @@ void BlobServer::apply_change() {
       for (const BlobKey& key : change.dropped) offer_->drop(key);
       for (Blob& blob : change.added) offer_->add(std::move(blob));
     }
+    change.added.clear();  // whoever waits for a later change may count on this one's memory being let go
     change.done.set_value();
   }
   if (replaced && (!offer_ || offer_->grows())) pool_->trim();  // the transfers of a change are over
