@@ -90,7 +90,9 @@ class RandomSpecs {
   void written_network(JobSpec& s) {
     s.model_name.clear();
     s.model_options.clear();
-    s.model_layers = {{"a" + text("b.-_9", 5) + "c", "conv2d", {}, {{"channels", "3"}, {"bias", "false"}}},
+    std::string first = "a";
+    first.append(text("b.-_9", 5)).append("c");
+    s.model_layers = {{first, "conv2d", {}, {{"channels", "3"}, {"bias", "false"}}},
                       {"drop", "dropout", {"image"}, {{"probability", "0.5"}}},
                       {"sum", "add", {"drop", ""}, {}}};
     s.model_layers[2].inputs[1] = s.model_layers[0].name;
