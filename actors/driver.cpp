@@ -44,7 +44,7 @@ Status Driver::run() {
 Status Driver::on_command(const Command& command) {
   const bool dismissed =
       std::holds_alternative<Retire>(command.body) || std::holds_alternative<ErrorReply>(command.body);
-  if (done_ && dismissed) return finished_ = true, Status{};
+  if (done_ && dismissed) return flush_ledger(), finished_ = true, Status{};
   done_ = done_ && !std::holds_alternative<Reconfigure>(command.body);
   if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
   if (const auto* welcome = std::get_if<Welcome>(&command.body)) {
@@ -278,13 +278,17 @@ Status Driver::on_resume() {
   return train();
 }
 
+// Rows of the ledger that have found no room would go with this process: it waits for some, half as long as
+// the daemon waits for its end.
+void Driver::flush_ledger() {
+  for (int i = 0; ledger_ && i < 100 && !ledger_->publish(); ++i)
+    std::this_thread::sleep_for(patience_ / 200);
+}
+
 // What the others needed of this actor they have.
 void Driver::retire() {
   if (transfer_) transfer_->begin();
-  // Rows of the ledger that have found no room would go with this process: it waits for some, half as long as
-  // the daemon waits for its end.
-  for (int i = 0; ledger_ && i < 100 && !ledger_->publish(); ++i)
-    std::this_thread::sleep_for(patience_ / 200);
+  flush_ledger();
   Finished finished;
   finished.step = state_.step;
   finished.retired = true;

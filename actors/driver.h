@@ -65,6 +65,7 @@ class Driver {
   void serve_newcomers();
   void listen();
   void retire();
+  void flush_ledger();
   Status train();  // until the job ends or the membership changes
   Status after_step(bool last);
   void look_for_divergence(bool weights);

@@ -106,6 +106,8 @@ Status EventLoop::turn(double max_wait_s) {
   const bool over = std::ranges::any_of(held_, [&](const auto& held) { return held.second <= now; });
   const bool timer = !timers_.empty() && timers_.begin()->first.first <= now;
   if (over || timer || !ready->empty()) release_held();
+  // In the order in which they were first watched: one that was held is the poller's last.
+  std::ranges::sort(*ready);
   for (const WatchId id : *ready) call(id);
   run_due_timers();
   if (before_sleep_) before_sleep_();

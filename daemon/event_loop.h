@@ -21,6 +21,7 @@ class EventLoop {
 
   // `clock` outlives the loop.
   explicit EventLoop(const Clock& clock) : clock_(clock) {}
+  const Clock& clock() const { return clock_; }
 
   // Called while the source can be read (level-triggered). A callback may watch and forget, itself too.
   WatchId watch(const Pollable& channel, Callback callback);

@@ -30,6 +30,12 @@ extern char** environ;
 
 namespace seng {
 
+namespace {
+
+constexpr double kLastWordsSeconds = 0.02;
+
+}  // namespace
+
 struct PosixProcessRunner::Child {
   pid_t pid = 0;
   UniqueFd pidfd;
@@ -38,6 +44,7 @@ struct PosixProcessRunner::Child {
     EventLoop::WatchId watch = 0;
   };
   std::array<Stream, 2> streams;  // standard output and error, captured
+  bool captured = false;          // it has them: it speaks through nothing else
   bool adopted = false;           // no child of ours: its end is seen, but not how it ended
   std::size_t max_output = 0;
   ProcessEnd end;
@@ -201,6 +208,7 @@ Result<StartedProcess> PosixProcessRunner::start(const ProcessSpec& spec,
     return fail(error);
   }
   child->on_end = std::move(on_end);
+  child->captured = spec.log_path.empty();
   child->max_output = spec.max_output;
   Child& c = *child;
   for (int stream : {0, 1}) {
@@ -289,9 +297,11 @@ void PosixProcessRunner::on_pidfd(Child& child) {
     drop_stream(child, stream);
   }
   epoll_ctl(ends_.get(), EPOLL_CTL_DEL, child.pidfd.get(), nullptr);
-  const auto owned = std::move(children_.at(child.pid));
+  const std::shared_ptr<Child> owned = std::move(children_.at(child.pid));
   children_.erase(owned->pid);
-  owned->on_end(owned->end);
+  // What it said through sockets may still be on its way in their threads. A killed one had no last words.
+  if (owned->end.status.signalled || owned->captured) return owned->on_end(owned->end);
+  loop_.at(loop_.clock().now() + kLastWordsSeconds, [owned] { owned->on_end(owned->end); });
 }
 
 void PosixProcessRunner::signal(pid_t pid, int number) {

@@ -101,6 +101,28 @@ TEST(EventLoop, ASourceThatIsHeldIsLeftAloneUntilItsTimeOrUntilSomethingElseCome
   EXPECT_EQ(order, "cccoct");
 }
 
+// Words before exits: the order stays that in which they were first watched.
+TEST(EventLoop, ASourceThatWasHeldKeepsItsPlace) {
+  FakeClock clock;
+  EventLoop loop(clock);
+  const UniqueFd first(eventfd(0, EFD_NONBLOCK)), second(eventfd(0, EFD_NONBLOCK));
+  std::string order;
+  const auto reader = [&](const UniqueFd& fd, char name) {
+    return [&order, &fd, name] {
+      eventfd_t ignored;
+      if (eventfd_read(fd.get(), &ignored) == 0) order += name;
+    };
+  };
+  const EventLoop::WatchId watched = loop.watch_fd(first.get(), reader(first, '1'));
+  loop.watch_fd(second.get(), reader(second, '2'));
+  loop.hold(watched, clock.now() + 1);
+  loop.release(watched);
+  eventfd_write(second.get(), 1);
+  eventfd_write(first.get(), 1);
+  ASSERT_TRUE(loop.turn(0));
+  EXPECT_EQ(order, "12");
+}
+
 // Who is held and has nothing more to say costs nothing from then on.
 TEST(EventLoop, AHeldSourceDoesNotTick) {
   const SystemClock clock;
