@@ -139,15 +139,20 @@ TEST_F(Elastic, ANewcomerCatchesUpWhileTheGroupTrains) {
   for (const unsigned count : {2u, 3u}) {
     ASSERT_EQ(cluster_.ctl({"scale", kJob, std::to_string(count)}).exit_code, 0);
     ASSERT_TRUE(has_actors(count)) << cluster_.ctl({"events", kJob}).out;
-    std::vector<std::string> order;
-    for (const Json& event : event_list()) {
-      const bool of_newcomer = event.at("actor") == count - 1;
-      if (of_newcomer || event.at("kind") == "Reconfigured") order.push_back(event.at("kind"));
-    }
-    const auto first = std::ranges::find(order, "WarmingUp");
-    ASSERT_NE(first, order.end());
-    EXPECT_THAT(std::vector(first, order.end()),
-                ::testing::ElementsAre("WarmingUp", "WarmedUp", "Reconfigured", "Joining"));
+    // Events reach the store a little later than the status.
+    const std::vector<std::string> wanted = {"WarmingUp", "WarmedUp", "Reconfigured", "Joining"};
+    std::vector<std::string> seen;
+    const auto joined = [&] {
+      seen.clear();
+      for (const Json& event : event_list()) {
+        const bool of_newcomer = event.at("actor") == count - 1;
+        if (of_newcomer || event.at("kind") == "Reconfigured") seen.push_back(event.at("kind"));
+      }
+      seen.erase(seen.begin(), std::ranges::find(seen, "WarmingUp"));
+      return seen == wanted;
+    };
+    EXPECT_TRUE(cluster_.wait_until(kJob, [&](const Json&) { return joined(); }))
+        << ::testing::PrintToString(seen);
   }
   for (const Json& event : event_list()) {
     if (event.at("kind") != "Joining") continue;
