@@ -69,7 +69,6 @@ class Trainer {
  private:
   class LaneSink;
   struct OwnedBlock;
-  struct Hyper;
 
   void compute(std::uint64_t step, bool refresh);
   void announce(std::uint64_t step);

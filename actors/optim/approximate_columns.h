@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <utility>
 
 #include "actors/optim/gradient_columns.h"
 #include "actors/optim/sketch.h"
@@ -33,6 +35,23 @@ enum class ProductKind { kExact, kCountSketch, kAuthors };
 struct ProductOptions {
   ProductKind kind = ProductKind::kExact;
   std::size_t buckets = 0;  // r
+};
+
+// Columns that leave to the exact ones what they do not estimate.
+class ApproximateColumns : public GradientColumns {
+ public:
+  explicit ApproximateColumns(std::unique_ptr<GradientColumns> exact) : exact_(std::move(exact)) {}
+  void gram(double* gram, Lanes& lanes) const override { exact_->gram(gram, lanes); }
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    exact_->project(g, c, lanes);
+  }
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    return exact_->correct(g, b, inverse_lambda, d, lanes);
+  }
+
+ private:
+  std::unique_ptr<GradientColumns> exact_;
 };
 
 // What random choices are keyed by.

@@ -12,11 +12,11 @@ namespace {
 
 constexpr std::size_t kWeightColumns = 400;  // of the weight, per task; about
 
-class BucketedColumns final : public GradientColumns {
+class BucketedColumns final : public ApproximateColumns {
  public:
   BucketedColumns(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
                   const SampleStore& store, const ProductOptions& options, const SketchKey& key)
-      : exact_(std::move(exact)),
+      : ApproximateColumns(std::move(exact)),
         store_(store),
         rows_(block, form, store),
         n_(std::size_t(block.n)),
@@ -28,11 +28,6 @@ class BucketedColumns final : public GradientColumns {
       bucket_.push_back(std::uint32_t(random.below(buckets_)));
       sign_.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
     }
-  }
-
-  void gram(double* gram, Lanes& lanes) const override { exact_->gram(gram, lanes); }
-  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
-    exact_->project(g, c, lanes);
   }
 
   double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
@@ -75,7 +70,6 @@ class BucketedColumns final : public GradientColumns {
     }
   }
 
-  std::unique_ptr<GradientColumns> exact_;
   const SampleStore& store_;
   const FactorRows rows_;
   std::size_t n_;

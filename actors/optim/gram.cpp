@@ -34,4 +34,19 @@ void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t 
   run_tasks(lanes, panels.tasks(), 0.5 * double(count) * double(count) * double(width), panel);
 }
 
+void put_block_products(const GramTile& tile, std::size_t rank, const float* a, const float* b, double* gram,
+                        std::size_t count) {
+  const std::size_t ld = tile.nj * rank;
+  for (std::size_t i = 0; i < tile.ni; ++i) {
+    for (std::size_t j = 0; j < tile.nj && tile.j0 + j <= tile.i0 + i; ++j) {
+      double sum = 0;
+      for (std::size_t k = 0; k < rank; ++k) {
+        const std::size_t at = (i * rank + k) * ld + j * rank;
+        sum += dot(a + at, b + at, rank);
+      }
+      gram[(tile.i0 + i) * count + tile.j0 + j] = sum;
+    }
+  }
+}
+
 }  // namespace seng

@@ -13,4 +13,13 @@ namespace seng {
 void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
               Lanes& lanes);
 
+// A tile of the Gram matrix of samples that are `rank` pairs of rows each: entry (i0 + i, j0 + j), where it
+// lies on or below the diagonal, = the sum over the rank x rank block (i, j) of a * b, elementwise. a and b
+// are [ni * rank, nj * rank], the inner products of the pairs' first and second rows.
+struct GramTile {
+  std::size_t i0 = 0, ni = 0, j0 = 0, nj = 0;
+};
+void put_block_products(const GramTile& tile, std::size_t rank, const float* a, const float* b, double* gram,
+                        std::size_t count);
+
 }  // namespace seng

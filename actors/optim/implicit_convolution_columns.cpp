@@ -151,16 +151,7 @@ class ImplicitConvolutionColumns final : public GradientColumns {
       if (bias_) std::fill_n(inputs, wi * wj, 1.0f);
       gemm(wi, wj, n_, 1, {ai, wi, true}, {aj, wj, false}, bias_ ? 1 : 0, inputs, wj);
       gemm(wi, wj, m_, 1, {gi, wi, true}, {gj, wj, false}, 0, outputs, wj);
-      for (std::size_t i = 0; i < ni; ++i) {
-        for (std::size_t j = 0; j < nj && j0 + j <= i0 + i; ++j) {
-          double sum = 0;
-          for (std::size_t k = 0; k < kappa_; ++k) {
-            const std::size_t at = (i * kappa_ + k) * wj + j * kappa_;
-            sum += dot(inputs + at, outputs + at, kappa_);
-          }
-          gram[(i0 + i) * store_.count + j0 + j] = sum;
-        }
-      }
+      put_block_products({i0, ni, j0, nj}, kappa_, inputs, outputs, gram, store_.count);
     });
   }
 

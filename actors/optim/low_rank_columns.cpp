@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "actors/optim/gradient_columns.h"
+#include "actors/optim/gram.h"
 #include "actors/optim/tasks.h"
 #include "actors/optim/workspace.h"
 
@@ -82,16 +83,7 @@ class LowRankColumns final : public GradientColumns {
     float* b = workspace.floats(Workspace::kTile, wi * wj);
     gemm(wi, wj, width(), 1, {inputs(i0), width(), false}, {inputs(j0), width(), true}, 0, a, wj);
     gemm(wi, wj, shape_.m, 1, {gradients(i0), shape_.m, false}, {gradients(j0), shape_.m, true}, 0, b, wj);
-    for (std::size_t i = 0; i < ni; ++i) {
-      for (std::size_t j = 0; j < nj && j0 + j <= i0 + i; ++j) {
-        double sum = 0;
-        for (std::size_t k = 0; k < p; ++k) {
-          const std::size_t at = (i * p + k) * wj + j * p;
-          sum += dot(a + at, b + at, p);
-        }
-        gram[(i0 + i) * store_.count + j0 + j] = sum;
-      }
-    }
+    put_block_products({i0, ni, j0, nj}, p, a, b, gram, store_.count);
   }
 
   // product (rows x m) = the last entry of each a_k times gb.

@@ -13,11 +13,11 @@ Random random_of(const SketchKey& key, std::uint64_t side) {
   return Random(key.seed, RandomPurpose::kSketch, key.refresh * 4 + side, key.block);
 }
 
-class SketchedExplicit final : public GradientColumns {
+class SketchedExplicit final : public ApproximateColumns {
  public:
   SketchedExplicit(std::unique_ptr<GradientColumns> exact, const Block& block, const SampleStore& store,
                    const SketchOptions& options, const SketchKey& key)
-      : exact_(std::move(exact)),
+      : ApproximateColumns(std::move(exact)),
         store_(store),
         omega_(options.kind, options.rows, block.count, random_of(key, 0)) {
     small_.count = store.count;
@@ -37,13 +37,9 @@ class SketchedExplicit final : public GradientColumns {
     omega_.apply(g.data(), 1, small.data());
     columns_->project(small, c, lanes);
   }
-  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
-                 Lanes& lanes) const override {
-    return exact_->correct(g, b, inverse_lambda, d, lanes);
-  }
 
  private:
-  std::unique_ptr<GradientColumns> exact_, columns_;
+  std::unique_ptr<GradientColumns> columns_;
   const SampleStore& store_;
   Sketch omega_;
   mutable SampleStore small_;  // Omega R, made with the Gram matrix
@@ -55,11 +51,11 @@ std::size_t side_rows(std::size_t rows, std::size_t side, std::size_t m, std::si
   return std::clamp<std::size_t>(std::size_t(std::llround(share * double(side))), 1, side);
 }
 
-class SketchedFactors final : public GradientColumns {
+class SketchedFactors final : public ApproximateColumns {
  public:
   SketchedFactors(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
                   const SampleStore& store, const SketchOptions& options, const SketchKey& key)
-      : exact_(std::move(exact)),
+      : ApproximateColumns(std::move(exact)),
         store_(store),
         rows_(block, form, store),
         left_(options.kind, side_rows(options.rows, rows_.m(), rows_.m(), rows_.width()), rows_.m(),
@@ -104,13 +100,9 @@ class SketchedFactors final : public GradientColumns {
     }
     columns_->project(small, c, lanes);
   }
-  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
-                 Lanes& lanes) const override {
-    return exact_->correct(g, b, inverse_lambda, d, lanes);
-  }
 
  private:
-  std::unique_ptr<GradientColumns> exact_, columns_;
+  std::unique_ptr<GradientColumns> columns_;
   const SampleStore& store_;
   const FactorRows rows_;
   Sketch left_, right_;
