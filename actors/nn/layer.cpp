@@ -1,6 +1,29 @@
 #include "actors/nn/layer.h"
 
 namespace seng {
+namespace {
+
+class IdentityPlan final : public LayerPlan {
+ public:
+  IdentityPlan(LayoutPtr input, LayoutPtr output) : input_(std::move(input)), output_(std::move(output)) {}
+
+  LayoutPtr input() const override { return input_; }
+  LayoutPtr output() const override { return output_; }
+  bool forward_in_place() const override { return true; }
+  bool backward_in_place() const override { return true; }
+  bool identity() const override { return true; }
+  bool passes_gradient() const override { return true; }
+  void forward(const Pass&) override {}
+
+ private:
+  LayoutPtr input_, output_;
+};
+
+}  // namespace
+
+std::unique_ptr<LayerPlan> identity_plan(LayoutPtr input, LayoutPtr output) {
+  return std::make_unique<IdentityPlan>(std::move(input), std::move(output));
+}
 
 void append_tensor(std::vector<BlockTensor>& tensors, std::size_t& count, std::string name,
                    std::vector<std::int64_t> shape) {

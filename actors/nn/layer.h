@@ -95,6 +95,9 @@ class Layer {
 };
 using LayerPtr = std::shared_ptr<const Layer>;
 
+// The plan of a layer that changes no value: only the name of the layout may be another.
+std::unique_ptr<LayerPlan> identity_plan(LayoutPtr input, LayoutPtr output);
+
 // Appends a tensor to a block's parameters or statistics; its offset is relative to the block's run.
 void append_tensor(std::vector<BlockTensor>& tensors, std::size_t& count, std::string name,
                    std::vector<std::int64_t> shape);

@@ -26,21 +26,6 @@ class PoolLayerPlan final : public LayerPlan {
   std::unique_ptr<Pool> pool_;
 };
 
-class NothingPlan final : public LayerPlan {
- public:
-  explicit NothingPlan(LayoutPtr layout) : layout_(std::move(layout)) {}
-  LayoutPtr input() const override { return layout_; }
-  LayoutPtr output() const override { return layout_; }
-  bool forward_in_place() const override { return true; }
-  bool backward_in_place() const override { return true; }
-  bool identity() const override { return true; }
-  bool passes_gradient() const override { return true; }
-  void forward(const Pass&) override {}
-
- private:
-  LayoutPtr layout_;
-};
-
 class PoolLayer final : public Layer {
  public:
   PoolLayer(PoolKind kind, bool global, const PoolOptions& options)
@@ -103,7 +88,7 @@ class AdaptiveAveragePoolLayer final : public Layer {
 
   std::unique_ptr<LayerPlan> plan(const PlanRequest& request) const override {
     const int window = request.inputs[0]->shape().h / size_;
-    if (window == 1) return std::make_unique<NothingPlan>(request.inputs[0]);
+    if (window == 1) return identity_plan(request.inputs[0], request.inputs[0]);
     return std::make_unique<PoolLayerPlan>(request,
                                            PoolPlan{PoolKind::kAverage, nullptr, window, window, window, 0});
   }

@@ -108,6 +108,14 @@ struct Newcomer : Actor {
           kEpoch, order, [this] { return leave.load(); }, [this] { warm.set_value(); });
     });
   }
+  Follower::End leave_when_warm() {
+    warm.get_future().wait();
+    leave = true;
+    follower.interrupt();
+    const Follower::End left = end.get();
+    leave = false;
+    return left;
+  }
   Follower follower;
   std::atomic<bool> leave{false};
   std::promise<void> warm;
@@ -175,11 +183,7 @@ TEST_F(WarmUpTest, AnotherOrderGoesOnWhereItWas) {
   member.service.begin(order, member.group);
   newcomer.follow(order);
   member.train(3);
-  newcomer.warm.get_future().wait();
-  newcomer.leave = true;
-  newcomer.follower.interrupt();
-  ASSERT_EQ(newcomer.end.get(), Follower::End::kLeft);
-  newcomer.leave = false;
+  ASSERT_EQ(newcomer.leave_when_warm(), Follower::End::kLeft);
   order.number = 8;
   member.service.begin(order, member.group);
   member.train(3, true);
@@ -196,11 +200,7 @@ TEST_F(WarmUpTest, OneThatIsTooFarBehindGivesUp) {
   member.service.begin(order, member.group);
   newcomer.follow(order);
   member.train(1);
-  newcomer.warm.get_future().wait();
-  newcomer.leave = true;
-  newcomer.follower.interrupt();
-  ASSERT_EQ(newcomer.end.get(), Follower::End::kLeft);
-  newcomer.leave = false;
+  ASSERT_EQ(newcomer.leave_when_warm(), Follower::End::kLeft);
   // More than it asks ahead.
   member.train(100);
   newcomer.follow(order);
