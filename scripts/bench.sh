@@ -7,6 +7,7 @@
 #   scripts/bench.sh checkpoint [--only CASES]           for how long a checkpoint holds training up
 #   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
+#   scripts/bench.sh data [--cifar DIR]                  reading pictures beside torchvision's loader, and beside lenet
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
 set -euo pipefail
@@ -47,12 +48,16 @@ case $what in
     scripts/packages.sh build
     scripts/build.sh release sengd seng-actor sengctl state_bench coordination_bench
     exec python3 scripts/bench/elastic.py "$@" ;;
+  data)
+    scripts/packages.sh build vision
+    scripts/build.sh release sengd sengctl seng-actor data_bench
+    exec python3 scripts/bench/data.py "$@" ;;
   kernels)
     scripts/packages.sh build
     scripts/build.sh release engine_bench optim_bench
     build/release/bin/engine_bench "$@"
     exec build/release/bin/optim_bench "$@" ;;
   *)
-    sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac

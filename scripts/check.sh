@@ -33,6 +33,8 @@ fuzz() {
   for target in build/fuzz/bin/*_fuzz; do
     name=$(basename "$target")
     corpus=$(mktemp -d)
+    seeds=tests/golden/fuzz/${name%_fuzz}
+    [ ! -d "$seeds" ] || cp "$seeds"/* "$corpus"
     echo "fuzz $name"
     "$target" -max_total_time="${SENG_FUZZ_SECONDS:-60}" -rss_limit_mb=2048 -timeout=10 -verbosity=0 \
       -artifact_prefix="build/fuzz/$name-" "$corpus"

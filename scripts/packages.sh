@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing. Usage: scripts/packages.sh [build|check|bench|plot]...
+# Installs the Debian packages that are missing. Usage: scripts/packages.sh [build|check|bench|plot|vision]...
 #   build  what building and running needs (default)   check  the tools of scripts/check.sh   bench  PyTorch's baseline
-#   plot   pictures of experiments
+#   plot   pictures of experiments   vision  torchvision's loader, for its benchmark
 # Does nothing, and needs no rights, when all are there.
 set -euo pipefail
 
@@ -12,6 +12,7 @@ build=(g++ cmake ninja-build pkg-config git ca-certificates python3
 check=(clang clang-format clang-tidy libclang-rt-14-dev)
 bench=(python3-torch python3-numpy python3-matplotlib libopenblas0-openmp)
 plot=(python3-matplotlib)
+vision=(python3-torchvision python3-numpy python3-pil)
 
 wanted=()
 [ $# -gt 0 ] || set -- build
@@ -21,7 +22,8 @@ for group in "$@"; do
     check) wanted+=("${check[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
     plot) wanted+=("${plot[@]}") ;;
-    *) echo "packages.sh: unknown group '$group'; expected build, check, bench or plot" >&2; exit 2 ;;
+    vision) wanted+=("${vision[@]}") ;;
+    *) echo "packages.sh: unknown group '$group'; expected build, check, bench, plot or vision" >&2; exit 2 ;;
   esac
 done
 
