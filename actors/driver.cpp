@@ -9,7 +9,6 @@
 #include "actors/divergence.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
-#include "actors/restore.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 
@@ -97,7 +96,8 @@ Status Driver::prepare(const Welcome& welcome) {
                                      const std::string& text) { event(Severity::kWarning, kind, text); },
                      .gauges = &session_.gauges(),
                      .committed = [this](const StepComplete& step) { warm_up_service_->committed(step); }});
-  warm_up_service_ = std::make_unique<WarmUpService>(transfer_->server(), *workload_, state_, *lanes_);
+  warm_up_service_ = std::make_unique<WarmUpService>(WarmUpService::Parts{
+      .server = &transfer_->server(), .workload = workload_.get(), .state = &state_, .lanes = lanes_.get()});
   follower_ =
       std::make_unique<Follower>(Follower::Parts{.job = options_.job,
                                                  .actor = options_.actor,
@@ -182,13 +182,20 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   transfer_->begin(reconfigure.planned && reconfigure.follows == group_.epoch);
   leave_checkpoint();
   warm_up_service_->end();
+  follower_->end();  // of a membership that is over, whatever becomes of this one
   const bool led = leads();
   group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
   participants_ = reconfigure.members;
   participants_.insert(participants_.end(), reconfigure.leavers.begin(), reconfigure.leavers.end());
   planned_ = reconfigure.planned;
   assigned_ = false;
-  if (reconfigure.restore) SENG_TRY(restore());
+  if (reconfigure.restore) {
+    // One who has not restored has not parked, so that whatever comes next restores too.
+    if (!group_checkpoint_->wait_for_files([this] { return must_leave(); })) return {};
+    const Status restored = restore();
+    if (!restored && must_leave()) return {};
+    SENG_TRY(restored);
+  }
   {
     const std::lock_guard lock(announced_mutex_);
     current_epoch_ = epoch;
@@ -197,37 +204,6 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   session_.set_applied_step(state_.step);
   if (leads() && !led) session_.repeat_steps();
   session_.send(Parked{state_.step, transfer_->held()});
-  return {};
-}
-
-// The leader reads what there is, the others take it from it. Only the job's beginning they all make
-// themselves.
-Status Driver::restore() {
-  session_.forget_steps();
-  if (group_checkpoint_) group_checkpoint_->wait_for_files();
-  divergence_.clear();
-  state_.curvature.clear();
-  const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();
-  if (!leads() && from_checkpoint) {
-    state_ = TrainState::initial(*workload_);
-    return {};
-  }
-  Result<RestoredState> restored = fail(ErrorCode::kNotFound, "");
-  if (leads()) {
-    restored = newest_restorable(
-        *workload_, checkpoints_dir_, [this](const std::string& directory, const Error& error) {
-          event(Severity::kWarning, "CheckpointRefused", directory + ": " + error.message);
-        });
-    if (!restored && restored.error().code != ErrorCode::kNotFound) return fail(restored.error());
-  }
-  if (!restored) restored = beginning(*workload_, initial_sha256_);
-  if (!restored) return fail(restored.error());
-  if (leads() && restored->step > 0)
-    event(Severity::kInfo, "Restored",
-          "step " + std::to_string(restored->step) + " from " + restored->source);
-  auto state = to_train_state(*workload_, std::move(*restored));
-  if (!state) return fail(state.error());
-  state_ = std::move(*state);
   return {};
 }
 
@@ -401,7 +377,7 @@ Status Driver::checkpoint(bool last) {
   if (leads()) session_.report_soon();  // steps behind which the job never goes back must have been told
   SENG_TRY(finish_checkpoint());
   if (must_leave()) return {};
-  group_checkpoint_->begin(state_, group_);
+  if (!group_checkpoint_->begin(state_, group_, [this] { return must_leave(); })) return {};
   if (!last) return {};
   return finish_checkpoint(true);
 }
@@ -409,7 +385,7 @@ Status Driver::checkpoint(bool last) {
 // The leader's word that the last checkpoint is there ends the job. Where it cannot be written the daemon has
 // the group try again, later.
 Status Driver::finish_checkpoint(bool last) {
-  const GroupCheckpoint::Outcome outcome = group_checkpoint_->finish();
+  const GroupCheckpoint::Outcome outcome = group_checkpoint_->finish([this] { return must_leave(); });
   if (outcome.interrupted) return interrupted("the checkpoint was left");
   if (!outcome.report) return {};
   tell(*outcome.report);
@@ -424,8 +400,8 @@ Status Driver::finish_checkpoint(bool last) {
   return {};
 }
 
-void Driver::tell(const CheckpointReport& report) {
-  session_.send(report);
+void Driver::tell(const GroupCheckpoint::Report& report) {
+  session_.send(report, report.epoch);
   if (!report.error.empty()) log_warning("checkpoint of step {}: {}", report.step, report.error);
 }
 

@@ -58,7 +58,7 @@ class Driver {
   Status prepare(const Welcome& welcome);
   Status open_sockets(const Welcome& welcome);
   Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
-  Status restore();
+  Status restore();  // driver_restore.cpp
   Status on_assign(const Assign& assign);
   Status on_resume();
   void warm_up(const GroupEpoch& epoch, const WarmUp& order);  // driver_warm_up.cpp
@@ -74,7 +74,7 @@ class Driver {
   void report_epoch(const std::optional<EvaluationResult>& evaluation);
   Status checkpoint(bool last);
   Status finish_checkpoint(bool last = false);
-  void tell(const CheckpointReport& report);
+  void tell(const GroupCheckpoint::Report& report);
   void leave_checkpoint();
   void note_ledger(const Status& written);
   void event(Severity severity, const std::string& kind, const std::string& text);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "actors/data/data_error.h"
+
 namespace seng {
 
 namespace {
@@ -55,7 +57,7 @@ EvaluationPart Evaluation::own_part(const TrainState& state, std::uint32_t first
     std::vector<std::uint32_t> indices(end - begin);
     std::iota(indices.begin(), indices.end(), static_cast<std::uint32_t>(begin));
     if (auto read = test.read(indices, images_[lane].data(), labels_[lane].data()); !read)
-      throw std::runtime_error(read.error().message);
+      throw DataError(read.error());
     MicroBatch micro;
     micro.samples = static_cast<int>(end - begin);
     micro.images = images_[lane].data();

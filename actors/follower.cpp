@@ -1,6 +1,8 @@
 #include "actors/follower.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "actors/make_group.h"
 #include "actors/step_update.h"
@@ -12,8 +14,15 @@ namespace {
 // As many steps behind make next to no difference: one, or as many as are a message's worth together. So many
 // are asked for at a time, and one more.
 std::size_t steps_ahead(const Workload& workload) {
-  return std::clamp<std::size_t>(kBlobPieceBytes / step_record_bytes(workload), 1, 64);
+  return std::clamp<std::size_t>(kBlobPieceBytes / step_record_bytes(workload), 1, kMostPiecesAsked - 1);
 }
+
+// So often a refresh may come before its curvature is pulled; then the group is told all the same, and what
+// is lacking is pulled when it takes the newcomer in.
+constexpr int kMostRenewals = 4;
+
+// So often a source may refuse the snapshot, within the patience.
+constexpr int kMostRefusals = 10;
 
 }  // namespace
 
@@ -43,11 +52,16 @@ void Follower::interrupt() {
   if (stream_) stream_->interrupt();
 }
 
+void Follower::end() {
+  const std::lock_guard lock(mutex_);
+  if (stream_) pulled_ += stream_->bytes();
+  stream_.reset();
+}
+
 Follower::End Follower::give_up(std::string why) {
   why_ = std::move(why);
   log_info("the warm-up was given up: {}", why_);
-  const std::lock_guard lock(mutex_);
-  stream_.reset();
+  end();
   return End::kGaveUp;
 }
 
@@ -58,20 +72,21 @@ Follower::End Follower::run(GroupEpoch epoch, const WarmUp& order, const std::fu
   source_ = order.source;
   parts_.transfer->go_on();
   if (leave()) return End::kLeft;
-  if (!follows) {
-    pulled_ = followed_ = 0;
+  if (!follows)
     if (auto end = begin(order, leave)) return *end;
-  }
   const Group future = make_group(parts_.job, parts_.actor, epoch, *parts_.workload, order.future);
   bool told = false, near = follows;
-  int rounds = 0;
+  int rounds = 0, renewals = 0;
   while (true) {
     // Steps first: they wait at the source, and of curvature only the newest counts. What takes long to pull
     // leaves it behind again; where every step renews it, once is enough.
     if (near) {
       const std::uint64_t before = pulled_;
-      if (auto end = pull_curvature(future, leave)) return *end;
-      const bool current = pulled_ == before || ++rounds > 1;
+      Curvatures found = Curvatures::kWhole;
+      if (auto end = pull_curvature(future, leave, found)) return *end;
+      const bool current = found == Curvatures::kWhole     ? pulled_ == before || ++rounds > 1
+                           : found == Curvatures::kRenewed ? ++renewals >= kMostRenewals
+                                                           : false;
       if (current && !std::exchange(told, true)) warm();
       near = near && told;
     }
@@ -95,20 +110,24 @@ Follower::End Follower::run(GroupEpoch epoch, const WarmUp& order, const std::fu
 
 // The snapshot, then the first record behind it.
 std::optional<Follower::End> Follower::begin(const WarmUp& order, const std::function<bool()>& leave) {
-  {
-    const std::lock_guard lock(mutex_);
-    stream_.reset();
-  }
+  end();
+  pulled_ = followed_ = 0;
   std::uint64_t step = 0;
   // The source may be in the middle of a long step: others know whether it is alive.
   const auto find = [&] {
     const Waiting waiting(*parts_.gauges);
     return parts_.transfer->find_snapshot(order.number, source_, group_, step);
   };
-  auto pulled = find();
-  while (!pulled && pulled.error().code == ErrorCode::kTimeout && !leave()) pulled = find();
+  auto pulled = attempt(find, leave);
+  for (int refusals = 0; !pulled && !leave(); pulled = attempt(find, leave)) {
+    const ErrorCode code = pulled.error().code;
+    if (code == ErrorCode::kTimeout) continue;
+    // One that was told of the membership later than this newcomer still offers what went before it.
+    if (code != ErrorCode::kUnavailable || ++refusals > kMostRefusals) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(parts_.patience_ms) / kMostRefusals);
+  }
   if (auto end = judge(pulled, leave)) return end;
-  pulled = parts_.transfer->pull_snapshot(step, source_, group_);
+  pulled = attempt([&] { return parts_.transfer->pull_snapshot(step, source_, group_); }, leave);
   if (auto end = judge(pulled, leave)) return end;
   const auto source =
       std::ranges::find(group_.members, source_, [](const Member& member) { return member.actor; });
@@ -123,7 +142,8 @@ std::optional<Follower::End> Follower::begin(const WarmUp& order, const std::fun
                                   .bytes = step_record_bytes(*parts_.workload),
                                   .first = step + 1,
                                   .window = std::max<std::size_t>(6, ahead),
-                                  .ahead = ahead});
+                                  .ahead = ahead,
+                                  .pieces_counter = &parts_.gauges->counter});
   if (!stream) return give_up(stream.error().message);
   {
     const std::lock_guard lock(mutex_);
@@ -133,23 +153,33 @@ std::optional<Follower::End> Follower::begin(const WarmUp& order, const std::fun
   return std::nullopt;
 }
 
-std::optional<Follower::End> Follower::pull_curvature(const Group& future,
-                                                      const std::function<bool()>& leave) {
-  const auto pulled = parts_.transfer->pull_curvature_ahead(group_, future);
-  // Renewed again before it was here: the record that says so is next.
-  if (!pulled && pulled.error().code == ErrorCode::kUnavailable) return std::nullopt;
+std::optional<Follower::End> Follower::pull_curvature(const Group& future, const std::function<bool()>& leave,
+                                                      Curvatures& found) {
+  const auto pulled = attempt([&] { return parts_.transfer->pull_curvature_ahead(group_, future); }, leave);
+  if (!pulled && pulled.error().code == ErrorCode::kUnavailable) found = Curvatures::kRenewed;
+  if (!pulled && pulled.error().code == ErrorCode::kTimeout) found = Curvatures::kNotYet;
+  if (found != Curvatures::kWhole && !leave()) return std::nullopt;
   return judge(pulled, leave);
 }
 
+// An interruption that asks nothing of this actor, or whose command is still to come, does not end a pull:
+// that command interrupts again.
+Follower::Pulled Follower::attempt(const std::function<Pulled()>& pull, const std::function<bool()>& leave) {
+  while (true) {
+    auto pulled = pull();
+    if (!pulled || !pulled->interrupted) return pulled;
+    parts_.transfer->go_on();
+    if (leave()) return pulled;
+  }
+}
+
 // What ends the warm-up, if anything does.
-std::optional<Follower::End> Follower::judge(const Result<StateTransfer::Outcome>& pulled,
-                                             const std::function<bool()>& leave) {
+std::optional<Follower::End> Follower::judge(const Pulled& pulled, const std::function<bool()>& leave) {
   if (!pulled) return leave() ? End::kLeft : give_up(pulled.error().message);
   if (pulled->lost) return give_up("nobody holds " + pulled->what);
   pulled_ += pulled->bytes;
   if (!pulled->interrupted) return std::nullopt;
-  if (leave()) return End::kLeft;
-  return give_up("it was interrupted");
+  return End::kLeft;  // attempt() has seen to it
 }
 
 std::uint32_t Follower::apply(std::span<const std::byte> record) {

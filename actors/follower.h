@@ -53,14 +53,26 @@ class Follower {
   std::uint64_t bytes() const;     // pulled
   std::uint64_t followed() const;  // steps applied
 
+  // The membership that it followed is over: what it keeps for going on there, a connection and memory for
+  // several steps, is let go.
+  void end();
+
   void interrupt();  // any thread
 
  private:
   class Waiting;
+  using Pulled = Result<StateTransfer::Outcome>;
   // Empty: go on.
   std::optional<End> begin(const WarmUp& order, const std::function<bool()>& leave);
-  std::optional<End> pull_curvature(const Group& future, const std::function<bool()>& leave);
-  std::optional<End> judge(const Result<StateTransfer::Outcome>& pulled, const std::function<bool()>& leave);
+  enum class Curvatures {
+    kWhole,    // what is in force in this state is here
+    kRenewed,  // before it was here: the record that says so is next
+    kNotYet,   // its holders are in the middle of a long step, and have not heard of this newcomer
+  };
+  std::optional<End> pull_curvature(const Group& future, const std::function<bool()>& leave,
+                                    Curvatures& found);
+  Pulled attempt(const std::function<Pulled()>& pull, const std::function<bool()>& leave);
+  std::optional<End> judge(const Pulled& pulled, const std::function<bool()>& leave);
   End give_up(std::string why);
   std::uint32_t apply(std::span<const std::byte> record);  // the leader's flags
 

@@ -40,16 +40,30 @@ bool is_ready(const std::future<T>& future) {
   return future.valid() && future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
+// Between two looks at `leave`, while a disk takes its time.
+constexpr std::chrono::milliseconds kLook(10);
+
+// False: left.
+template <class T>
+bool came(const std::future<T>& future, const GroupCheckpoint::Leave& leave) {
+  while (future.valid() && future.wait_for(kLook) != std::future_status::ready)
+    if (leave && leave()) return false;
+  return true;
+}
+
 }  // namespace
 
-GroupCheckpoint::GroupCheckpoint(const Workload& workload, Exchange& exchange, std::string directory)
-    : workload_(workload), exchange_(exchange), directory_(std::move(directory)) {}
+GroupCheckpoint::GroupCheckpoint(const Workload& workload, Exchange& exchange, std::string directory,
+                                 Storage& storage)
+    : workload_(workload), exchange_(exchange), directory_(std::move(directory)), storage_(storage) {}
 
 GroupCheckpoint::~GroupCheckpoint() = default;  // a future of std::async waits
 
-void GroupCheckpoint::begin(const TrainState& state, const Group& group) {
+bool GroupCheckpoint::begin(const TrainState& state, const Group& group, const Leave& leave) {
   SENG_CHECK(!pending_, "one checkpoint at a time");
-  if (given_up_.valid()) (void)given_up_.get();
+  // So that never more than one hangs, each with a copy of the state.
+  if (!came(given_up_, leave)) return false;
+  given_up_ = {};
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->group = group;
   snapshot->step = state.step;
@@ -66,6 +80,7 @@ void GroupCheckpoint::begin(const TrainState& state, const Group& group) {
   pending_.emplace();
   pending_->snapshot = snapshot;
   pending_->own = std::async(std::launch::async, [this, snapshot] { return write_shard(*snapshot); });
+  return true;
 }
 
 bool GroupCheckpoint::leads() const {
@@ -101,13 +116,13 @@ void GroupCheckpoint::begin_commit() {
       [this, snapshot = pending_->snapshot, shards = pending_->shards] { return commit(*snapshot, shards); });
 }
 
-std::optional<CheckpointReport> GroupCheckpoint::take_report() {
-  CheckpointReport report = pending_->commit.get();
+std::optional<GroupCheckpoint::Report> GroupCheckpoint::take_report() {
+  Report report{pending_->commit.get(), pending_->snapshot->group.epoch};
   pending_.reset();
   return report;
 }
 
-std::optional<CheckpointReport> GroupCheckpoint::advance() {
+std::optional<GroupCheckpoint::Report> GroupCheckpoint::advance() {
   if (pending_ && is_ready(pending_->own)) take_own();
   if (!pending_ || !leads()) return std::nullopt;
   if (!pending_->commit.valid()) {
@@ -119,8 +134,11 @@ std::optional<CheckpointReport> GroupCheckpoint::advance() {
   return take_report();
 }
 
-GroupCheckpoint::Outcome GroupCheckpoint::finish() {
-  if (pending_ && pending_->own.valid()) take_own();
+GroupCheckpoint::Outcome GroupCheckpoint::finish(const Leave& leave) {
+  if (pending_ && pending_->own.valid()) {
+    if (!came(pending_->own, leave)) return {.interrupted = true, .report = {}};
+    take_own();
+  }
   if (!pending_) return {};
   while (!pending_->commit.valid()) {
     if (const auto awaited = missing(); !awaited.empty()) {
@@ -132,6 +150,7 @@ GroupCheckpoint::Outcome GroupCheckpoint::finish() {
       begin_commit();
     }
   }
+  if (!came(pending_->commit, leave)) return {.interrupted = true, .report = {}};
   return {.interrupted = false, .report = take_report()};
 }
 
@@ -143,10 +162,9 @@ std::optional<std::uint64_t> GroupCheckpoint::leave() {
   return step;
 }
 
-void GroupCheckpoint::wait_for_files() {
-  if (given_up_.valid()) given_up_.wait();
-  if (pending_ && pending_->own.valid()) pending_->own.wait();
-  if (pending_ && pending_->commit.valid()) pending_->commit.wait();
+bool GroupCheckpoint::wait_for_files(const Leave& leave) {
+  return came(given_up_, leave) &&
+         (!pending_ || (came(pending_->own, leave) && came(pending_->commit, leave)));
 }
 
 CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
@@ -157,15 +175,15 @@ CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
     values.push_back({block, curvature.step, curvature.lambda, curvature.first, curvature.second});
   }
   // The digests are wanted also when nothing can be written.
-  const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
+  const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);
   if (!staging) {
     shard.error = staging.error().message;
     return shard;
   }
   if (values.empty()) return shard;
   const std::string name = "curvature-" + std::to_string(snapshot.group.self) + ".safetensors";
-  auto file =
-      write_curvature(*staging, name, workload_.network.blocks(), std::span<const CurvatureView>(values));
+  auto file = write_curvature(*staging, name, workload_.network.blocks(),
+                              std::span<const CurvatureView>(values), storage_);
   if (!file) {
     shard.error = file.error().message;
     return shard;
@@ -196,18 +214,18 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
   report.state_sha256 = to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position));
-  const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
+  const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);
   if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {
     // What the others wrote would fill the disk further; an error here changes nothing in the report.
-    if (staging) discard_staging(*staging);
+    if (staging) discard_staging(*staging, storage_);
     return report;
   }
 
   auto model = write_model(*staging, blocks, snapshot.parameters, snapshot.statistics, snapshot.momentum,
-                           snapshot.step);
+                           snapshot.step, storage_);
   if (!model) {
-    discard_staging(*staging);
+    discard_staging(*staging, storage_);
     report.error = model.error().message;
     return report;
   }
@@ -218,7 +236,7 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   manifest.epoch_so_far = snapshot.epoch_so_far;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
-  auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep);
+  auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep, storage_);
   if (path)
     report.path = *path;
   else

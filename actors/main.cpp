@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "actors/command_line.h"
+#include "actors/data/data_error.h"
 #include "actors/driver.h"
 #include "actors/engine/backend.h"
 #include "actors/plan.h"
@@ -71,15 +72,19 @@ int run_actor(const ActorCommandLine& line) {
                  .state_endpoint = options.hello.state_endpoint},
                 session);
   Status status;
+  bool in_vain = false;
   try {
     status = driver.run();
+  } catch (const DataError& error) {
+    in_vain = error.lasts();
+    status = fail(error.error());
   } catch (const std::bad_alloc&) {
     status = fail(ErrorCode::kExhausted, "out of memory");
   } catch (const std::exception& error) {
     status = fail(ErrorCode::kInternal, error.what());
   }
   if (status) return 0;
-  session.send(ActorFailed{status.error().code, status.error().message});
+  session.send(ActorFailed{status.error().code, status.error().message, in_vain});
   log_error("{}", status.error().message);
   return 1;
 }

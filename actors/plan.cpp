@@ -7,6 +7,9 @@
 
 #include "actors/optim/form_choice.h"
 #include "actors/restore.h"
+#include "actors/step_update.h"
+#include "actors/train_state.h"
+#include "actors/warm_up_service.h"
 #include "actors/workload.h"
 
 namespace seng {
@@ -48,12 +51,23 @@ std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
 }
 
-// The N x N systems in double, one a block with curvature, and one more while it is formed.
-std::size_t systems_bytes(const Workload& workload) {
-  std::size_t systems = 1;
-  for (const FragmentShape& shape : workload.fragments) systems += shape.floats > 0;
+// What is formed of it: the N x N system in double, and the samples' sketches. Of a refresh beside that
+// before, until its step is committed.
+std::size_t formed_bytes(const Workload& workload, std::uint32_t block) {
+  if (!workload.second_order || workload.fragments[block].floats == 0) return 0;
   const std::size_t samples = workload.spec.optimizer.curvature.samples;
-  return workload.second_order ? systems * samples * samples * sizeof(double) : 0;
+  const SampleSize sketch = sketched_size(workload.network.blocks()[block], workload.fragments[block].form,
+                                          curvature_options(workload, block).sketch);
+  return samples * (samples * sizeof(double) + sketch.total() * sizeof(float));
+}
+
+// The most that a member holds for those who join: a snapshot of weights, momentum and statistics, and the
+// records of the steps since. Who joins holds less.
+std::size_t joining_bytes(const Workload& workload) {
+  const Network& network = workload.network;
+  const std::size_t record = step_record_bytes(workload);
+  return (2 * network.parameter_count() + network.statistics_count()) * sizeof(float) +
+         WarmUpLimits().records(record) * record;
 }
 
 Json blocks_json(const Workload& workload) {
@@ -103,6 +117,7 @@ Result<Json> initial_json(const Workload& workload) {
 PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   auto spec = parse_job_spec(spec_yaml, "job");
   if (!spec) return refused(spec.error().message);
+  take_decided_ranks(*spec);
   auto workload = load_workload(*spec);
   if (!workload) return refused(workload.error().message);
   const auto initial = initial_json(*workload);
@@ -112,19 +127,25 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
 
   const int actor_lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : lanes;
   const Network& network = workload->network;
-  std::size_t curvature = 0;
-  for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
+  std::size_t curvature = 0, formed = 0;
+  for (std::uint32_t i = 0; i < network.blocks().size(); ++i) {
+    curvature += curvature_bytes(*workload, i);
+    formed += formed_bytes(*workload, i);
+  }
   // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
   // the one before, where a checkpoint is still being written of it.
   const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
-  const std::size_t curvature_peak = held * curvature + systems_bytes(*workload);
+  const std::size_t curvature_peak = held * curvature + 2 * formed;
+  // Copies of weights, momentum and statistics.
+  const std::size_t checkpoint = (2 * network.parameter_count() + network.statistics_count()) * sizeof(float);
+  const std::size_t joining = joining_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t images = network.input().count() * sizeof(float) * spec->batch_micro;
   const std::size_t ahead = spec->data_workers > 0 ? spec->data_prefetch : 0;
   const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes() +
                            images * (ahead + std::size_t(actor_lanes));
-  const std::size_t total = *replica * actor_lanes + state + curvature_peak + data;
+  const std::size_t total = *replica * actor_lanes + state + curvature_peak + checkpoint + joining + data;
 
   Json plan{{"ok", true},
             {"parameters", network.parameter_count()},
@@ -134,12 +155,15 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
             {"train_samples", workload->data.train->size()},
             {"test_samples", workload->data.test->size()},
             {"initial", *initial},
+            {"ranks", workload->spec.optimizer.curvature.ranks},
             {"lanes", actor_lanes},
             {"memory_per_actor_bytes", total},
             {"memory",
              {{"replicas", *replica * actor_lanes},
               {"state", state},
               {"curvature", curvature_peak},
+              {"checkpoint", checkpoint},
+              {"joining", joining},
               {"data", data}}},
             {"blocks", blocks_json(*workload)}};
   return {text_of(plan), true};

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "actors/checkpoint/layout.h"
 #include "actors/checkpoint/safetensors.h"
@@ -112,7 +115,12 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Status check_agrees(const Workload& job, const JobSpec& checkpoint) {
+Status check_agrees(const Workload& job, const JobSpec& of_checkpoint) {
+  JobSpec checkpoint = of_checkpoint;
+  // One that was written before ranks were: the sizes of its curvature tell whether they agree.
+  std::string& ranks = checkpoint.optimizer.curvature.ranks;
+  if (ranks.empty() && checkpoint.optimizer.curvature.rank == CurvatureSpec::kRankAuto)
+    ranks = job.spec.optimizer.curvature.ranks;
   std::vector<std::string> found = differences(checkpoint, job.spec, kMayDiffer);
   std::string way;
   if (std::string schedule = schedule_difference(job, checkpoint, way); !schedule.empty())
@@ -123,6 +131,17 @@ Status check_agrees(const Workload& job, const JobSpec& checkpoint) {
                           listed(found), way.empty() ? "" : way + "; ",
                           "initial.weights (--init-from) begins at step 0 with the weights of a checkpoint's "
                           "model.safetensors and any settings"));
+}
+
+void take_decided_ranks(JobSpec& spec) {
+  CurvatureSpec& curvature = spec.optimizer.curvature;
+  if (curvature.rank != CurvatureSpec::kRankAuto || !curvature.ranks.empty() ||
+      spec.initial_checkpoint.empty())
+    return;
+  const auto manifest = read_manifest(spec.initial_checkpoint);
+  if (!manifest) return;
+  const auto before = parse_job_spec(manifest->spec_yaml, "manifest");
+  if (before) curvature.ranks = before->optimizer.curvature.ranks;
 }
 
 Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir) {
@@ -149,13 +168,60 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .state_sha256 = content->manifest.state_sha256};
 }
 
-Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
-                                        const OnRefused& on_refused) {
-  for (const std::string& directory : list_checkpoints(checkpoints_dir)) {
+namespace {
+
+// Which directory it is; nothing where there is none.
+std::optional<std::pair<dev_t, ino_t>> identity(const std::string& directory) {
+  struct stat info {};
+  if (stat(directory.c_str(), &info) != 0) return std::nullopt;
+  return std::pair{info.st_dev, info.st_ino};
+}
+
+struct Look {
+  std::optional<RestoredState> restored;
+  std::vector<std::pair<std::string, Error>> refused;
+  std::optional<Error> unread;  // of the first that was not seen whole
+};
+
+// `all`: goes on to older ones behind what could not be read.
+Look look_for_newest(const Workload& workload, const std::string& checkpoints_dir, bool all) {
+  Look look;
+  const auto listed = list_checkpoints(checkpoints_dir);
+  if (!listed) look.unread = listed.error();
+  for (const std::string& directory : listed.value_or(std::vector<std::string>{})) {
+    const auto before = identity(directory);
     auto restored = restore_state(workload, directory);
-    if (restored) return restored;
-    on_refused(directory, restored.error());
+    if (restored) {
+      look.restored = std::move(*restored);
+      return look;
+    }
+    // A member that was left out, and does not know it, may be replacing it, or removing it for a newer one.
+    const bool changed = !before || identity(directory) != before;
+    if (changed || restored.error().code == ErrorCode::kIo) {
+      if (!look.unread) look.unread = restored.error();
+      if (!all) return look;
+    }
+    look.refused.emplace_back(directory, restored.error());
   }
+  return look;
+}
+
+}  // namespace
+
+Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
+                                        const OnRefused& on_refused, const LookAgain& look_again) {
+  const auto again = [&](int looks) { return look_again && look_again(looks); };
+  Look look = look_for_newest(workload, checkpoints_dir, false);
+  for (int looks = 0; look.unread; ++looks) {
+    const bool last = !again(looks);
+    look = look_for_newest(workload, checkpoints_dir, last);
+    if (last) break;
+  }
+  for (const auto& [directory, error] : look.refused) on_refused(directory, error);
+  if (look.restored) return std::move(*look.restored);
+  if (look.unread)
+    return fail(ErrorCode::kUnavailable,
+                "checkpoints that cannot be read now are not given up: " + look.unread->message);
   return fail(ErrorCode::kNotFound, checkpoints_dir + ": no checkpoint that can be used");
 }
 

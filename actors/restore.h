@@ -32,6 +32,10 @@ struct RestoredState {
 // and `end_epochs`, where the learning rate's schedule ends at the same step. The message names the way out.
 Status check_agrees(const Workload& job, const JobSpec& checkpoint);
 
+// A job that goes on from initial.checkpoint takes the ranks that were decided for that one's job, where it
+// leaves them open. What cannot be read of it the checkpoint's reader will say.
+void take_decided_ranks(JobSpec& spec);
+
 // The whole checkpoint, checked against its manifest: files, weights, state_sha256. kInvalidArgument: of
 // another job (check_agrees), or behind the job's end. kCorrupt, kNotFound, kIo: not whole; file and reason.
 Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir);
@@ -39,10 +43,15 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
 // `on_refused`: a checkpoint that cannot be used, and why.
 using OnRefused = std::function<void(const std::string& directory, const Error& error)>;
 
+// Called when something there could not be read, or has gone or been replaced meanwhile, which says nothing
+// about what it held: whether to look again. `looks`: so often it was asked before.
+using LookAgain = std::function<bool(int looks)>;
+
 // The newest checkpoint below `checkpoints_dir` that can be restored; each newer one was refused by name.
-// kNotFound: there is none.
+// kNotFound: there is none. kUnavailable: there may be one, for something could not be read; beginning anew
+// would throw away what was trained.
 Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
-                                        const OnRefused& on_refused);
+                                        const OnRefused& on_refused, const LookAgain& look_again = {});
 
 // The state of the job's beginning: its initial.checkpoint or initial.weights, else from its seed. Errors as
 // restore_state and load_initial_weights: the job cannot begin. `sha256`: what initial_sha256() gave when the

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "actors/process.h"
+#include "actors/told_reports.h"
 #include "protocol/base/log.h"
 #include "protocol/base/unique_fd.h"
 #include "protocol/channel/poller.h"
@@ -26,9 +27,9 @@ constexpr std::size_t kMaxWaitingSteps = 20000;
 // Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds, and
 // little.
 constexpr std::size_t kRecentSteps = 5000;
-// The leader's reports that are told again to a new daemon, whose predecessor may have died before it stored
-// them: more than come in the second that the store waits.
-constexpr std::size_t kRecentReports = 16;
+// Messages to a daemon that does not take them, before heartbeats are left out and everything else waits
+// here: a minute of heartbeats, and more than a daemon that is only busy leaves lying.
+constexpr int kQueuedMessages = 256;
 // In the place of the membership that comes: none does.
 constexpr GroupEpoch kNoMembership{~std::uint64_t{0}, ~std::uint64_t{0}};
 
@@ -44,15 +45,16 @@ struct Session::State {
   template <class Body>
   void enqueue_command(const Message& message);
   void take_warm_up(const Message& message);
-  void flush();
-  void send(Message message);
+  bool flush();
+  bool send(Message message);
   void heartbeat();
   void repeat_steps();
   Message hello_message();
   Message progress_message();
-  // `again`: it is told to the next daemon too.
+  // `again`: it is told to the next daemon too. `of`: the membership that it is about, if not the one in
+  // hand.
   template <class Body>
-  void post(const Body& body, bool again = false);
+  void post(const Body& body, bool again = false, std::optional<GroupEpoch> of = {});
   void hello_again();
   void call_urgent(GroupEpoch epoch, std::optional<GroupEpoch> follows = {});
   void wake_up() { eventfd_write(wake.get(), 1); }
@@ -82,23 +84,22 @@ struct Session::State {
   std::vector<StepMetrics> steps;  // to be reported
   std::deque<StepMetrics> recent;  // the last ones of the group, whoever reported them
   bool reports_steps = false;      // was the leader in the last step
-  std::deque<Message> reports;     // as they were sent
+  ToldReports reports;
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
   GroupEpoch epoch;
 };
 
 template <class Body>
-void Session::State::post(const Body& body, bool again) {
+void Session::State::post(const Body& body, bool again, std::optional<GroupEpoch> of) {
   {
     const std::lock_guard lock(mutex);
     Envelope envelope;
     envelope.job = options.job;
     envelope.from = options.actor;
-    envelope.epoch = epoch;
+    envelope.epoch = of.value_or(epoch);
     envelope.step = applied_step.load();
     outbox.push_back(make_message(envelope, body));
-    if (again) reports.push_back(outbox.back());
-    if (reports.size() > kRecentReports) reports.pop_front();
+    if (again) reports.keep(outbox.back());
   }
   wake_up();
 }
@@ -171,19 +172,23 @@ void Session::State::take(const Message& message) {
 // What the daemon before had not yet stored is gone with it. Steps go first: behind Finished nobody wants
 // them.
 void Session::State::hello_again() {
-  send(hello_message());
   {
     const std::lock_guard lock(mutex);
-    if (!reports_steps) return;
-    repeat_steps();
+    if (reports_steps) repeat_steps();
   }
-  heartbeat();
+  std::deque<Message> first{hello_message(), progress_message()};
   const std::lock_guard lock(mutex);
-  for (const Message& report : reports) send(report);
+  // Also of one that leads and has not committed a step itself: it may have come to the job's end with what
+  // it was given.
+  first.insert(first.end(), reports.all().begin(), reports.all().end());
+  outbox.insert(outbox.begin(), first.begin(), first.end());
 }
 
-void Session::State::send(Message message) {
-  if (auto sent = channel->send(std::move(message)); !sent) log_warning("not sent: {}", sent.error().message);
+// False: the daemon takes no more for now, and the message must come again.
+bool Session::State::send(Message message) {
+  const auto sent = channel->send(std::move(message));
+  if (!sent) log_warning("not sent: {}", sent.error().message);
+  return !sent || *sent == Sent::kQueued;
 }
 
 // With the mutex held.
@@ -195,13 +200,19 @@ void Session::State::receive() {
   while (auto message = channel->try_receive()) take(*message);
 }
 
-void Session::State::flush() {
-  std::deque<Message> ready;
-  {
+// False: something waits for the daemon.
+bool Session::State::flush() {
+  while (true) {
+    Message next;
+    {
+      const std::lock_guard lock(mutex);
+      if (outbox.empty()) return true;
+      next = outbox.front();
+    }
+    if (!send(std::move(next))) return false;
     const std::lock_guard lock(mutex);
-    ready.swap(outbox);
+    outbox.pop_front();  // only this thread takes, and puts in front
   }
-  for (Message& message : ready) send(std::move(message));
 }
 
 Message Session::State::progress_message() {
@@ -240,8 +251,17 @@ Message Session::State::hello_message() {
   return make_message(envelope, hello);
 }
 
+// Left out where the daemon takes nothing: the next one says what this one would have. What it was to report
+// of steps waits for it.
 void Session::State::heartbeat() {
-  send(progress_message());
+  if (!flush()) return;
+  Message message = progress_message();
+  if (send(message)) return;
+  auto body = parse_body<Progress>(message);
+  const std::lock_guard lock(mutex);
+  if (body) steps.insert(steps.begin(), body->steps.begin(), body->steps.end());
+  if (steps.size() > kMaxWaitingSteps)
+    steps.erase(steps.begin(), steps.end() - static_cast<std::ptrdiff_t>(kMaxWaitingSteps));
 }
 
 void Session::State::loop() {
@@ -287,9 +307,11 @@ Session::~Session() {
 
 Status Session::start() {
   // The identity lets a daemon that was restarted see the same actor again.
-  auto channel = connect_client(
-      state_->context, state_->options.daemon_endpoint,
-      {.linger_ms = 2000, .identity = "actor-" + actor_name(state_->options.job, state_->options.actor)});
+  auto channel =
+      connect_client(state_->context, state_->options.daemon_endpoint,
+                     {.queue_limit = kQueuedMessages,
+                      .linger_ms = 2000,
+                      .identity = "actor-" + actor_name(state_->options.job, state_->options.actor)});
   if (!channel) return fail(channel.error());
   state_->channel = std::move(*channel);
   state_->post(state_->options.hello);
@@ -381,7 +403,7 @@ void Session::report_soon() {
 void Session::forget_steps() {
   const std::lock_guard lock(state_->mutex);
   state_->recent.clear();
-  state_->reports.clear();
+  state_->reports.forget();
 }
 
 void Session::send(const Prepared& body) {
@@ -402,8 +424,8 @@ void Session::send(const Ready& body) {
 void Session::send(const EpochReport& body) {
   state_->post(body, true);
 }
-void Session::send(const CheckpointReport& body) {
-  state_->post(body, true);
+void Session::send(const CheckpointReport& body, GroupEpoch of) {
+  state_->post(body, true, of);
 }
 void Session::send(const ActorFailed& body) {
   state_->post(body);

@@ -1,7 +1,8 @@
 // The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a
 // thread; sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter
 // that tells the two apart. To a daemon that was started anew it says hello again by itself, and as the
-// leader the last steps and reports.
+// leader the last steps and reports. While no daemon takes anything heartbeats are left out; everything else
+// waits.
 //
 // Threads: all methods may be called from any thread; wait() and poll() from one.
 #pragma once
@@ -84,7 +85,7 @@ class Session {
   void send(const StateLost& body);
   void send(const WarmedUp& body);
   void send(const EpochReport& body);
-  void send(const CheckpointReport& body);
+  void send(const CheckpointReport& body, GroupEpoch of);  // `of`: the membership that wrote it
   void send(const Finished& body);
   void send(const ActorFailed& body);
   void send(const ActorEvent& body);

@@ -12,7 +12,7 @@ TrainState TrainState::initial(const Workload& workload) {
   return state;
 }
 
-Curvature empty_curvature(const Workload& workload, std::uint32_t block) {
+CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block) {
   const CurvatureSpec& spec = workload.spec.optimizer.curvature;
   CurvatureOptions options;
   options.micro_batches = static_cast<int>(workload.spec.micro_batches());
@@ -26,7 +26,11 @@ Curvature empty_curvature(const Workload& workload, std::uint32_t block) {
                        spec.product_buckets};
   options.seed = workload.spec.seed;
   options.index = block;
-  return Curvature(workload.network.blocks()[block], options);
+  return options;
+}
+
+Curvature empty_curvature(const Workload& workload, std::uint32_t block) {
+  return Curvature(workload.network.blocks()[block], curvature_options(workload, block));
 }
 
 }  // namespace seng

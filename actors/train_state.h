@@ -51,6 +51,7 @@ struct TrainState {
   }
 };
 
+CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block);
 // An empty place for a block's curvature.
 Curvature empty_curvature(const Workload& workload, std::uint32_t block);
 

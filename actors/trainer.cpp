@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "actors/data/data_error.h"
 #include "actors/step_update.h"
 
 namespace seng {
@@ -191,7 +192,7 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
   LabelledImages& images = images_[lane];
   const std::uint64_t position = (step - 1) * w.spec.batch_global + std::uint64_t(micro) * samples;
   if (auto read = loader_.take(position, uses, images); !read)
-    throw std::runtime_error(read.error().message);  // through the lanes to the driver: the actor fails
+    throw DataError(read.error());  // through the lanes to the driver: the actor fails
 
   MicroBatch batch;
   batch.samples = static_cast<int>(samples);

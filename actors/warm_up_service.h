@@ -12,6 +12,7 @@
 // further behind gives up.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -33,14 +34,25 @@ struct WarmUpLimits {
   std::size_t records_min = 4;                        // that are kept though they are larger
   // Where steps are so short that more fit, nobody waits for what is pulled instead.
   std::size_t records_max = 4096;
+
+  // Of `bytes` each.
+  std::size_t records(std::size_t bytes) const {
+    return std::clamp(record_bytes / bytes, records_min, records_max);
+  }
 };
 
 // The driver's thread's.
 class WarmUpService {
  public:
   // Borrowed; must outlive it. The server's offer must run.
-  WarmUpService(BlobServer& server, const Workload& workload, const TrainState& state, Lanes& lanes,
-                WarmUpLimits limits = {});
+  struct Parts {
+    BlobServer* server = nullptr;
+    const Workload* workload = nullptr;
+    const TrainState* state = nullptr;
+    Lanes* lanes = nullptr;
+    WarmUpLimits limits;
+  };
+  explicit WarmUpService(Parts parts) : parts_(parts) {}
 
   // Between two steps: takes the place of the order before. `group`: the membership that trains.
   void begin(const WarmUp& order, const Group& group);
@@ -56,11 +68,7 @@ class WarmUpService {
   void drop_all();
   void make_snapshot(std::uint64_t number);
 
-  BlobServer& server_;
-  const Workload& workload_;
-  const TrainState& state_;
-  Lanes& lanes_;
-  const WarmUpLimits limits_;
+  const Parts parts_;
   bool records_ = false;                              // it is the source
   std::set<std::uint32_t> blocks_;                    // whose curvature is asked for
   std::vector<BlobKey> snapshot_;                     // as offered

@@ -1,5 +1,6 @@
 #include "actors/workload.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -32,11 +33,22 @@ double least_replica_bytes(const Network& network) {
 // Per block, as FormOptions has it.
 Result<std::vector<int>> ranks_of(const Workload& workload) {
   const std::uint32_t rank = workload.spec.optimizer.curvature.rank;
+  const std::string& decided = workload.spec.optimizer.curvature.ranks;
   if (rank == 0) return std::vector<int>();
+  if (rank == CurvatureSpec::kRankAuto && !decided.empty()) {
+    auto ranks = parse_ranks(decided);
+    if (ranks && ranks->size() != workload.network.blocks().size())
+      return fail(ErrorCode::kInvalidArgument,
+                  "optimizer.curvature.ranks has " + std::to_string(ranks->size()) +
+                      " ranks; this network has " + std::to_string(workload.network.blocks().size()) +
+                      " blocks: they were decided for another one, as that of initial.checkpoint");
+    return ranks;
+  }
   // A network that will be refused for its size is not made for its ranks.
   if (rank == CurvatureSpec::kRankAuto && least_replica_bytes(workload.network) < physical_bytes() / 4)
     return pilot_ranks(workload.spec, workload.network, *workload.data.train);
-  return std::vector<int>(workload.network.blocks().size(), static_cast<int>(rank));
+  const std::uint32_t all = std::min(rank, CurvatureSpec::kRankAuto - 1);
+  return std::vector<int>(workload.network.blocks().size(), static_cast<int>(all));
 }
 
 FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
@@ -135,6 +147,9 @@ Result<Workload> load_workload(const JobSpec& spec) {
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
     const auto ranks = ranks_of(workload);
     if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
+    // Decided once: rounding differs between machines, and with it may what a rank holds.
+    if (curvature.rank == CurvatureSpec::kRankAuto)
+      workload.spec.optimizer.curvature.ranks = ranks_text(*ranks);
     const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
     if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
     for (std::size_t i = 0; i < forms->size(); ++i)

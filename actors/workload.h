@@ -16,7 +16,7 @@
 namespace seng {
 
 struct Workload {
-  JobSpec spec;
+  JobSpec spec;  // with the ranks that `rank: auto` came to, if they had not been decided before
   Network network;
   DataSplits data;
   std::unique_ptr<Augmenter> augmenter;  // of data.train

@@ -26,7 +26,8 @@ std::string explain(const OptionTable& options, const po::error& error) {
 // Values whose form po does not check.
 Status check_numbers(const po::parsed_options& parsed) {
   for (const auto& option : parsed.options) {
-    const bool number = option.string_key == "actor" || option.string_key == "step";
+    const bool number = option.string_key == "actor" || option.string_key == "step" ||
+                        option.string_key == "tail" || option.string_key == "limit";
     // The conversion to an unsigned number would take -1 for the largest.
     if (number && !option.value.empty() &&
         option.value[0].find_first_not_of("0123456789") != std::string::npos)

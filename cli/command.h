@@ -40,6 +40,7 @@ ExitCode run_watch(const Arguments&, Session&);
 ExitCode run_stop(const Arguments&, Session&);
 ExitCode run_scale(const Arguments&, Session&);
 ExitCode run_drain(const Arguments&, Session&);
+ExitCode run_delete(const Arguments&, Session&);
 ExitCode run_wait(const Arguments&, Session&);
 ExitCode run_events(const Arguments&, Session&);
 ExitCode run_metrics(const Arguments&, Session&);

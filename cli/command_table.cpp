@@ -45,8 +45,18 @@ void for_validate(OptionTable& t) {
   changes(t);
   add_format_option(t);
 }
+void for_list(OptionTable& t) {
+  option(t, "state", "STATE,...", "only jobs in one of these states; open: those that have not ended");
+  number(t, "limit", "N", "only the newest N");
+  add_format_option(t);
+}
+void for_delete(OptionTable& t) {
+  option(t, "checkpoints", nullptr, "its checkpoints too");
+  add_format_option(t);
+}
 void for_logs(OptionTable& t) {
   number(t, "actor", "K", "only this actor's");
+  number(t, "tail", "N", "only the last N lines of each, and what follows");
   option(t, "follow,f", nullptr, "go on as the logs grow");
 }
 void for_drain(OptionTable& t) {
@@ -73,6 +83,9 @@ void for_export(OptionTable& t) {
   add_format_option(t);
 }
 
+constexpr std::size_t kMany = 1000;
+constexpr std::string_view kSeveral =
+    "What is wrong with one job keeps nothing from the others; the exit code is of the first such.";
 constexpr std::string_view kFollowing =
     "Ctrl-C only ends the watching: the job goes on, and `sengctl watch JOB` shows it again.";
 
@@ -87,24 +100,27 @@ constexpr Command kCommands[] = {
      "Prints the effective specification, the parameter count, the memory per actor and the blocks. Needs no "
      "sengd.",
      1, 1, for_validate, run_validate},
-    {"list", "", "all jobs", "", 0, 0, add_format_option, run_list},
-    {"status", "[JOB]", "one job's state in short, or the whole daemon's", "", 0, 1, add_format_option,
+    {"list", "", "all jobs, or some", "", 0, 0, for_list, run_list},
+    {"status", "[JOB...]", "jobs' states in short, or the whole daemon's", "", 0, kMany, add_format_option,
      run_status},
     {"describe", "JOB", "everything about a job: why it waits, actors, plan, events", "", 1, 1,
      add_format_option, run_describe},
     {"logs", "JOB", "what the job's actors logged", kFollowing, 1, 1, for_logs, run_logs},
     {"watch", "JOB", "show a job's progress until it ends", kFollowing, 1, 1, add_format_option, run_watch},
-    {"stop", "JOB", "end a job after its step in flight, with a checkpoint", "", 1, 1, add_format_option,
-     run_stop},
+    {"stop", "JOB...", "end jobs after their steps in flight, with checkpoints", kSeveral, 1, kMany,
+     add_format_option, run_stop},
+    {"delete", "JOB...", "forget jobs that have ended: records, metrics, logs",
+     "Their checkpoints stay, unless --checkpoints is given; `sengctl submit --resume DIR` takes them.", 1,
+     kMany, for_delete, run_delete},
     {"scale", "JOB N", "give a job at most N actors, while it runs or before",
      "It grows as slots get free and shrinks behind a step; the bits of its result stay the same.", 2, 2,
      add_format_option, run_scale},
     {"drain", "JOB", "take an actor out of its group behind a step",
      "Nothing is lost; another actor is started in its place.", 1, 1, for_drain, run_drain},
-    {"wait", "JOB", "wait for a job's end",
+    {"wait", "JOB...", "wait for jobs' ends",
      "The exit code is the job's: 0 succeeded, 1 failed, 5 stopped; 7 when it succeeded without reaching the "
-     "step, 124 when the time is over first.",
-     1, 1, for_wait, run_wait},
+     "step, 124 when the time is over first. Of several jobs, that of the first that is not 0.",
+     1, kMany, for_wait, run_wait},
     {"events", "JOB", "what happened to a job", kFollowing, 1, 1, for_events, run_events},
     {"metrics", "JOB", "a job's numbers per step and per epoch", "", 1, 1, for_metrics, run_metrics},
     {"nodes", "", "machines and their slots", "", 0, 0, add_format_option, run_nodes},

@@ -73,6 +73,8 @@ void ControlServer::handle(const Request& request) {
       return take<ScaleRequest>(request);
     case MessageKind::kDrainRequest:
       return take<DrainRequest>(request);
+    case MessageKind::kDeleteRequest:
+      return take<DeleteRequest>(request);
     case MessageKind::kEventsRequest:
       return take<EventsRequest>(request);
     case MessageKind::kMetricsRequest:
@@ -128,6 +130,12 @@ void ControlServer::on_body(const Request& request, const DrainRequest& body) {
   auto draining = head_.drain(body.job, body.actor);
   if (!draining) return refuse(request, draining.error());
   reply(request.peer, request.message.envelope.sequence, DrainReply{*draining});
+}
+
+void ControlServer::on_body(const Request& request, const DeleteRequest& body) {
+  auto deleted = head_.remove(body.job, body.checkpoints);
+  if (!deleted) return refuse(request, deleted.error());
+  reply(request.peer, request.message.envelope.sequence, *deleted);
 }
 
 void ControlServer::on_body(const Request& request, const EventsRequest& body) {

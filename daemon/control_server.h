@@ -53,6 +53,7 @@ class ControlServer {
   void on_body(const Request& request, const StopRequest& body);
   void on_body(const Request& request, const ScaleRequest& body);
   void on_body(const Request& request, const DrainRequest& body);
+  void on_body(const Request& request, const DeleteRequest& body);
   void on_body(const Request& request, const EventsRequest& body);
   void on_body(const Request& request, const MetricsRequest& body);
   void on_body(const Request& request, const LogsRequest& body);

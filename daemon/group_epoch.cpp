@@ -117,7 +117,7 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   for (const auto* list : {&event.members, &event.leavers}) {
     for (const Member& m : *list) {
       SENG_CHECK(distinct.insert(m.actor).second, "a member twice");
-      held = held || holds_state(m.actor);
+      held = held || holds_state(m.actor) || follows_state(m.actor);
     }
   }
   members_ = event.members;
@@ -150,13 +150,23 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Persisted& event) {
 void GroupEpochs::forget_states() {
   holders_.clear();
   may_hold_.clear();
+  followed_.clear();
 }
 
-// Whose applied step and curvature count: a newcomer parks with step 0 and has nothing.
+// Whose applied step and curvature count: a newcomer parks with step 0 and has nothing. One that has followed
+// may know a step of which nobody else has the curvature: the others' state comes first.
 bool GroupEpochs::counts(ActorId actor, std::uint64_t applied_step) const {
   if (restore_) return actor == members_.front().actor;
+  if (only_followed()) return followed_.contains(actor) && applied_step > 0;
   // One whose Ready came too late has pulled all the same.
   return holders_.contains(actor) || (may_hold_.contains(actor) && applied_step > 0);
+}
+
+bool GroupEpochs::only_followed() const {
+  return !restore_ && std::ranges::none_of(parked_, [&](const auto& entry) {
+    return holders_.contains(entry.first) ||
+           (may_hold_.contains(entry.first) && entry.second.applied_step > 0);
+  });
 }
 
 Assign GroupEpochs::make_assign() const {
@@ -189,10 +199,14 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
   if (parked_.size() < members_.size() + leavers_.size()) return {};
   Assign assign = make_assign();
   if (assign.holders.empty()) {
-    for (const auto& [actor, p] : parked_) may_hold_.erase(actor);  // others, not here now, may still
+    for (const auto& [actor, p] : parked_) {  // others, not here now, may still
+      may_hold_.erase(actor);
+      followed_.erase(actor);
+    }
     change_phase(Phase::kBroken);
     return {};
   }
+  fell_back_ = only_followed();
   for (const Member& m : members_) may_hold_.insert(m.actor);
   base_step_ = assign.base_step;
   change_phase(Phase::kReadying);
@@ -205,9 +219,10 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Ready& event) {
   if (member(event.actor) == nullptr) return {{}, "Ready from a leaver"};
   if (!ready_.insert(event.actor).second) return {{}, "ready already"};
   holders_.insert(event.actor);
+  followed_.erase(event.actor);
   if (ready_.size() < members_.size()) return {};
   change_phase(Phase::kTraining);
-  EpochOutcome out{{epoch_action::ResumeAll{base_step_, restore_}}, ""};
+  EpochOutcome out{{epoch_action::ResumeAll{base_step_, restore_ || fell_back_}}, ""};
   if (!leavers_.empty()) {
     epoch_action::RetireAll retire;
     for (const Member& m : leavers_) retire.leavers.push_back(m.actor);
@@ -228,9 +243,16 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::StateLost& event) {
 EpochOutcome GroupEpochs::on_event(const epoch_event::Lost& event) {
   holders_.erase(event.actor);
   may_hold_.erase(event.actor);
+  followed_.erase(event.actor);
   if (!takes_part(event.actor)) return {{}, "actor " + std::to_string(event.actor) + " is no member"};
   if (phase_ == Phase::kIdle || phase_ == Phase::kBroken) return {{}, "the group does not run"};
   change_phase(Phase::kBroken);
+  return {};
+}
+
+EpochOutcome GroupEpochs::on_event(const epoch_event::Followed& event) {
+  if (phase_ != Phase::kTraining) return {{}, "it follows a membership that has passed"};
+  followed_.insert(event.actor);
   return {};
 }
 

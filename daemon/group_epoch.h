@@ -14,7 +14,8 @@
 // 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
 //   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
 //   after the base step, and who holds them. In a membership that restores only the leader's word counts. If
-//   it shows that nobody holds a state after all the group is broken and the next Begin restores.
+//   it shows that nobody holds a state after all the group is broken and the next Begin restores. Where only
+//   newcomers that have followed the group hold one, theirs counts.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
@@ -74,10 +75,15 @@ struct StateLost {
 struct Lost {
   ActorId actor = kNoActor;
 };
+// A newcomer has caught up with the group: it has the state of one of its steps.
+struct Followed {
+  ActorId actor = kNoActor;
+};
 }  // namespace epoch_event
 
-using EpochEvent = std::variant<epoch_event::Begin, epoch_event::Persisted, epoch_event::Parked,
-                                epoch_event::Ready, epoch_event::StateLost, epoch_event::Lost>;
+using EpochEvent =
+    std::variant<epoch_event::Begin, epoch_event::Persisted, epoch_event::Parked, epoch_event::Ready,
+                 epoch_event::StateLost, epoch_event::Lost, epoch_event::Followed>;
 
 namespace epoch_action {
 // Store it, durably, then send a Persisted event.
@@ -96,7 +102,7 @@ struct AssignAll {
 // To the members.
 struct ResumeAll {
   std::uint64_t base_step = 0;
-  bool restored = false;  // the steps behind it will be made again
+  bool restored = false;  // the steps behind it, if there were any, will be made again
 };
 struct RetireAll {
   std::vector<ActorId> leavers;
@@ -143,6 +149,8 @@ class GroupEpochs {
   bool restores() const { return restore_; }
   // It was told what to pull since the last restore: so it has the state of its applied step, or may have it.
   bool holds_state(ActorId actor) const { return may_hold_.contains(actor); }
+  // It has followed the group, and has the state of a step, which may not be the newest.
+  bool follows_state(ActorId actor) const { return followed_.contains(actor); }
   std::uint64_t base_step() const { return base_step_; }
   // Who has not answered yet in this phase, for `describe`.
   std::vector<ActorId> awaited() const;
@@ -155,9 +163,11 @@ class GroupEpochs {
   EpochOutcome on_event(const epoch_event::Ready& event);
   EpochOutcome on_event(const epoch_event::StateLost& event);
   EpochOutcome on_event(const epoch_event::Lost& event);
+  EpochOutcome on_event(const epoch_event::Followed& event);
   // Empty if the message is of this epoch, from one who takes part; else why not.
   std::string misfit(ActorId actor, const GroupEpoch& epoch) const;
   bool counts(ActorId actor, std::uint64_t applied_step) const;
+  bool only_followed() const;
   void forget_states();
   Assign make_assign() const;
   Reconfigure membership() const { return {members_, leavers_, planned_, restore_, follows_}; }
@@ -174,7 +184,9 @@ class GroupEpochs {
   std::set<ActorId> ready_;           // who is ready in this epoch
   std::set<ActorId> holders_;         // were ready since the last restore
   std::set<ActorId> may_hold_;        // see holds_state(); a step above 0 shows that they do
+  std::set<ActorId> followed_;        // newcomers that have followed the group since the last restore
   std::uint64_t base_step_ = 0;
+  bool fell_back_ = false;  // to what one who followed has
 };
 
 std::string_view phase_name(GroupEpochs::Phase phase);

@@ -47,6 +47,7 @@ JobRun* Head::running(JobId job) {
 JobRun& Head::add_run(JobRecord record, JobPlan plan, std::string spec_yaml) {
   const JobId id = record.id;
   auto& run = runs_[id];
+  spec_yaml = decided_spec(spec_yaml, plan);
   run = std::make_unique<JobRun>(options_, ports_, liveness_, observer_, std::move(record), std::move(plan),
                                  std::move(spec_yaml));
   reschedule_ = true;
@@ -206,6 +207,41 @@ Result<JobRecord> Head::drain(const std::string& job, ActorId actor) {
   }
   SENG_TRY(run->drain_actor(actor));
   return run->record();
+}
+
+// The files first: what is left of them can be asked to be removed again as long as the job is known.
+Result<DeleteReply> Head::remove(const std::string& job, bool checkpoints) {
+  const auto record = find(job);
+  if (!record) return fail(record.error());
+  if (running(record->id) != nullptr) {
+    const bool over = is_terminal(record->state);
+    return fail(over ? ErrorCode::kUnavailable : ErrorCode::kInvalidArgument,
+                over
+                    ? fmt::format("job {}: its actors are still ending; try again in a moment", record->id)
+                    : fmt::format("job {} is {}: only a job that has ended can be deleted; `sengctl stop {}` "
+                                  "ends it",
+                                  record->id, job_state_name(record->state), record->id));
+  }
+  const std::string directory = job_dir(options_, record->id);
+  for (const auto& [id, run] : runs_) {
+    if (checkpoints && run->plan().begins_with.starts_with(directory + "/"))
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("job {} begins with a checkpoint of job {}: it must stay until that has ended",
+                              id, record->id));
+  }
+  SENG_TRY(remove_job_files(directory, checkpoints));
+  SENG_TRY(ports_.store.remove_job(record->id));
+  over_.erase(record->id);
+  struct stat info {};
+  DeleteReply reply{*record, directory + "/checkpoints"};
+  if (stat(reply.kept.c_str(), &info) != 0) reply.kept.clear();
+  event(Severity::kInfo, "Deleted",
+        fmt::format("job {} ({}), {}", record->id, record->name,
+                    reply.kept.empty() ? "with all its files" : "but for its checkpoints"));
+  log_info("job {} ({}) deleted", record->id, record->name);
+  if (on_change_) on_change_(record->id);
+  flush_due_ = ports_.clock.now();
+  return reply;
 }
 
 void Head::schedule_jobs() {

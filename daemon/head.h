@@ -32,6 +32,7 @@ class Head {
   Result<JobRecord> stop(const std::string& job);
   Result<JobRecord> scale(const std::string& job, std::uint32_t actors);
   Result<JobRecord> drain(const std::string& job, ActorId actor);
+  Result<DeleteReply> remove(const std::string& job, bool checkpoints);
   std::vector<JobRecord> jobs() const;
   Result<JobRecord> find(const std::string& job) const;
   Result<DescribeReply> describe(const std::string& job) const;

@@ -29,6 +29,7 @@ struct JobActor {
   bool draining = false;               // to be replaced
   bool joined = false;                 // was named in a membership
   bool committed = false;              // has committed a step of its own
+  bool in_vain = false;                // failed as any other would
   std::optional<double> silent_since;  // its lease has run out
   // Of an actor that was taken over: its state as stored. And what it said in its hello to us, once it did.
   std::optional<std::string> adopted_as;

@@ -79,7 +79,16 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.restart_window_s = spec->restart_window_s;
   out.priority = spec->priority;
   out.initial_sha256 = initial_sha256(plan);
+  out.begins_with = spec->initial_checkpoint.empty() ? spec->initial_weights : spec->initial_checkpoint;
+  if (const auto ranks = plan.find("ranks"); ranks != plan.end() && ranks->is_string())
+    out.ranks = ranks->get<std::string>();
   return out;
+}
+
+std::string decided_spec(const std::string& spec_yaml, const JobPlan& plan) {
+  if (plan.ranks.empty()) return spec_yaml;
+  const auto spec = parse_job_spec(spec_yaml, "job", {"optimizer.curvature.ranks=" + plan.ranks});
+  return spec ? to_yaml(*spec) : spec_yaml;  // the actor says what is wrong
 }
 
 Status check_fit(const JobPlan& plan, const NodeLimits& node) {

@@ -25,6 +25,8 @@ struct JobPlan {
   int priority = 0;            // the higher gets its actors first
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed
+  std::string begins_with;     // the path of that checkpoint or file
+  std::string ranks;           // what optimizer.curvature.rank: auto came to; empty: there is none
 };
 
 // The node, as a job must fit into it.
@@ -37,6 +39,9 @@ struct NodeLimits {
 // kInternal: the plan is not what seng-actor prints. `source` names the specification in errors.
 Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& source,
                               const std::string& plan_json);
+
+// What the actors get: the specification with all that was decided of it when the job was submitted.
+std::string decided_spec(const std::string& spec_yaml, const JobPlan& plan);
 
 // kInvalidArgument where the node could never run the job, with the reason and what to change.
 Status check_fit(const JobPlan& plan, const NodeLimits& node);

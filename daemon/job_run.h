@@ -45,6 +45,7 @@ class JobRun {
   void take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest);
 
   const JobRecord& record() const { return record_; }
+  const JobPlan& plan() const { return plan_; }
   JobDemand demand() const;
   // One actor is started on each.
   void grant(const std::vector<std::uint32_t>& slots);
@@ -83,7 +84,6 @@ class JobRun {
 
  private:
   using Actor = JobActor;
-  using Adoption = JobAdoption;
 
   void tell(ActorId actor, const ActorEventIn& event);
   void tell_job(const JobEventIn& event);
@@ -175,16 +175,16 @@ class JobRun {
   std::map<ActorId, Actor> actors_;
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
   ActorId next_actor_ = 0;
-  std::optional<Adoption> adoption_;
-  std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships
+  std::optional<JobAdoption> adoption_;
+  std::map<GroupEpoch, ActorId> leaders_;             // of the last memberships
+  std::map<std::uint64_t, std::string> checkpoints_;  // state_sha256 of the newest, by step
   std::uint32_t limit_ = 0xffffffffu;
   JobId limited_for_ = 0;  // whose need the limit is
   std::string lacks_;      // what it would have more of, as the scheduler says it
   std::string preempted_;  // why it is in the queue again
   bool scaled_ = false;    // the user asked for a number: say why it is not reached
-  // Nothing but heartbeats since steer() had nothing to do, and when that was.
-  bool quiet_ = false;
-  double steered_at_ = 0;
+  bool quiet_ = false;     // nothing but heartbeats since steer() had nothing to do,
+  double steered_at_ = 0;  // and when that was
   std::optional<double> stop_deadline_;
   std::optional<double> epoch_retry_;     // when the epoch, which could not be stored, is tried again
   std::optional<double> transition_due_;  // when who is still awaited counts as hung

@@ -25,6 +25,9 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
     progress_.on(steps, true, scratch);
   }
   progress_.go_on_from(record_.step);
+  for (const StoredCheckpoint& c :
+       ports_.store.checkpoints(record_.id).value_or(std::vector<StoredCheckpoint>{}))
+    checkpoints_[c.step] = c.state_sha256;
   for (const StoredActor& stored : actors) {
     next_actor_ = std::max(next_actor_, stored.record.actor + 1);
     if (job_.runs() && adopt(stored)) continue;
@@ -38,7 +41,7 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
   }
   if (!job_.runs() || !newest) return;
   if (!newest->job_token.empty()) job_token_ = newest->job_token;
-  adoption_ = Adoption{*newest, ports_.clock.now() + options_.timeouts.adopt_s()};
+  adoption_ = JobAdoption{*newest, ports_.clock.now() + options_.timeouts.adopt_s()};
   leaders_[newest->epoch] = newest->members.front().actor;  // what it reports before all are heard counts
   for (const auto* list : {&newest->members, &newest->leavers}) {
     for (const Member& m : *list) {
@@ -129,6 +132,7 @@ void JobRun::end_adoption(bool training) {
   }
   if (training) {
     stall_.watch(members, now);
+    warm_ups_.adopt();
     for (const Member& m : epoch.leavers) {
       if (knows(m.actor)) retire(m.actor);
     }

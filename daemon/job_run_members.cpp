@@ -30,7 +30,7 @@ GroupView JobRun::view() const {
     const bool parts = a.life.state() == ActorState::kParting && *exit == ExitStatus{false, 0};
     if (!a.life.serves() && !parts) continue;
     out.actors.push_back({actor, a.life.prepared() || parts, group_.holds_state(actor), a.draining,
-                          warm_ups_.done(actor), a.silent_since});
+                          warm_ups_.done(actor), a.silent_since, group_.follows_state(actor)});
   }
   out.trained = job_.state() == JobState::kRunning;
   out.stopping = job_.stopping();
@@ -38,6 +38,7 @@ GroupView JobRun::view() const {
   out.max = record_.actors_max;
   out.limit = limit_;
   out.warming = warm_ups_.newcomers();
+  out.former_warm_up = warm_ups_.former();
   out.uneven = speed_.uneven(ports_.clock.now());
   out.try_again = last_checkpoint_.wanted();
   return out;
@@ -209,7 +210,13 @@ void JobRun::lose(ActorId actor, MembershipPolicy::Loss::Why why, const std::str
   tell_group(epoch_event::Lost{actor});
   const double now = ports_.clock.now();
   const Actor& a = actors_.at(actor);
-  policy_.lost({why, cause, now - a.started_at, job_.state() == JobState::kRunning, a.committed}, now);
+  policy_.lost({.why = why,
+                .cause = cause,
+                .lived_s = now - a.started_at,
+                .trained = job_.state() == JobState::kRunning,
+                .committed = a.committed,
+                .in_vain = a.in_vain},
+               now);
   if (adoption_) check_adopted();
   observer_.slots_freed();
 }
@@ -261,7 +268,11 @@ void JobRun::act(const epoch_action::Announce& action) {
     act(membership_action::Kill{actor, "missed that the group began anew"});
   }
   const double now = ports_.clock.now();
-  if (!message.planned) stall_.watch({}, now);
+  if (message.planned) {
+    for (const Member& m : message.members) stall_.joins(m.actor, now);
+  } else {
+    stall_.watch({}, now);
+  }
   transition_due_ = now + options_.timeouts.transition_s();
   std::string text =
       fmt::format("epoch {} with {}", to_string(group_.epoch()), actors_text(message.members.size()));
@@ -293,7 +304,10 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
     event(Severity::kWarning, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
   }
-  if (action.restored) progress_.go_back(action.base_step, record_);
+  if (action.restored) {
+    progress_.go_back(action.base_step, record_);
+    checkpoints_.erase(checkpoints_.upper_bound(action.base_step), checkpoints_.end());
+  }
   if (!job_.stopping() && job_.state() == JobState::kRunning && !record_.reason.empty()) {
     record_.reason.clear();
     changed();

@@ -16,6 +16,8 @@ namespace seng {
 namespace {
 
 constexpr std::size_t kEventTextBytes = 4000;
+// More than a leader tells again.
+constexpr std::size_t kCheckpointsKnown = 64;
 
 // An event's kind is a word that scripts compare: letters and digits.
 std::string event_word(const std::string& said) {
@@ -177,6 +179,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
   warm_ups_.heard(actor, body.counter, body.activity == kWaiting, now);
+  stall_.joiner_heard(actor, body, now);
   const GroupEpoch& epoch = message.envelope.epoch;
   // What it had when it came it has pulled from others.
   if (epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining)
@@ -212,7 +215,10 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
     return on_failed_checkpoint(actor, message.envelope.epoch, body);
   }
   last_checkpoint_.written();
-  if (body.path == record_.checkpoint && body.state_sha256 == record_.state_sha256) return;  // told again
+  const auto [known, fresh] = checkpoints_.try_emplace(body.step, body.state_sha256);
+  if (!fresh && known->second == body.state_sha256) return;  // told again
+  known->second = body.state_sha256;
+  if (checkpoints_.size() > kCheckpointsKnown) checkpoints_.erase(checkpoints_.begin());
   progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
@@ -246,6 +252,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Finished& body
 }
 
 void JobRun::on_body(ActorId actor, const Message&, const ActorFailed& body) {
+  actors_.at(actor).in_vain = body.in_vain;
   tell(actor, actor_event::Failed{body.message});
 }
 

@@ -50,6 +50,27 @@ int remove_sockets(const std::string& directory, const std::function<bool(JobId,
   });
 }
 
+Status remove_job_files(const std::string& job_dir, bool checkpoints) {
+  std::error_code failed;
+  std::vector<fs::path> found;
+  for (auto it = fs::directory_iterator(job_dir, failed); !failed && it != fs::directory_iterator();
+       it.increment(failed))
+    found.push_back(it->path());
+  if (failed == std::errc::no_such_file_or_directory) return {};
+  bool kept = false;
+  for (std::size_t i = 0; i < found.size() && !failed; ++i) {
+    std::error_code unknown;
+    const bool keeps =
+        found[i].filename() == "checkpoints" && !checkpoints && !fs::is_empty(found[i], unknown);
+    kept = kept || keeps;
+    if (!keeps) fs::remove_all(found[i], failed);
+    if (failed) return fail(ErrorCode::kIo, "cannot remove " + found[i].string() + ": " + failed.message());
+  }
+  if (!kept && !failed) fs::remove(job_dir, failed);
+  if (failed) return fail(ErrorCode::kIo, "cannot remove " + job_dir + ": " + failed.message());
+  return {};
+}
+
 int remove_unfinished_checkpoints(const std::string& job_dir) {
   return remove_entries(job_dir + "/checkpoints", [](const fs::directory_entry& entry) {
     std::error_code failed;

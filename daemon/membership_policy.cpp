@@ -61,7 +61,7 @@ std::uint32_t MembershipPolicy::staying(const GroupView& view) {
 
 void MembershipPolicy::lost(const Loss& loss, double now) {
   last_cause_ = loss.cause;
-  if (!loss.trained && loss.why == Loss::Why::kSaidSo) fatal_ = loss.cause;
+  if (loss.in_vain || (!loss.trained && loss.why == Loss::Why::kSaidSo)) fatal_ = loss.cause;
   if (!loss.trained && loss.why != Loss::Why::kKilled) {
     ++given_up_;
     return;
@@ -86,7 +86,7 @@ std::uint32_t MembershipPolicy::replaceable(double now) const {
 }
 
 std::uint32_t MembershipPolicy::wants(const GroupView& view, double now) const {
-  if (view.stopping) return 0;
+  if (view.stopping || !fatal_.empty()) return 0;
   const std::uint32_t held = staying(view) + given_up_, most = std::min(view.max, view.limit);
   if (held >= most) return 0;
   const std::uint32_t missing = most - held, lost = std::min(debt_, missing);
@@ -153,6 +153,12 @@ void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
   }
   if (with_state.empty()) {
     if (silent_state) return;
+    // Newcomers that have followed the group to a step of its own: better than a checkpoint.
+    const auto follows = [&](ActorId actor) { return find(view, actor)->follows_state; };
+    std::ranges::copy_if(without, std::back_inserter(with_state), follows);
+    std::erase_if(without, follows);
+  }
+  if (with_state.empty()) {
     if (view.stopping) {
       out.push_back(a::StopNow{"its last actor was lost before it had stopped"});
       return;
@@ -223,7 +229,7 @@ void MembershipPolicy::decide_planned(const GroupView& view, Actions& out) const
     untold = untold || (!v.warm && !contains(view.warming, v.actor));
   }
   a::Begin next = next_group(view, newcomers, starting, surplus);
-  if (untold || (newcomers.empty() && !view.warming.empty()))
+  if (untold || (newcomers.empty() && (!view.warming.empty() || view.former_warm_up)))
     out.push_back(a::WarmUp{newcomers, source_of(view), next.members});
   // Those that catch up are still to come; who leaves does not wait for them.
   if (cold) {

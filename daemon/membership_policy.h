@@ -35,6 +35,7 @@ struct ActorView {
   bool warm = false;         // a newcomer: its warm-up is done, or is not waited for any more
   // Nothing was heard for a lease, and when that began.
   std::optional<double> silent_since = std::nullopt;
+  bool follows_state = false;  // see GroupEpochs
 };
 
 struct GroupView {
@@ -47,6 +48,7 @@ struct GroupView {
   std::uint32_t limit = 0xffffffffu;  // others need the slots: not more than that now
   bool uneven = false;                // speed.h: the members should share the work otherwise
   std::vector<ActorId> warming;       // of whom the members were told that they warm up; done or not
+  bool former_warm_up = false;        // a daemon before has told them of others
   bool try_again = false;             // last_checkpoint.h: they are idle, and should try to end again
 };
 
@@ -103,6 +105,7 @@ class MembershipPolicy {
     double lived_s = 0;
     bool trained = false;    // the job had, when it came
     bool committed = false;  // the actor itself, at least a step: it did not die of its start
+    bool in_vain = false;    // any other would fail alike
   };
 
   explicit MembershipPolicy(Options options) : options_(options) {}

@@ -14,7 +14,21 @@ constexpr double kSlowFactor = 20;
 
 void Stall::watch(const std::vector<ActorId>& members, double now) {
   watched_.clear();
+  joiners_.clear();
   for (const ActorId actor : members) watched_[actor].moved_at = now;
+}
+
+void Stall::joins(ActorId actor, double now) {
+  if (!watched_.empty() && !watched_.contains(actor)) joiners_[actor].moved_at = now;
+}
+
+void Stall::joiner_heard(ActorId actor, const Progress& report, double now) {
+  const auto found = joiners_.find(actor);
+  if (found == joiners_.end()) return;
+  Watched& w = found->second;
+  if (!w.known || report.counter != w.counter) w.moved_at = now;
+  w.known = true;
+  w.counter = report.counter;
 }
 
 void Stall::heard(ActorId actor, const Progress& report, double now) {
@@ -35,6 +49,7 @@ void Stall::heard(ActorId actor, const Progress& report, double now) {
 }
 
 void Stall::parked(ActorId actor, double now) {
+  joiners_.erase(actor);
   const auto found = watched_.find(actor);
   if (found == watched_.end()) return;
   found->second = {};
@@ -45,6 +60,7 @@ void Stall::parked(ActorId actor, double now) {
 void Stall::silent(ActorId actor) {
   const auto found = watched_.find(actor);
   if (found != watched_.end()) found->second.known = false;
+  joiners_.erase(actor);  // as everybody's, its silence is the lease's matter
 }
 
 // It has done its own part of an evaluation or a checkpoint, and waits for the others'.
@@ -74,6 +90,16 @@ std::optional<double> Stall::standstill_since() const {
     since = std::max(since, w.moved_at);
   }
   return for_others ? std::optional(since) : std::nullopt;
+}
+
+std::optional<double> Stall::all_parked_since() const {
+  if (watched_.empty()) return std::nullopt;
+  double since = 0;
+  for (const auto& [actor, w] : watched_) {
+    if (!w.parked) return std::nullopt;
+    since = std::max(since, w.moved_at);
+  }
+  return since;
 }
 
 // Those who gather are behind all others, who wait for them in the next step: what they wait for is the
@@ -107,6 +133,13 @@ std::optional<Stall::Verdict> Stall::check(double now) const {
   }
   const auto since = standstill_since();
   if (since && now >= *since + timeouts_.standstill_s()) return most_awaited();
+  const auto parked = all_parked_since();
+  for (const auto& [actor, w] : joiners_) {
+    if (!parked || now < std::max(*parked, w.moved_at) + timeouts_.standstill_s()) continue;
+    return Verdict{actor,
+                   fmt::format("does not come to the group's last step: nothing came to it for {:.1f} s",
+                               now - std::max(*parked, w.moved_at))};
+  }
   return std::nullopt;
 }
 
@@ -117,6 +150,9 @@ std::optional<double> Stall::deadline() const {
     if (const auto most = limit(w)) take(w.moved_at + *most);
   }
   if (const auto since = standstill_since()) take(*since + timeouts_.standstill_s());
+  if (const auto parked = all_parked_since()) {
+    for (const auto& [actor, w] : joiners_) take(std::max(*parked, w.moved_at) + timeouts_.standstill_s());
+  }
   return out;
 }
 

@@ -7,6 +7,8 @@
 // others
 //   await goes (ties: the highest number), for one side of the cut has to. A leader that gathers the others'
 //   parts of an evaluation or a checkpoint waits too; whom it awaits goes, not the leader whom all await.
+// - A newcomer follows the membership to its last step, and all members have parked behind that: one to which
+//   nothing comes any more is cut off from the member that it follows.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +33,18 @@ class Stall {
 
   // A membership trains from now on; its members' clocks start anew. Empty: none trains.
   void watch(const std::vector<ActorId>& members, double now);
+  // A change is planned, in which it comes to those who are watched. Of one that is watched: nothing.
+  void joins(ActorId actor, double now);
+  void joiner_heard(ActorId actor, const Progress& report, double now);
   void heard(ActorId actor, const Progress& report, double now);
   // It has done its part of the membership that ends, and takes no part in the wait of the others.
   void parked(ActorId actor, double now);
   // Nothing is heard of it: its last report says nothing any more, until the next.
   void silent(ActorId actor);
-  void lost(ActorId actor) { watched_.erase(actor); }
+  void lost(ActorId actor) {
+    watched_.erase(actor);
+    joiners_.erase(actor);
+  }
   bool watches(ActorId actor) const { return watched_.contains(actor); }
   std::optional<Verdict> check(double now) const;
   // When check() may find something, if nothing is heard that changes it.
@@ -55,10 +63,12 @@ class Stall {
   static bool gathers(const Watched& w);
   std::optional<double> limit(const Watched& w) const;
   std::optional<double> standstill_since() const;
+  std::optional<double> all_parked_since() const;
   Verdict most_awaited() const;
 
   Timeouts timeouts_;
   std::map<ActorId, Watched> watched_;
+  std::map<ActorId, Watched> joiners_;  // that have not parked
 };
 
 }  // namespace seng

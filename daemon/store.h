@@ -1,7 +1,7 @@
 // What lasts: jobs, memberships, actors, events, metrics and checkpoints. README.md has the schema.
 //
-// Writes are of two kinds. Those that a decision hangs on (add_job, put_epoch) are durable when they return,
-// or have failed and left nothing behind. All others are queued and written by flush(), many in one
+// Writes are of two kinds. Those that a decision hangs on (add_job, remove_job, put_epoch) are durable when
+// they return, or have failed and changed nothing. All others are queued and written by flush(), many in one
 // transaction; a flush that fails keeps them for the next. Reads see both.
 //
 // Not thread-safe.
@@ -66,6 +66,8 @@ class Store {
   virtual JobId next_job_id() const = 0;
 
   virtual Status add_job(const StoredJob& job) = 0;
+  // With all that belongs to it. Its number is not given again.
+  virtual Status remove_job(JobId job) = 0;
   virtual Status put_epoch(JobId job, const StoredEpoch& epoch) = 0;
 
   virtual void put_record(const JobRecord& record) = 0;

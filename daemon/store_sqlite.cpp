@@ -28,6 +28,7 @@ class SqliteStore final : public Store {
   JobId next_job_id() const override { return next_job_; }
 
   Status add_job(const StoredJob& job) override;
+  Status remove_job(JobId job) override;
   Status put_epoch(JobId job, const StoredEpoch& epoch) override;
   void put_record(const JobRecord& record) override { queue_.records[record.id] = record; }
   void put_actor(JobId job, const StoredActor& actor) override {
@@ -190,6 +191,15 @@ Status SqliteStore::add_job(const StoredJob& job) {
   }));
   next_job_ = std::max(next_job_, job.record.id + 1);
   return {};
+}
+
+Status SqliteStore::remove_job(JobId job) {
+  SENG_TRY(flush());  // what is queued of it would come behind its end
+  return transaction("write", [&] {
+    Statement(db_, "DELETE FROM jobs WHERE id = ?").integer(job).run();
+    for (const char* table : {"epochs", "actors", "events", "steps", "epoch_metrics", "checkpoints"})
+      Statement(db_, fmt::format("DELETE FROM {} WHERE job = ?", table).c_str()).integer(job).run();
+  });
 }
 
 Status SqliteStore::put_epoch(JobId job, const StoredEpoch& epoch) {

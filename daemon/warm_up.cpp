@@ -1,21 +1,30 @@
 #include "daemon/warm_up.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace seng {
 
 std::uint64_t WarmUps::begin(const std::vector<ActorId>& newcomers, double now) {
-  newcomers_.clear();
+  over();
   for (const ActorId actor : newcomers) newcomers_[actor].stalls_at = now + timeouts_.warm_up_stall_s();
   ends_at_ = now + timeouts_.warm_up_s();
   return ++number_;
 }
 
-bool WarmUps::said(ActorId actor, std::uint64_t number) {
+void WarmUps::over() {
+  newcomers_.clear();
+  former_ = false;
+}
+
+bool WarmUps::finish(ActorId actor) {
   const auto found = newcomers_.find(actor);
-  if (number != number_ || found == newcomers_.end() || found->second.done) return false;
-  found->second.done = true;
-  return true;
+  if (found == newcomers_.end()) return false;
+  return std::exchange(found->second.state, State::kDone) == State::kWarming;
+}
+
+bool WarmUps::said(ActorId actor, std::uint64_t number) {
+  return number == number_ && finish(actor);
 }
 
 void WarmUps::heard(ActorId actor, std::uint64_t counter, bool waits, double now) {
@@ -27,10 +36,8 @@ void WarmUps::heard(ActorId actor, std::uint64_t counter, bool waits, double now
 
 std::vector<ActorId> WarmUps::expire(double now) {
   std::vector<ActorId> out;
-  for (auto& [actor, newcomer] : newcomers_) {
-    if (newcomer.done || now < std::min(newcomer.stalls_at, ends_at_)) continue;
-    newcomer.done = true;
-    out.push_back(actor);
+  for (const auto& [actor, newcomer] : newcomers_) {
+    if (now >= std::min(newcomer.stalls_at, ends_at_) && finish(actor)) out.push_back(actor);
   }
   return out;
 }
@@ -43,13 +50,13 @@ std::vector<ActorId> WarmUps::newcomers() const {
 
 bool WarmUps::done(ActorId actor) const {
   const auto found = newcomers_.find(actor);
-  return found != newcomers_.end() && found->second.done;
+  return found != newcomers_.end() && found->second.state == State::kDone;
 }
 
 std::optional<double> WarmUps::deadline() const {
   std::optional<double> out;
   for (const auto& [actor, newcomer] : newcomers_) {
-    if (newcomer.done) continue;
+    if (newcomer.state == State::kDone) continue;
     const double due = std::min(newcomer.stalls_at, ends_at_);
     out = std::min(out.value_or(due), due);
   }

@@ -10,6 +10,8 @@
 // within
 //   `warm_up_s`.
 // 3 A membership begins, or the job does not train any more.
+//
+// Of a warm-up that a daemon before this one had ordered only the members know: it lasts until another order.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +33,10 @@ class WarmUps {
 
   // Returns the number that the order has. Without newcomers nobody warms up any more.
   std::uint64_t begin(const std::vector<ActorId>& newcomers, double now);
-  void over() { newcomers_.clear(); }
+  void over();
+  // The members may serve newcomers of a daemon before.
+  void adopt() { former_ = true; }
+  bool former() const { return former_; }
 
   // True: it is the first word on the newest order.
   bool said(ActorId actor, std::uint64_t number);
@@ -45,14 +50,18 @@ class WarmUps {
   std::optional<double> deadline() const;
 
  private:
+  enum class State { kWarming, kDone };
   struct Newcomer {
-    bool done = false;
+    State state = State::kWarming;
     std::uint64_t counter = 0;
     double stalls_at = 0;
   };
+  // The only one that changes a newcomer's state. False: it is done already, or unknown.
+  bool finish(ActorId actor);
 
   const Timeouts& timeouts_;
   std::uint64_t number_;
+  bool former_ = false;
   double ends_at_ = 0;
   std::map<ActorId, Newcomer> newcomers_;
 };

@@ -110,7 +110,8 @@ Result<Manifest> read_manifest(const std::string& directory);
 // Checks every file's size and hash against the manifest, names and shapes against the blocks; errors name
 // the file.
 Result<CheckpointContent> read_checkpoint(const std::string& directory, std::span<const Block> blocks);
-// Newest first; directories without a manifest are left out.
-std::vector<std::string> list_checkpoints(const std::string& checkpoints_dir);
+// Newest first; directories without a manifest are left out, and there are none where there is no such
+// directory. kIo: it cannot be read, or not to its end.
+Result<std::vector<std::string>> list_checkpoints(const std::string& checkpoints_dir);
 
 }  // namespace seng

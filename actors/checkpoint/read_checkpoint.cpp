@@ -32,6 +32,8 @@ Status verify_file(const std::string& directory, const ManifestFile& file) {
   const std::string path = join(directory, file.name);
   std::error_code error;
   const auto size = fs::file_size(path, error);
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail(ErrorCode::kIo, "cannot read " + path + ": " + error.message());
   if (error) return fail(corrupt(path, "the manifest names it, but it cannot be read: " + error.message()));
   if (size != file.bytes) {
     return fail(corrupt(path, fmt::format("expected {} bytes by the manifest, found {}", file.bytes, size)));
@@ -196,16 +198,20 @@ Result<CheckpointContent> read_checkpoint(const std::string& directory, std::spa
   return content;
 }
 
-std::vector<std::string> list_checkpoints(const std::string& checkpoints_dir) {
+Result<std::vector<std::string>> list_checkpoints(const std::string& checkpoints_dir) {
   std::vector<std::pair<std::uint64_t, std::string>> found;
   std::error_code error;
   for (fs::directory_iterator at(checkpoints_dir, error), end; !error && at != end; at.increment(error)) {
     const auto entry = parse_entry_name(at->path().filename().string());
     if (!entry || entry->kind != EntryKind::kCheckpoint) continue;
-    std::error_code absent;
-    if (fs::is_regular_file(at->path() / kManifestName, absent))
+    // One whose manifest cannot be looked at may be whole: whoever reads it says what is wrong.
+    std::error_code unknown;
+    const fs::file_status status = fs::status(at->path() / kManifestName, unknown);
+    if (fs::is_regular_file(status) || status.type() == fs::file_type::none)
       found.emplace_back(entry->step, at->path().string());
   }
+  const bool none = error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
+  if (error && !none) return fail(ErrorCode::kIo, "cannot read " + checkpoints_dir + ": " + error.message());
   std::sort(found.rbegin(), found.rend());
   std::vector<std::string> paths;
   for (auto& [step, path] : found) paths.push_back(std::move(path));

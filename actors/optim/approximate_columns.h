@@ -49,6 +49,7 @@ class ApproximateColumns : public GradientColumns {
                  Lanes& lanes) const override {
     return exact_->correct(g, b, inverse_lambda, d, lanes);
   }
+  std::size_t bytes() const override { return exact_->bytes(); }
 
  private:
   std::unique_ptr<GradientColumns> exact_;
@@ -60,11 +61,21 @@ struct SketchKey {
   std::uint32_t block = 0;
 };
 
-std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
-                                                  const CurvatureForm& form, const SampleStore& store,
-                                                  const SketchOptions& options, const SketchKey& key);
-std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
-                                                  const CurvatureForm& form, const SampleStore& store,
-                                                  const ProductOptions& options, const SketchKey& key);
+// What is estimated, and of which refresh. `block` and `store` are borrowed, as by make_columns().
+struct ApproximatedSamples {
+  const Block& block;
+  CurvatureForm form;
+  const SampleStore& store;
+  SketchKey key;
+};
+
+std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact,
+                                                  const ApproximatedSamples& of,
+                                                  const SketchOptions& options);
+std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact,
+                                                  const ApproximatedSamples& of,
+                                                  const ProductOptions& options);
+// Of one sample's sketch, which is kept beside the sample; nothing where there is none.
+SampleSize sketched_size(const Block& block, const CurvatureForm& form, const SketchOptions& options);
 
 }  // namespace seng

@@ -14,17 +14,17 @@ constexpr std::size_t kWeightColumns = 400;  // of the weight, per task; about
 
 class BucketedColumns final : public ApproximateColumns {
  public:
-  BucketedColumns(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
-                  const SampleStore& store, const ProductOptions& options, const SketchKey& key)
+  BucketedColumns(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
+                  const ProductOptions& options)
       : ApproximateColumns(std::move(exact)),
-        store_(store),
-        rows_(block, form, store),
-        n_(std::size_t(block.n)),
+        store_(of.store),
+        rows_(of.block, of.form, of.store),
+        n_(std::size_t(of.block.n)),
         signs_(options.kind == ProductKind::kCountSketch),
         buckets_(signs_ ? std::max<std::size_t>(1, options.buckets) : rows_.rank()) {
     if (!signs_) return;
-    Random random(key.seed, RandomPurpose::kSketch, key.refresh * 4 + 3, key.block);
-    for (std::size_t i = 0; i < store.count * rows_.rank(); ++i) {
+    Random random(of.key.seed, RandomPurpose::kSketch, of.key.refresh * 4 + 3, of.key.block);
+    for (std::size_t i = 0; i < store_.count * rows_.rank(); ++i) {
       bucket_.push_back(std::uint32_t(random.below(buckets_)));
       sign_.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
     }
@@ -81,11 +81,12 @@ class BucketedColumns final : public ApproximateColumns {
 
 }  // namespace
 
-std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
-                                                  const CurvatureForm& form, const SampleStore& store,
-                                                  const ProductOptions& options, const SketchKey& key) {
-  if (options.kind == ProductKind::kExact || form.representation == Representation::kExplicit) return exact;
-  return std::make_unique<BucketedColumns>(std::move(exact), block, form, store, options, key);
+std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact,
+                                                  const ApproximatedSamples& of,
+                                                  const ProductOptions& options) {
+  if (options.kind == ProductKind::kExact || of.form.representation == Representation::kExplicit)
+    return exact;
+  return std::make_unique<BucketedColumns>(std::move(exact), of, options);
 }
 
 }  // namespace seng

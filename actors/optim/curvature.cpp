@@ -14,22 +14,23 @@
 namespace seng {
 namespace {
 
-// One refresh's samples and what was formed of them.
+// One refresh's samples and what was formed of them. Who keeps a version keeps the samples alone: what was
+// formed is as large again, or larger.
 struct Generation {
   std::uint64_t step = 0;
   double lambda = 0;
-  SampleStore store;
+  std::shared_ptr<SampleStore> store = std::make_shared<SampleStore>();
   std::unique_ptr<GradientColumns> columns;  // null for kScale
   std::optional<DampedSystem> system;        // none until formed; none for kScale
 };
 
 Curvature::Version version_of(const std::shared_ptr<Generation>& made) {
-  const SampleStore& store = made->store;
+  const SampleStore& store = *made->store;
   return {made->step,
           made->lambda,
           {store.first.data(), store.first.size()},
           {store.second.data(), store.second.size()},
-          made};
+          made->store};
 }
 
 double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
@@ -61,19 +62,18 @@ struct Curvature::State {
     auto made = std::make_shared<Generation>();
     made->step = step;
     made->lambda = lambda;
-    made->store.count = samples;
-    made->store.size = size;
-    made->store.first = AlignedBuffer<float>(samples * size.first);
-    made->store.second = AlignedBuffer<float>(samples * size.second);
-    if (!scale()) made->columns = columns(made->store, step);
+    made->store->count = samples;
+    made->store->size = size;
+    made->store->first = AlignedBuffer<float>(samples * size.first);
+    made->store->second = AlignedBuffer<float>(samples * size.second);
+    if (!scale()) made->columns = columns(*made->store, step);
     return made;
   }
 
   std::unique_ptr<GradientColumns> columns(const SampleStore& store, std::uint64_t step) const {
-    const SketchKey key{options.seed, step, options.index};
-    auto made = make_columns(block, options.form, store);
-    made = bucketed_columns(std::move(made), block, options.form, store, options.product, key);
-    return sketched_columns(std::move(made), block, options.form, store, options.sketch, key);
+    const ApproximatedSamples of{block, options.form, store, {options.seed, step, options.index}};
+    auto made = bucketed_columns(make_columns(block, options.form, store), of, options.product);
+    return sketched_columns(std::move(made), of, options.sketch);
   }
 
   Error refusal(const Generation& made, const std::string& reason) const {
@@ -89,8 +89,8 @@ struct Curvature::State {
       return fail(refusal(made, "its damping " + std::to_string(made.lambda) + " is not positive"));
     }
     for (std::size_t i = 0; i < samples; ++i) {
-      if (!all_finite(made.store.first.data() + i * size.first, size.first) ||
-          !all_finite(made.store.second.data() + i * size.second, size.second)) {
+      if (!all_finite(made.store->first.data() + i * size.first, size.first) ||
+          !all_finite(made.store->second.data() + i * size.second, size.second)) {
         return fail(refusal(made, "sample " + std::to_string(i) + " holds a value that is not finite"));
       }
     }
@@ -156,8 +156,8 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
   }
   if (s.scale() || s.arrived[micro]) return {};
   const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
-  std::copy_n(values.data(), first, s.pending->store.first.data() + micro * first);
-  std::copy_n(values.data() + first, second, s.pending->store.second.data() + micro * second);
+  std::copy_n(values.data(), first, s.pending->store->first.data() + micro * first);
+  std::copy_n(values.data() + first, second, s.pending->store->second.data() + micro * second);
   s.arrived[micro] = true;
   --s.missing;
   return {};
@@ -223,7 +223,7 @@ bool Curvature::settle(std::uint64_t step) {
 Curvature::Room Curvature::begin_version(std::uint64_t step, double lambda) {
   State& s = *state_;
   s.incoming = s.generation(step, lambda);
-  SampleStore& store = s.incoming->store;
+  SampleStore& store = *s.incoming->store;
   return {{store.first.data(), store.first.size()}, {store.second.data(), store.second.size()}};
 }
 
@@ -289,8 +289,8 @@ Status Curvature::restore(std::uint64_t step, double lambda, std::span<const flo
   }
   auto made = s.generation(step, lambda);
   const std::size_t first = s.samples * s.size.first;
-  std::copy_n(values.data(), first, made->store.first.data());
-  std::copy_n(values.data() + first, values.size() - first, made->store.second.data());
+  std::copy_n(values.data(), first, made->store->first.data());
+  std::copy_n(values.data() + first, values.size() - first, made->store->second.data());
   SENG_TRY(s.check(*made));
   SENG_TRY(s.form(*made, lanes));
   s.current = std::move(made);
@@ -316,7 +316,8 @@ std::size_t Curvature::bytes() const {
   std::size_t bytes = 0;
   for (const auto* made : {&state_->current, &state_->previous, &state_->pending, &state_->incoming}) {
     if (!*made) continue;
-    bytes += ((*made)->store.first.size() + (*made)->store.second.size()) * sizeof(float);
+    bytes += ((*made)->store->first.size() + (*made)->store->second.size()) * sizeof(float);
+    if ((*made)->columns) bytes += (*made)->columns->bytes();
     if ((*made)->system) bytes += state_->samples * state_->samples * sizeof(double);
   }
   return bytes;

@@ -123,7 +123,7 @@ class Curvature {
   // SHA-256 over step (u64), lambda (IEEE double) and values() (IEEE floats), little-endian. Before the first
   // accepted refresh: of step 0, lambda 0 and no values.
   Digest digest() const;
-  std::size_t bytes() const;  // held now: samples of all versions, and the factor
+  std::size_t bytes() const;  // held now: of all versions the samples, their sketches and the factor
 
  private:
   struct State;

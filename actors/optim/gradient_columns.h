@@ -36,6 +36,9 @@ class GradientColumns {
   // d = (g - R b) * inverse_lambda; returns g^T d.
   virtual double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
                          Lanes& lanes) const = 0;
+
+  // Held beside the samples, now.
+  virtual std::size_t bytes() const { return 0; }
 };
 
 // Not for kScale. `block` and `store` are borrowed: they must outlive the result, at the same address.

@@ -28,8 +28,14 @@ void orthonormalise_rows(float* rows, std::size_t count, std::size_t width) {
       }
     }
     const double length = std::sqrt(dot(row, row, width));
-    const float scale = length > kNothing * before ? float(1.0 / length) : 0.0f;
-    for (std::size_t k = 0; k < width; ++k) row[k] *= scale;
+    const double inverse = length > kNothing * before ? 1.0 / length : 0.0;
+    const float scale = float(inverse);
+    // Of a row of denormal numbers only a double holds it.
+    if (std::isfinite(scale)) {
+      for (std::size_t k = 0; k < width; ++k) row[k] *= scale;
+    } else {
+      for (std::size_t k = 0; k < width; ++k) row[k] = float(row[k] * inverse);
+    }
   }
 }
 

@@ -13,16 +13,20 @@ Random random_of(const SketchKey& key, std::uint64_t side) {
   return Random(key.seed, RandomPurpose::kSketch, key.refresh * 4 + side, key.block);
 }
 
+std::size_t bytes_of(const SampleStore& sketched) {
+  return (sketched.first.size() + sketched.second.size()) * sizeof(float);
+}
+
 class SketchedExplicit final : public ApproximateColumns {
  public:
-  SketchedExplicit(std::unique_ptr<GradientColumns> exact, const Block& block, const SampleStore& store,
-                   const SketchOptions& options, const SketchKey& key)
+  SketchedExplicit(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
+                   const SketchOptions& options)
       : ApproximateColumns(std::move(exact)),
-        store_(store),
-        omega_(options.kind, options.rows, block.count, random_of(key, 0)) {
-    small_.count = store.count;
+        store_(of.store),
+        omega_(options.kind, options.rows, of.block.count, random_of(of.key, 0)) {
+    small_.count = of.store.count;
     small_.size = {omega_.rows(), 0};
-    columns_ = explicit_columns(block, small_);
+    columns_ = explicit_columns(of.block, small_);
   }
 
   void gram(double* gram, Lanes& lanes) const override {
@@ -37,6 +41,7 @@ class SketchedExplicit final : public ApproximateColumns {
     omega_.apply(g.data(), 1, small.data());
     columns_->project(small, c, lanes);
   }
+  std::size_t bytes() const override { return bytes_of(small_); }
 
  private:
   std::unique_ptr<GradientColumns> columns_;
@@ -53,17 +58,17 @@ std::size_t side_rows(std::size_t rows, std::size_t side, std::size_t m, std::si
 
 class SketchedFactors final : public ApproximateColumns {
  public:
-  SketchedFactors(std::unique_ptr<GradientColumns> exact, const Block& block, const CurvatureForm& form,
-                  const SampleStore& store, const SketchOptions& options, const SketchKey& key)
+  SketchedFactors(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
+                  const SketchOptions& options)
       : ApproximateColumns(std::move(exact)),
-        store_(store),
-        rows_(block, form, store),
+        store_(of.store),
+        rows_(of.block, of.form, of.store),
         left_(options.kind, side_rows(options.rows, rows_.m(), rows_.m(), rows_.width()), rows_.m(),
-              random_of(key, 1)),
+              random_of(of.key, 1)),
         right_(options.kind, side_rows(options.rows, rows_.width(), rows_.m(), rows_.width()), rows_.width(),
-               random_of(key, 2)),
-        weight_columns_(std::size_t(block.n)) {
-    small_.count = store.count;
+               random_of(of.key, 2)),
+        weight_columns_(std::size_t(of.block.n)) {
+    small_.count = of.store.count;
     small_.size = {rows_.rank() * right_.rows(), rows_.rank() * left_.rows()};
     columns_ = low_rank_columns({left_.rows(), right_.rows(), rows_.rank(), false}, small_);
   }
@@ -100,6 +105,7 @@ class SketchedFactors final : public ApproximateColumns {
     }
     columns_->project(small, c, lanes);
   }
+  std::size_t bytes() const override { return bytes_of(small_); }
 
  private:
   std::unique_ptr<GradientColumns> columns_;
@@ -110,16 +116,28 @@ class SketchedFactors final : public ApproximateColumns {
   mutable SampleStore small_;  // the sketched factors, made with the Gram matrix
 };
 
+bool is_sketched(const Block& block, const SketchOptions& options) {
+  return options.kind != SketchKind::kNone && options.rows < block.count;
+}
+
 }  // namespace
 
-std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact, const Block& block,
-                                                  const CurvatureForm& form, const SampleStore& store,
-                                                  const SketchOptions& options, const SketchKey& key) {
-  if (options.kind == SketchKind::kNone || options.rows >= block.count) return exact;
-  if (form.representation == Representation::kExplicit) {
-    return std::make_unique<SketchedExplicit>(std::move(exact), block, store, options, key);
-  }
-  return std::make_unique<SketchedFactors>(std::move(exact), block, form, store, options, key);
+std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact,
+                                                  const ApproximatedSamples& of,
+                                                  const SketchOptions& options) {
+  if (!is_sketched(of.block, options)) return exact;
+  if (of.form.representation == Representation::kExplicit)
+    return std::make_unique<SketchedExplicit>(std::move(exact), of, options);
+  return std::make_unique<SketchedFactors>(std::move(exact), of, options);
+}
+
+SampleSize sketched_size(const Block& block, const CurvatureForm& form, const SketchOptions& options) {
+  if (!is_sketched(block, options) || form.representation == Representation::kScale) return {};
+  if (form.representation == Representation::kExplicit) return {options.rows, 0};
+  const SampleStore none;
+  const FactorRows rows(block, form, none);
+  return {rows.rank() * side_rows(options.rows, rows.width(), rows.m(), rows.width()),
+          rows.rank() * side_rows(options.rows, rows.m(), rows.m(), rows.width())};
 }
 
 }  // namespace seng

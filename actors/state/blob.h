@@ -46,6 +46,11 @@ std::span<Byte> piece_of(std::span<Byte> bytes, std::size_t piece) {
   return bytes.subspan(piece * kBlobPieceBytes, piece_bytes(bytes.size(), piece));
 }
 
+// Pieces of one connection that a holder has given to ZeroMQ and that have not been sent yet; more are
+// refused. So many may be asked for at a time: what is received may be asked for anew before the holder has
+// noted that it has left.
+inline constexpr std::size_t kMostPiecesInFlight = 64, kMostPiecesAsked = kMostPiecesInFlight / 2;
+
 BlobHash hash_piece(std::span<const std::byte> piece);
 // Copies a piece and hashes the copy while it is in the cache. `into` is as long as `from`, apart from it.
 BlobHash copy_and_hash(std::span<std::byte> into, std::span<const std::byte> from);

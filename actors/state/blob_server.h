@@ -41,9 +41,7 @@ struct BlobServerOptions {
   std::string token;     // the job's secret; a request without it is not answered
   // Requests kept for a membership that is not offered yet, of all peers together. More are refused.
   std::size_t max_parked = 4096;
-  // Pieces of one connection that ZeroMQ has not sent yet. Above any sensible window of a fetch, since what
-  // is received may be asked for anew before the sender has noted that it has left; more are refused.
-  std::size_t max_in_flight = 64;
+  std::size_t max_in_flight = kMostPiecesInFlight;
 };
 
 struct BlobServerCounters {

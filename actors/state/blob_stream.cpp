@@ -33,6 +33,7 @@ BlobStream::BlobStream(BlobStreamOptions options)
       next_(options_.first),
       ask_next_{options_.first, 0} {
   SENG_CHECK(options_.bytes > 0 && options_.window > 0 && options_.ahead > 0, "a stream of nothing");
+  SENG_CHECK(options_.window <= kMostPiecesAsked, "more pieces at a time than a holder gives");
 }
 
 void BlobStream::interrupt() {
@@ -119,6 +120,7 @@ Status BlobStream::receive(const Message& message) {
   slot.here[piece] = true;
   --slot.missing;
   received_ += size;
+  if (options_.pieces_counter != nullptr) options_.pieces_counter->fetch_add(1, std::memory_order_relaxed);
   return {};
 }
 

@@ -32,8 +32,9 @@ struct BlobStreamOptions {
   std::string name;         // of the blob
   std::size_t bytes = 0;    // of each version; not 0
   std::uint64_t first = 0;  // version
-  std::size_t window = 6;   // pieces asked for at a time, see FetchOptions::window
+  std::size_t window = 6;   // pieces asked for at a time, see FetchOptions::window; <= kMostPiecesAsked
   std::size_t ahead = 4;    // versions asked for at a time; each takes `bytes` of memory
+  std::atomic<std::uint64_t>* pieces_counter = nullptr;  // counts what comes; must outlive it
 };
 
 // One thread's, but for interrupt().

@@ -29,6 +29,7 @@ constexpr std::string_view kTail = R"bash(  case $previous in
     -o|--format) [[ $command != export ]] && { COMPREPLY=($(compgen -W "table json yaml" -- "$word")); return; } ;;
     --resume) COMPREPLY=($(compgen -W "$(_sengctl_jobs)" -- "$word") $(compgen -d -- "$word")); return ;;
     --init-from) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    --state) COMPREPLY=($(compgen -W "open queued starting running succeeded failed stopped" -- "$word")); return ;;
     --series) COMPREPLY=($(compgen -W "step epoch all" -- "$word")); return ;;
   esac
   case " $values " in

@@ -1,4 +1,5 @@
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,7 @@ class LogReader {
       : session_(session),
         job_(arguments.operand(0)),
         only_(arguments.number("actor")),
+        tail_(arguments.number("tail")),
         follows_(arguments.has("follow")) {}
 
   ExitCode run() {
@@ -32,6 +34,7 @@ class LogReader {
  private:
   struct Log {
     std::uint64_t offset = 0;
+    bool begun = false;
     bool ended = false;
   };
 
@@ -47,14 +50,39 @@ class LogReader {
     return std::nullopt;
   }
 
+  auto ask(ActorId actor, std::uint64_t offset, std::uint32_t max_bytes) {
+    LogsRequest request;
+    request.job = job_;
+    request.actor = actor;
+    request.offset = offset;
+    request.max_bytes = max_bytes;
+    return session_.client().ask<LogsReply>(request);
+  }
+
+  // Where its last lines begin; a line that is not ended counts.
+  std::uint64_t tail_of(ActorId actor) {
+    const auto whole = ask(actor, 0, 0);
+    if (!whole) return 0;  // whoever reads on hears why
+    if (*tail_ == 0) return whole->size;
+    std::uint64_t lines = *tail_, end = whole->size;
+    for (bool last = true; end > 0; last = false) {
+      const std::uint64_t from = end > kChunk ? end - kChunk : 0;
+      const auto chunk = ask(actor, from, static_cast<std::uint32_t>(end - from));
+      if (!chunk) return 0;
+      const std::string& text = chunk->data;
+      for (std::size_t i = text.size(); i-- > 0;) {
+        const bool ends_the_log = last && i + 1 == text.size();
+        if (text[i] == '\n' && !ends_the_log && --lines == 0) return from + i + 1;
+      }
+      end = from;
+    }
+    return 0;
+  }
+
   std::optional<ExitCode> read_one(ActorId actor) {
+    if (Log& log = known_[actor]; tail_ && !std::exchange(log.begun, true)) log.offset = tail_of(actor);
     while (true) {
-      LogsRequest request;
-      request.job = job_;
-      request.actor = actor;
-      request.offset = known_[actor].offset;
-      request.max_bytes = kChunk;
-      const auto reply = session_.client().ask<LogsReply>(request);
+      const auto reply = ask(actor, known_[actor].offset, kChunk);
       if (!reply) {
         if (follows_ && reply.error().gone() && seen_) return std::nullopt;  // asked again in a moment
         if (follows_ && reply.error().code == ErrorCode::kNotFound && may_begin()) return std::nullopt;
@@ -103,7 +131,7 @@ class LogReader {
 
   Session& session_;
   const std::string job_;
-  const std::optional<std::uint64_t> only_;
+  const std::optional<std::uint64_t> only_, tail_;
   const bool follows_;
   const Interrupt interrupt_;
   std::map<ActorId, Log> known_;

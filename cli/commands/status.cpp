@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/job_tables.h"
 #include "cli/record_values.h"
+#include "cli/several_jobs.h"
 #include "cli/text_format.h"
 
 namespace seng {
@@ -13,17 +14,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-ExitCode status_of_job(const Arguments& arguments, Session& session) {
-  WatchRequest request;
-  request.job = arguments.operand(0);
-  const auto reply = session.client().ask<WatchReply>(request);
-  if (!reply) return session.fail(reply.error());
-  if (arguments.format() == OutputFormat::kTable) {
-    print_job(reply->job, session.console());
-  } else {
-    print_value(session.console(), arguments.format(), job_value(reply->job));
-  }
-  return ExitCode::kOk;
+ExitCode status_of_jobs(const Arguments& arguments, Session& session) {
+  const bool table = arguments.format() == OutputFormat::kTable;
+  std::vector<JobRecord> jobs;
+  const ExitCode code = for_each_job(arguments, [&](const std::string& job) {
+    WatchRequest request;
+    request.job = job;
+    const auto reply = session.client().ask<WatchReply>(request);
+    if (!reply) return session.fail(reply.error());
+    if (table && !jobs.empty()) session.console().out << "\n";
+    jobs.push_back(reply->job);
+    if (table) print_job(reply->job, session.console());
+    return ExitCode::kOk;
+  });
+  if (!table) print_jobs(arguments, session, jobs);
+  return code;
 }
 
 struct Counts {
@@ -50,7 +55,7 @@ Counts count(const std::vector<JobRecord>& jobs, const std::vector<NodeRecord>& 
 }  // namespace
 
 ExitCode run_status(const Arguments& arguments, Session& session) {
-  if (!arguments.operands().empty()) return status_of_job(arguments, session);
+  if (!arguments.operands().empty()) return status_of_jobs(arguments, session);
   Client& client = session.client();
   const auto version = client.ask<VersionReply>(VersionRequest{});
   if (!version) return session.fail(version.error());

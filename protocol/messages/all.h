@@ -16,7 +16,7 @@ using ControlMessages =
     std::tuple<ErrorReply, SubmitRequest, SubmitReply, ListRequest, ListReply, DescribeRequest, DescribeReply,
                StopRequest, StopReply, EventsRequest, EventsReply, MetricsRequest, MetricsReply, LogsRequest,
                LogsReply, NodesRequest, NodesReply, WatchRequest, WatchReply, VersionRequest, VersionReply,
-               ScaleRequest, ScaleReply, DrainRequest, DrainReply>;
+               ScaleRequest, ScaleReply, DrainRequest, DrainReply, DeleteRequest, DeleteReply>;
 using LifecycleMessages =
     std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume, Progress, EpochReport,
                CheckpointReport, Finished, ActorFailed, StopTraining, ActorEvent, Prepared, Retire,

@@ -142,4 +142,27 @@ struct DrainReply {
   }
 };
 
+// Removes a job that has ended: its records, events and metrics, its actors' logs and its ledgers; its
+// checkpoints only if asked. kInvalidArgument: it has not ended, or another job begins with its checkpoints.
+struct DeleteRequest {
+  static constexpr MessageKind kKind = MessageKind::kDeleteRequest;
+  std::string job;
+  bool checkpoints = false;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+    v.field(2, "checkpoints", checkpoints);
+  }
+};
+struct DeleteReply {
+  static constexpr MessageKind kKind = MessageKind::kDeleteReply;
+  JobRecord job;     // as it was
+  std::string kept;  // the directory of the checkpoints that stay; empty: none do
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "job", job);
+    v.field(2, "kept", kept);
+  }
+};
+
 }  // namespace seng

@@ -20,7 +20,7 @@ constexpr bool all_kinds_are_different(std::tuple<Body...>*) {
   return true;
 }
 static_assert(all_kinds_are_different(static_cast<AllMessages*>(nullptr)));
-static_assert(std::tuple_size_v<AllMessages> == 57,
+static_assert(std::tuple_size_v<AllMessages> == 59,
               "a new kind needs a struct, a place in all.h and in README.md");
 static_assert(static_cast<int>(MessageKind::kError) == kRefusalKind,
               "every version must be able to read a refusal");
@@ -79,6 +79,10 @@ std::string_view message_kind_name(std::uint16_t kind) {
       return "DrainRequest";
     case MessageKind::kDrainReply:
       return "DrainReply";
+    case MessageKind::kDeleteRequest:
+      return "DeleteRequest";
+    case MessageKind::kDeleteReply:
+      return "DeleteReply";
     case MessageKind::kActorHello:
       return "ActorHello";
     case MessageKind::kWelcome:

@@ -33,6 +33,8 @@ enum class MessageKind : std::uint16_t {
   kScaleReply = 121,
   kDrainRequest = 122,
   kDrainReply = 123,
+  kDeleteRequest = 124,
+  kDeleteReply = 125,
 
   // sengd <-> seng-actor (lifecycle.h)
   kActorHello = 200,

@@ -177,10 +177,12 @@ struct ActorFailed {
   static constexpr MessageKind kKind = MessageKind::kActorFailed;
   ErrorCode code = ErrorCode::kInternal;
   std::string message;
+  bool in_vain = false;  // any other actor of this job would fail alike: its data is damaged
   template <class V>
   void visit(V& v) {
     v.field(1, "code", code);
     v.field(2, "message", message);
+    v.field(3, "in_vain", in_vain);
   }
 };
 

@@ -37,6 +37,7 @@ struct CurvatureSpec {
   std::uint32_t rank = 0;                // of a convolution's factors; 0: full
   double rank_energy = 0.99;             // rank kRankAuto: what the leading directions must hold of |G|^2
   std::uint32_t rank_max = 64;           // and at most so many of them
+  std::string ranks;                     // rank kRankAuto: as decided, see parse_ranks(); empty: not yet
   std::string rank_method = "subspace";  // subspace | svd
   std::string sketch = "none";           // none | rows | countsketch
   std::uint32_t sketch_rows = 8192;      // q
@@ -134,6 +135,10 @@ std::string to_yaml(const JobSpec& spec);
 // that may differ.
 std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
                                      const std::vector<std::string_view>& but_for = {});
+
+// "3 0 7": per block of the network, 0 for one whose rank is not decided so. kInvalidArgument: anything else.
+Result<std::vector<int>> parse_ranks(std::string_view ranks);
+std::string ranks_text(const std::vector<int>& ranks);
 
 // What the specification says without effect, for the user to see: "optimizer.trust_region has no effect:
 // ...". Such keys are allowed, so that `--set optimizer.name=sgd` turns any SENG job into its baseline.

@@ -45,6 +45,10 @@ std::string refuse_path(std::string_view text) {
   return "auto or a directory";
 }
 
+std::string refuse_ranks(std::string_view text) {
+  return parse_ranks(text) ? "" : "whole numbers from 0 to 65535 with a space between them, or \"\"";
+}
+
 std::string refuse_optional_path(std::string_view text) {
   return text.empty() || refuse_path(text).empty() ? "" : "a path, or \"\" for none";
 }
@@ -121,6 +125,7 @@ std::vector<SpecField> make_fields() {
        count(SENG_AT(optimizer.curvature.rank), 1, CurvatureSpec::kRankAuto, "full", "auto")},
       {"optimizer.curvature.rank_energy", share(SENG_AT(optimizer.curvature.rank_energy))},
       {"optimizer.curvature.rank_max", count(SENG_AT(optimizer.curvature.rank_max), 1, 65535)},
+      {"optimizer.curvature.ranks", TextField{SENG_AT(optimizer.curvature.ranks), refuse_ranks}},
       {"optimizer.curvature.rank_method",
        ChoiceField{SENG_AT(optimizer.curvature.rank_method), {"subspace", "svd"}}},
       {"optimizer.curvature.sketch",

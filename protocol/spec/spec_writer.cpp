@@ -156,6 +156,8 @@ void curvature_notes(const CurvatureSpec& c, const Unused& unused) {
   if (c.rank != CurvatureSpec::kRankAuto &&
       (c.rank_energy != usual.rank_energy || c.rank_max != usual.rank_max))
     unused("optimizer.curvature.rank_energy and rank_max", "the rank is not auto");
+  if (c.rank != CurvatureSpec::kRankAuto && !c.ranks.empty())
+    unused("optimizer.curvature.ranks", "the rank is not auto");
   if (c.rank == 0 && c.rank_method != usual.rank_method)
     unused("optimizer.curvature.rank_method", "the rank is full");
   if (c.sketch == "none" && c.sketch_rows != usual.sketch_rows)

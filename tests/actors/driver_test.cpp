@@ -225,6 +225,37 @@ TEST(DriverSession, WhoHasFinishedStaysUntilADaemonHasHeardIt) {
   EXPECT_TRUE(actor.finish());
 }
 
+// It came to the job's end with what it was given, and has committed no step itself.
+TEST(DriverSession, WhoLedNoStepTellsItsReportsAgainToo) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon), {});
+  start_group(daemon, {3, 1});
+  const auto finished = daemon.expect<Finished>();
+  ASSERT_TRUE(finished);
+  ASSERT_TRUE(actor.finish());
+  PlayedDaemon next;
+  next.answers_finished = false;
+  RunningActor heir(next);
+  ASSERT_TRUE(next.expect<ActorHello>());
+  Welcome welcome = welcome_of(daemon);
+  next.send(welcome, {});
+  EXPECT_EQ(start_group(next, {3, 2}), 6u);
+  const auto end = next.expect<Finished>();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->state_sha256, finished->state_sha256);
+  next.checkpoints.clear();
+  next.send(HelloWanted{}, {});
+  ASSERT_TRUE(next.expect<ActorHello>());
+  const auto again = next.expect<Finished>();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->state_sha256, finished->state_sha256);
+  EXPECT_EQ(next.checkpoints.size(), 1u);
+  next.send(Retire{}, {3, 2});
+  EXPECT_TRUE(heir.finish());
+}
+
 TEST(DriverSession, StopEndsAfterAWholeStepWithACheckpoint) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
@@ -497,6 +528,30 @@ TEST_F(Joined, ItFollowsToTheLastStepOfThePlannedChange) {
   ASSERT_TRUE(newcomer);
   EXPECT_EQ(newcomer->applied_step, parked->applied_step);
   go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+}
+
+// The change is left before it has come about: what it had followed is over all the same.
+TEST_F(Joined, ItFollowsAnewWhenTheChangeIsLeft) {
+  start();
+  Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
+  both.planned = true;
+  both.follows = {1, 1};
+  for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(both, {1, 2});
+  for (PlayedDaemon* daemon : {&first_, &second_}) ASSERT_TRUE(daemon->expect<Parked>());
+  start_group(first_, {1, 3}, false);
+  order_.number = 2;
+  second_.send(order_, {1, 3});
+  first_.send(order_, {1, 3});
+  const auto warm = second_.expect<WarmedUp>();
+  ASSERT_TRUE(warm);
+  EXPECT_EQ(warm->number, 2u);
+  EXPECT_EQ(warm->gave_up, "");
+  second_.send(Retire{}, {1, 3});
+  EXPECT_TRUE(second_.expect<Finished>());
+  first_.send(StopTraining{"test"}, {1, 3});
+  EXPECT_TRUE(first_.expect<Finished>());
+  EXPECT_TRUE(member_.finish());
+  EXPECT_TRUE(newcomer_.finish());
 }
 
 // An unplanned change does not wait for it.

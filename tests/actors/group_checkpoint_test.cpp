@@ -2,7 +2,9 @@
 // ends.
 #include "actors/group_checkpoint.h"
 
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -10,6 +12,7 @@
 #include "actors/checkpoint/checkpoint.h"
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
+#include "tests/actors/checkpoint/faulty_storage.h"
 #include "tests/support/process.h"
 
 namespace seng {
@@ -31,7 +34,7 @@ T value_of(Result<T> result) {
 // A member with a state, without training.
 class Written {
  public:
-  Written(const testing::TempDir& directory, ActorId self, int members)
+  Written(const testing::TempDir& directory, ActorId self, int members, Storage& storage = posix_storage())
       : workload_(value_of(load_workload(value_of(parse_job_spec(kJob, "test"))))),
         state_(TrainState::initial(workload_)),
         checkpoints_(directory.path() + "/checkpoints") {
@@ -49,7 +52,7 @@ class Written {
     for (std::uint32_t b = 0; b < workload_.network.blocks().size(); ++b)
       if (group_.placement.owner[b] == self) state_.curvature.emplace(b, empty_curvature(workload_, b));
     join({1, 1});
-    group_checkpoint_ = std::make_unique<GroupCheckpoint>(workload_, *exchange_, checkpoints_);
+    group_checkpoint_ = std::make_unique<GroupCheckpoint>(workload_, *exchange_, checkpoints_, storage);
   }
 
   void join(GroupEpoch epoch) {
@@ -71,7 +74,7 @@ class Written {
     }
   }
   // As the driver at the end of every step, until something is there to report.
-  CheckpointReport advance() {
+  GroupCheckpoint::Report advance() {
     while (true) {
       if (const auto report = group_checkpoint_->advance()) return *report;
       std::this_thread::yield();
@@ -101,7 +104,9 @@ class Written {
   }
 
   GroupCheckpoint& checkpoint() { return *group_checkpoint_; }
-  void begin() { group_checkpoint_->begin(state_, group_); }
+  bool begin(const GroupCheckpoint::Leave& leave = {}) {
+    return group_checkpoint_->begin(state_, group_, leave);
+  }
   Exchange& exchange() { return *exchange_; }
 
  private:
@@ -185,7 +190,49 @@ TEST(GroupCheckpoint, OneThatIsBeingCommittedGoesOn) {
   const auto early = actor.checkpoint().advance();  // begins to commit
   EXPECT_EQ(actor.checkpoint().leave(), std::nullopt);
   actor.join({1, 2});
-  actor.expect(early ? *early : actor.advance(), 1, numbers);
+  const auto report = early ? *early : actor.advance();
+  actor.expect(report, 1, numbers);
+  EXPECT_EQ(report.epoch, (GroupEpoch{1, 1})) << "it counts, whoever leads the next one";
+}
+
+// A disk on which nothing goes on until it is let.
+class HangingStorage : public FaultyStorage {
+ public:
+  Result<std::unique_ptr<OutputFile>> create(const std::string& path) override {
+    std::unique_lock lock(mutex_);
+    goes_on_.wait(lock, [&] { return !hangs_; });
+    lock.unlock();
+    return FaultyStorage::create(path);
+  }
+  void go_on() {
+    const std::lock_guard lock(mutex_);
+    hangs_ = false;
+    goes_on_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable goes_on_;
+  bool hangs_ = true;
+};
+
+TEST(GroupCheckpoint, NobodyWaitsForAHangingDiskWhoMustLeave) {
+  const testing::TempDir directory;
+  HangingStorage disk;
+  Written actor(directory, 0, 1, disk);
+  actor.change(1);
+  ASSERT_TRUE(actor.begin());
+  const auto leave = [] { return true; };
+  EXPECT_TRUE(actor.checkpoint().finish(leave).interrupted);
+  EXPECT_FALSE(actor.checkpoint().wait_for_files(leave));
+  EXPECT_EQ(actor.checkpoint().leave(), 1u);
+  actor.join({1, 2});
+  actor.change(2);
+  const TrainState numbers = actor.numbers();
+  EXPECT_FALSE(actor.begin(leave)) << "one that hangs is enough";
+  disk.go_on();
+  ASSERT_TRUE(actor.begin());
+  actor.expect(actor.advance(), 2, numbers);
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 #include "actors/plan.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/train_state.h"
 #include "actors/workload.h"
 
 namespace seng {
@@ -37,7 +39,43 @@ TEST(Plan, CountsWhatTheJobNeeds) {
   const auto& memory = plan["memory"];
   EXPECT_EQ(plan["memory_per_actor_bytes"].get<std::size_t>(),
             memory["replicas"].get<std::size_t>() + memory["state"].get<std::size_t>() +
-                memory["curvature"].get<std::size_t>() + memory["data"].get<std::size_t>());
+                memory["curvature"].get<std::size_t>() + memory["checkpoint"].get<std::size_t>() +
+                memory["joining"].get<std::size_t>() + memory["data"].get<std::size_t>());
+  EXPECT_EQ(memory["checkpoint"], (2 * 421738 + plan["statistics"].get<int>()) * 4);
+  // A snapshot and the records of steps.
+  EXPECT_GT(memory["joining"].get<std::size_t>(), 2u * 421738 * 4 + (255u << 20));
+}
+
+// What curvatures say that they hold once they are in force and formed: three times the samples while a
+// refresh is open, and twice what is formed of them.
+TEST(Plan, CountsTheCurvatureThatIsHeld) {
+  for (const std::string extra : {"", ", sketch: rows, sketch_rows: 40", ", representation: implicit",
+                                  ", representation: implicit, sketch: countsketch, sketch_rows: 60",
+                                  ", rank: 2, sketch: rows, sketch_rows: 50"}) {
+    SCOPED_TRACE(extra);
+    const std::string text = job("samples: 16", "samples: 16" + extra);
+    const PlanOutcome outcome = plan_job(text, 1);
+    ASSERT_TRUE(outcome.ok) << outcome.json;
+    const auto workload = load_workload(*parse_job_spec(text, "test"));
+    ASSERT_TRUE(workload) << workload.error().message;
+    Lanes lanes(1);
+    std::size_t samples = 0, all = 0;
+    for (std::uint32_t b = 0; b < workload->network.blocks().size(); ++b) {
+      Curvature curvature = empty_curvature(*workload, b);
+      const Curvature::Room room = curvature.begin_version(1, 0.5);
+      float value = 0;
+      for (const auto half : {room.first, room.second})
+        for (float& each : half) each = 0.01f * std::sin(value += 1);
+      samples += room.first.size_bytes() + room.second.size_bytes();
+      ASSERT_TRUE(curvature.finish_version());
+      std::vector<float> g(workload->network.blocks()[b].count, 1), d(g.size());
+      curvature.precondition(g, d, 0.5, lanes);
+      all += curvature.bytes();
+    }
+    EXPECT_GT(all, samples);
+    EXPECT_EQ(nlohmann::json::parse(outcome.json)["memory"]["curvature"].get<std::size_t>(),
+              3 * samples + 2 * (all - samples));
+  }
 }
 
 TEST(Plan, ShippedJobsAreRight) {

@@ -289,6 +289,58 @@ TEST_F(Restore, TakesTheNewestThatIsWholeAndNamesTheOthers) {
   EXPECT_EQ(newest(own_.path() + "/none").error().code, ErrorCode::kNotFound);
 }
 
+// What hinders reading passes; to begin anew meanwhile would throw away what was trained.
+TEST_F(Restore, LooksAgainAtWhatCannotBeReadNow) {
+  const Workload workload = workload_of(job_text());
+  const std::string directory = copy(), aside = own_.path() + "/aside";
+  const std::string manifest = directory + "/step-00000006/manifest.json";
+  std::vector<std::string> refused;
+  const auto newest = [&](const LookAgain& look_again) {
+    refused.clear();
+    return newest_restorable(
+        workload, directory,
+        [&](const std::string& path, const Error& error) { refused.push_back(path + error.message); },
+        look_again);
+  };
+  const auto never = [](int) { return false; };
+  const auto mended_at = [](int look, const std::function<void()>& mend) {
+    return [=](int looks) {
+      if (looks == look) mend();
+      return looks < 5;
+    };
+  };
+  // The directory.
+  std::filesystem::rename(directory, aside);
+  std::filesystem::create_symlink(directory, directory);  // ELOOP
+  EXPECT_EQ(newest(never).error().code, ErrorCode::kUnavailable);
+  const auto found = newest(mended_at(2, [&] {
+    std::filesystem::remove(directory);
+    std::filesystem::rename(aside, directory);
+  }));
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->step, 6u);
+  EXPECT_TRUE(refused.empty());
+
+  // One of two: the older one will do where waiting does not help.
+  std::filesystem::rename(manifest, aside);
+  std::filesystem::create_symlink(manifest, manifest);
+  const auto older = newest(never);
+  ASSERT_TRUE(older) << older.error().message;
+  EXPECT_EQ(older->step, 3u);
+  EXPECT_EQ(refused.size(), 1u);
+  const auto newer = newest(mended_at(0, [&] { std::filesystem::rename(aside, manifest); }));
+  ASSERT_TRUE(newer) << newer.error().message;
+  EXPECT_EQ(newer->step, 6u);
+
+  // The only one.
+  std::filesystem::remove_all(directory + "/step-00000003");
+  std::filesystem::remove(manifest);
+  std::filesystem::create_symlink(manifest, manifest);
+  int looks = 0;
+  EXPECT_EQ(newest([&](int) { return ++looks < 3; }).error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(looks, 3);
+}
+
 // ---- weights from a file ----
 
 class InitialWeights : public ::testing::Test {
@@ -417,6 +469,30 @@ TEST_F(InitialWeights, OfNoFileAreAnError) {
 }
 
 // ---- said at submit ----
+
+// Ranks are decided once, by the first plan: also for whoever goes on from a checkpoint, on any machine.
+TEST_F(Restore, GoesOnWithTheRanksThatWereDecided) {
+  const auto text = [](const std::string& more) {
+    return job_text({{"samples: 14", "samples: 14, rank: auto" + more}});
+  };
+  const auto plan = nlohmann::json::parse(plan_job(text(""), 1).json);
+  const std::string found = plan["ranks"];
+  std::vector<int> ranks = value_of(parse_ranks(found));
+  ASSERT_EQ(ranks.size(), plan["blocks"].size());
+  // As if another machine had decided.
+  for (int& rank : ranks) rank = rank > 1 ? 1 : rank;
+  const std::string decided = ranks_text(ranks);
+  ASSERT_NE(decided, found);
+  Training training(text(", ranks: \"" + decided + "\""));
+  training.train_to(2);
+  const std::string checkpoint = training.save(own_.path() + "/checkpoints");
+  const std::string resumed = text("") + "initial: {checkpoint: " + checkpoint + "}\n";
+  const PlanOutcome outcome = plan_job(resumed, 1);
+  ASSERT_TRUE(outcome.ok) << outcome.json;
+  EXPECT_EQ(nlohmann::json::parse(outcome.json)["ranks"], decided);
+  EXPECT_NE(refusal(text(""), checkpoint).find("optimizer.curvature.ranks"), std::string::npos);
+  EXPECT_FALSE(load_workload(value_of(parse_job_spec(text(", ranks: \"1 2\""), "test"))));
+}
 
 TEST_F(Restore, ThePlanReadsWhatTheJobBeginsWith) {
   const auto plan = [](const std::string& initial, const std::string& text = job_text()) {

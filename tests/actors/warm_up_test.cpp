@@ -1,5 +1,7 @@
 // A member that trains and a newcomer that follows it, over real sockets: whatever the newcomer comes to must
 // be the member's, bit for bit.
+#include <algorithm>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -32,10 +34,11 @@ std::string job_text(const std::string& optimizer, const std::string& model) {
 
 // What an actor of a job has.
 struct Actor {
-  Actor(const std::string& text, ActorId id, const std::string& endpoint, int lane_count)
+  Actor(const std::string& text, ActorId id, const std::string& endpoint, int lane_count, double stall_s = 10)
       : self(id), lanes(lane_count), spec(*parse_job_spec(text, "test")), workload(*load_workload(spec)) {
     state = TrainState::initial(workload);
-    auto opened = StateTransfer::open({.endpoint = endpoint, .token = "secret"}, workload, state);
+    auto opened =
+        StateTransfer::open({.endpoint = endpoint, .token = "secret", .stall_s = stall_s}, workload, state);
     EXPECT_TRUE(opened) << opened.error().message;
     transfer = *std::move(opened);
   }
@@ -52,7 +55,11 @@ struct Actor {
 struct TrainingMember : Actor {
   TrainingMember(const std::string& text, const std::vector<Member>& members, WarmUpLimits limits = {})
       : Actor(text, 0, members[0].state_endpoint, 2),
-        service(transfer->server(), workload, state, lanes, limits) {
+        service({.server = &transfer->server(),
+                 .workload = &workload,
+                 .state = &state,
+                 .lanes = &lanes,
+                 .limits = limits}) {
     for (int i = 0; i < 2; ++i) replicas.emplace_back(workload.network, replica_options(spec));
     ZmqExchangeOptions options;
     options.step.block_floats = block_floats(workload.network.blocks());
@@ -90,8 +97,9 @@ struct TrainingMember : Actor {
 };
 
 struct Newcomer : Actor {
-  Newcomer(const std::string& text, const std::vector<Member>& members, int lane_count = 1)
-      : Actor(text, 1, members[1].state_endpoint, lane_count),
+  Newcomer(const std::string& text, const std::vector<Member>& members, int lane_count = 1,
+           double stall_s = 10)
+      : Actor(text, 1, members[1].state_endpoint, lane_count, stall_s),
         follower({.job = 1,
                   .actor = 1,
                   .token = "secret",
@@ -105,8 +113,19 @@ struct Newcomer : Actor {
     warm = {};
     end = std::async(std::launch::async, [this, order] {
       return follower.run(
-          kEpoch, order, [this] { return leave.load(); }, [this] { warm.set_value(); });
+          kEpoch, order, [this] { return leave.load(); },
+          [this] {
+            whole_when_warm = has_its_curvature();
+            warm.set_value();
+          });
     });
+  }
+  // Of every block, for it is one of two members.
+  bool has_its_curvature() const {
+    return state.curvature.size() == state.curvature_steps.size() &&
+           std::ranges::all_of(state.curvature, [&](const auto& held) {
+             return held.second.step() == state.curvature_steps[held.first];
+           });
   }
   Follower::End leave_when_warm() {
     warm.get_future().wait();
@@ -118,6 +137,7 @@ struct Newcomer : Actor {
   }
   Follower follower;
   std::atomic<bool> leave{false};
+  bool whole_when_warm = false;
   std::promise<void> warm;
   std::future<Follower::End> end;
 };
@@ -245,6 +265,97 @@ TEST_F(WarmUpTest, NobodyToFollowIsLeftWhenAsked) {
   newcomer.follower.interrupt();
   EXPECT_EQ(newcomer.end.get(), Follower::End::kLeft);
   EXPECT_EQ(newcomer.state.step, 0u);
+}
+
+// A refresh while its curvature is pulled lets go what it asks for: it takes the step that says so first.
+TEST_F(WarmUpTest, ItIsNotWarmWithoutTheCurvatureThatWasRenewedMeanwhile) {
+  const std::string text = job_text(kSeng, kMlp);
+  TrainingMember member(text, members);
+  Newcomer newcomer(text, members);
+  member.train(2);
+  member.service.begin(order, member.group);
+  member.train(3);  // renews at step 4; the snapshot is of step 2
+  newcomer.follow(order);
+  newcomer.warm.get_future().wait();
+  EXPECT_TRUE(newcomer.whole_when_warm);
+  member.train(1, true);
+  ASSERT_EQ(newcomer.end.get(), Follower::End::kLastStep) << newcomer.follower.why();
+  expect_same(newcomer.state, member.state);
+}
+
+// Holders in the middle of a long step do not know yet that they are to serve it.
+TEST_F(WarmUpTest, HoldersThatHaveNotHeardOfItAreAskedAgain) {
+  const std::string text = job_text(kSeng, kMlp);
+  TrainingMember member(text, members);
+  Newcomer newcomer(text, members, 1, 0.05);
+  member.train(2);
+  WarmUp without = order;
+  without.future = {members[0]};  // so that no curvature is offered
+  member.service.begin(without, member.group);
+  newcomer.follow(order);
+  EXPECT_EQ(newcomer.end.wait_for(std::chrono::seconds(1)), std::future_status::timeout)
+      << newcomer.follower.why();
+  member.service.begin(order, member.group);
+  newcomer.warm.get_future().wait();
+  EXPECT_TRUE(newcomer.whole_when_warm);
+  member.train(1, true);
+  ASSERT_EQ(newcomer.end.get(), Follower::End::kLastStep) << newcomer.follower.why();
+  expect_same(newcomer.state, member.state);
+}
+
+// The word that a command comes is there before the command.
+TEST_F(WarmUpTest, AnInterruptionThatAsksNothingDoesNotEndIt) {
+  const std::string text = job_text(kSeng, kMlp);
+  TrainingMember member(text, members);
+  Newcomer newcomer(text, members);
+  newcomer.follow(order);
+  for (int i = 0; i < 300; ++i) {
+    newcomer.follower.interrupt();
+    std::this_thread::yield();
+  }
+  member.service.begin(order, member.group);
+  member.train(2);
+  newcomer.warm.get_future().wait();
+  newcomer.follower.interrupt();
+  member.train(1, true);
+  ASSERT_EQ(newcomer.end.get(), Follower::End::kLastStep) << newcomer.follower.why();
+  expect_same(newcomer.state, member.state);
+}
+
+std::size_t open_files() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+
+TEST_F(WarmUpTest, WhatFollowingTookIsLetGoWithTheMembership) {
+  const std::string text = job_text(kSgd, kMlp);
+  TrainingMember member(text, members);
+  Newcomer newcomer(text, members);
+  member.service.begin(order, member.group);
+  newcomer.follow(order);
+  member.train(2, true);
+  ASSERT_EQ(newcomer.end.get(), Follower::End::kLastStep);
+  const std::uint64_t bytes = newcomer.follower.bytes();
+  const std::size_t files = open_files();
+  newcomer.follower.end();
+  EXPECT_LT(open_files(), files);
+  EXPECT_EQ(newcomer.follower.bytes(), bytes);
+}
+
+TEST_F(WarmUpTest, CurvatureThatNobodyAsksForAnyMoreIsLetGo) {
+  const std::string text = job_text(kSeng, kMlp);
+  TrainingMember member(text, members);
+  member.train(1);
+  member.service.begin(order, member.group);
+  const std::weak_ptr<const void> offered = member.state.curvature.at(0).versions().at(0).owner;
+  order.number = 8;
+  order.future = {members[0]};
+  member.service.begin(order, member.group);
+  member.train(4);  // renewed
+  for (int i = 0; i < 10000 && !offered.expired(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_TRUE(offered.expired());
 }
 
 // What nobody follows is not kept.

@@ -183,6 +183,74 @@ TEST_F(Commands, Stop) {
   EXPECT_EQ(json_of(ctl(daemon_, {"stop", "3", "-o", "json"}))["state"], "stopped");
 }
 
+TEST_F(Commands, SeveralJobsAreStoppedEachByItself) {
+  daemon_.on<StopRequest, StopReply>([this](const StopRequest& request) -> Result<StopReply> {
+    if (request.job == "9") return fail(ErrorCode::kNotFound, "there is no job 9");
+    return StopReply{jobs_[request.job == "3" ? 0 : 1]};
+  });
+  const CtlRun table = ctl(daemon_, {"stop", "9", "3", "4"});
+  EXPECT_EQ(table.code, ExitCode::kNoSuchJob);
+  EXPECT_EQ(table.err, "sengctl: there is no job 9\n");
+  EXPECT_THAT(table.out, HasSubstr("job 3 (fashion-lenet) stops"));
+  EXPECT_THAT(table.out, HasSubstr("has ended already: failed"));
+  const Json json = json_of(ctl(daemon_, {"stop", "3", "4", "-o", "json"}));
+  EXPECT_EQ(json, (Json{{"jobs", {job_value(jobs_[0]), job_value(jobs_[1])}}}));
+}
+
+TEST_F(Commands, StatusOfSeveralJobs) {
+  const CtlRun table = ctl(daemon_, {"status", "3", "fashion-lenet"});
+  EXPECT_EQ(table.code, ExitCode::kOk);
+  const auto first = table.out.find("steps            550 of 1172\n");
+  EXPECT_NE(table.out.find("steps            550 of 1172\n", first + 1), std::string::npos);
+  const Json json = json_of(ctl(daemon_, {"status", "3", "3", "-o", "json"}));
+  ASSERT_EQ(json["jobs"].size(), 2u);
+  EXPECT_EQ(json["jobs"][1], job_value(jobs_[0]));
+}
+
+TEST_F(Commands, Delete) {
+  std::vector<std::string> asked;
+  daemon_.on<DeleteRequest, DeleteReply>([&](const DeleteRequest& request) -> Result<DeleteReply> {
+    asked.push_back(request.job + (request.checkpoints ? " all" : ""));
+    if (request.job == "3") return fail(ErrorCode::kInvalidArgument, "job 3 is running");
+    return DeleteReply{jobs_[1], request.checkpoints ? "" : "/state/jobs/4/checkpoints"};
+  });
+  const CtlRun kept = ctl(daemon_, {"delete", "4"});
+  EXPECT_EQ(kept.code, ExitCode::kOk);
+  EXPECT_THAT(kept.out, HasSubstr("is deleted; its checkpoints stay in /state/jobs/4/checkpoints\n"));
+  const CtlRun all = ctl(daemon_, {"delete", "4", "--checkpoints"});
+  EXPECT_THAT(all.out, HasSubstr("is deleted\n"));
+  const CtlRun both = ctl(daemon_, {"delete", "3", "4", "-o", "json"});
+  EXPECT_EQ(both.code, ExitCode::kUsage);
+  EXPECT_THAT(both.err, HasSubstr("job 3 is running"));
+  EXPECT_EQ(json_of(both)["deleted"].size(), 1u);
+  EXPECT_EQ(json_of(both)["deleted"][0]["kept"], "/state/jobs/4/checkpoints");
+  EXPECT_EQ(asked, (std::vector<std::string>{"4", "4 all", "3", "4"}));
+  EXPECT_EQ(ctl(daemon_, {"delete"}).code, ExitCode::kUsage);
+}
+
+TEST_F(Commands, ListOfSomeStatesAndOfTheNewest) {
+  jobs_.push_back(ended_job(JobState::kSucceeded));
+  const auto states = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), "list");
+    words.insert(words.end(), {"-o", "json"});
+    const Json json = json_of(ctl(daemon_, words));
+    std::string out;
+    for (const Json& job : json["jobs"]) out += job["state"].get<std::string>() + " ";
+    return out;
+  };
+  EXPECT_EQ(states({}), "running failed succeeded ");
+  EXPECT_EQ(states({"--state", "open"}), "running ");
+  EXPECT_EQ(states({"--state", "failed,succeeded"}), "failed succeeded ");
+  EXPECT_EQ(states({"--limit", "2"}), "failed succeeded ");
+  EXPECT_EQ(states({"--state", "failed,running", "--limit", "1"}), "failed ");
+  EXPECT_EQ(states({"--limit", "0"}), "");
+  EXPECT_THAT(ctl(daemon_, {"list", "--state", "queued"}).err, HasSubstr("no such jobs"));
+  const CtlRun wrong = ctl(daemon_, {"list", "--state", "runing"});
+  EXPECT_EQ(wrong.code, ExitCode::kUsage);
+  EXPECT_THAT(wrong.err, HasSubstr("did you mean \"running\"?"));
+  EXPECT_EQ(ctl(daemon_, {"list", "--limit", "-1"}).code, ExitCode::kUsage);
+}
+
 TEST_F(Commands, RestartsAreShownWhereThereWereSome) {
   EXPECT_THAT(ctl(daemon_, {"list"}).out, Not(HasSubstr("RESTARTS")));
   EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, Not(HasSubstr("restarts")));
@@ -309,6 +377,34 @@ TEST_F(Commands, LogsOfOneAndOfAllActors) {
   const CtlRun none = ctl(daemon_, {"logs", "3", "--actor", "7"});
   EXPECT_EQ(none.code, ExitCode::kNoSuchJob);
   EXPECT_THAT(none.err, HasSubstr("it has 0 to 1"));
+}
+
+TEST_F(Commands, TheLastLinesOfLogs) {
+  std::map<ActorId, std::string> logs = {{0, ""}, {1, "a\nb\nc\n"}};
+  for (int i = 0; i < 100'000; ++i) logs[0] += "line " + std::to_string(i) + "\n";
+  logs[0] += "not ended";
+  daemon_.on<LogsRequest, LogsReply>([=](const LogsRequest& request) -> Result<LogsReply> {
+    const std::string& log = logs.at(request.actor);
+    LogsReply reply;
+    reply.data = log.substr(std::min<std::size_t>(request.offset, log.size()), request.max_bytes);
+    reply.size = log.size();
+    reply.ended = true;
+    reply.actors = {0, 1};
+    return reply;
+  });
+  const auto tail = [&](const char* actor, const char* lines) {
+    return ctl(daemon_, {"logs", "3", "--actor", actor, "--tail", lines}).out;
+  };
+  EXPECT_EQ(tail("1", "1"), "c\n");
+  EXPECT_EQ(tail("1", "2"), "b\nc\n");
+  EXPECT_EQ(tail("1", "3"), logs.at(1));
+  EXPECT_EQ(tail("1", "4"), logs.at(1));
+  EXPECT_EQ(tail("1", "0"), "");
+  EXPECT_EQ(tail("0", "2"), "line 99999\nnot ended");
+  const std::string many = tail("0", "90001");  // more than a reply holds
+  EXPECT_TRUE(many.starts_with("line 10000\nline 10001\n")) << many.substr(0, 40);
+  EXPECT_EQ(ctl(daemon_, {"logs", "3", "--tail", "1"}).out,
+            "==> actor 0 <==\nnot ended\n==> actor 1 <==\nc\n");
 }
 
 class Export : public Commands {

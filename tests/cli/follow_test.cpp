@@ -225,6 +225,25 @@ TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
   EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
 }
 
+// In the order given, within one time limit; the first result that is none of success is the exit code.
+TEST(Wait, SeveralJobs) {
+  FakeDaemon daemon;
+  daemon.on<WatchRequest, WatchReply>([](const WatchRequest& request) -> Result<WatchReply> {
+    if (request.job == "9") return fail(ErrorCode::kNotFound, "there is no job 9");
+    JobRecord job = ended_job(request.job == "5" ? JobState::kStopped : JobState::kSucceeded);
+    job.id = static_cast<JobId>(request.job[0] - '0');
+    return WatchReply{job, {}};
+  });
+  EXPECT_EQ(ctl(daemon, {"wait", "3", "4"}).code, ExitCode::kOk);
+  const CtlRun table = ctl(daemon, {"wait", "3", "5", "9"});
+  EXPECT_EQ(table.code, ExitCode::kJobStopped);
+  EXPECT_THAT(table.out, HasSubstr("job 3 ("));
+  EXPECT_THAT(table.out, HasSubstr("job 5 ("));
+  EXPECT_THAT(table.err, HasSubstr("there is no job 9"));
+  const auto json = nlohmann::json::parse(ctl(daemon, {"wait", "3", "4", "-o", "json"}).out);
+  EXPECT_EQ(json["jobs"].size(), 2u);
+}
+
 TEST(Wait, NoSuchJobAndNoDaemon) {
   FakeDaemon daemon;
   daemon.on<WatchRequest, WatchReply>([](const WatchRequest&) -> Result<WatchReply> {

@@ -95,7 +95,7 @@ TEST(Usage, HelpOfEveryCommandNamesItsOptions) {
 
 TEST(Usage, ReadingVerbsTakeAFormat) {
   for (const char* name : {"submit", "validate", "list", "status", "describe", "watch", "stop", "scale",
-                           "drain", "wait", "events", "metrics", "nodes", "version"}) {
+                           "drain", "delete", "wait", "events", "metrics", "nodes", "version"}) {
     const auto names = option_names(options_of(*find_command(name)));
     EXPECT_TRUE(std::any_of(names.begin(), names.end(), [](const OptionName& o) {
       return o.long_name == "--format" && o.short_name == "-o" && o.takes_value;
@@ -160,6 +160,10 @@ TEST(Completion, OffersCommandsOptionsAndValues) {
   EXPECT_EQ(completions("sengctl submit --fo"), "--follow --format\n");
   EXPECT_EQ(completions("sengctl list -o ''"), "table json yaml\n");
   EXPECT_EQ(completions("sengctl metrics 3 --series s"), "step\n");
+  EXPECT_EQ(completions("sengctl list --state st"), "starting stopped\n");
+  EXPECT_EQ(completions("sengctl delete 3 fash"), "fashion-lenet\n");
+  EXPECT_EQ(completions("sengctl delete 3 --ch"), "--checkpoints\n");
+  EXPECT_EQ(completions("sengctl logs 3 --tail ''"), "\n");
   EXPECT_EQ(completions("sengctl watch fash"), "fashion-lenet\n");
   EXPECT_EQ(completions("sengctl wait 3 --timeout ''"), "\n");
   EXPECT_EQ(completions("sengctl scale fash"), "fashion-lenet\n");

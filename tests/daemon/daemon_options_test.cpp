@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -45,6 +47,23 @@ TEST(DaemonOptions, AllAreTaken) {
   EXPECT_EQ(parse({"-h"})->verb, DaemonOptions::Verb::kHelp);
   EXPECT_EQ(parse({"--version"})->verb, DaemonOptions::Verb::kVersion);
   EXPECT_EQ(parse({"--print-config"})->verb, DaemonOptions::Verb::kPrintConfig);
+}
+
+// The unit that ships with it says nothing that sengd does not know.
+TEST(DaemonOptions, ThoseOfTheServiceAreKnown) {
+  std::ifstream file(SENG_SOURCE_DIR "/scripts/sengd.service");
+  std::string command;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("ExecStart=")) command = line.substr(line.find(' ') + 1);
+  ASSERT_FALSE(command.empty());
+  std::istringstream words(command);
+  std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
+  std::vector<const char*> pointers;
+  for (const std::string& word : arguments) pointers.push_back(word.c_str());
+  const auto options = parse(pointers);
+  ASSERT_TRUE(options) << options.error().message;
+  EXPECT_TRUE(options->foreground);
+  EXPECT_TRUE(options->keep_actors);
 }
 
 TEST(DaemonOptions, WrongOnesAreRefusedByName) {

@@ -116,6 +116,7 @@ class FaultyStore final : public Store {
   std::uint64_t incarnation() const override { return real_->incarnation(); }
   JobId next_job_id() const override { return real_->next_job_id(); }
   Status add_job(const StoredJob& job) override { return full ? no_space() : real_->add_job(job); }
+  Status remove_job(JobId job) override { return full ? no_space() : real_->remove_job(job); }
   Status put_epoch(JobId job, const StoredEpoch& epoch) override {
     return full ? no_space() : real_->put_epoch(job, epoch);
   }

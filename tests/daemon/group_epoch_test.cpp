@@ -56,6 +56,52 @@ TEST(CutRanges, CutsAllInOrderNearlyEqually) {
   EXPECT_THROW(cut_ranges(1, two), InvariantError);
 }
 
+// A newcomer that has followed the group holds a state, which counts where nobody else has one.
+TEST(GroupEpochs, AFollowersStateCountsWhereItIsTheOnlyOne) {
+  const auto trained = [] {
+    GroupEpochs group(8, 1);
+    group.on(e::Begin{members({0, 1})});
+    group.on(e::Persisted{group.epoch()});
+    for (const ActorId actor : {0u, 1u}) group.on(e::Parked{actor, group.epoch(), 0});
+    for (const ActorId actor : {0u, 1u}) group.on(e::Ready{actor, group.epoch()});
+    group.on(e::Followed{2});
+    return group;
+  };
+  GroupEpochs with = trained();
+  EXPECT_TRUE(with.follows_state(2));
+  EXPECT_FALSE(with.holds_state(2));
+  with.on(e::Begin{members({0, 1, 2}), {}, true});
+  with.on(e::Persisted{with.epoch()});
+  with.on(e::Parked{0, with.epoch(), 7});
+  with.on(e::Parked{1, with.epoch(), 7});
+  const auto both = with.on(e::Parked{2, with.epoch(), 8});
+  ASSERT_TRUE(only<epoch_action::AssignAll>(both));
+  EXPECT_EQ(only<epoch_action::AssignAll>(both)->message.base_step, 7u);
+  EXPECT_EQ(only<epoch_action::AssignAll>(both)->message.holders, (std::vector<ActorId>{0, 1}));
+
+  GroupEpochs alone = trained();
+  alone.on(e::Lost{0});
+  alone.on(e::Lost{1});
+  const auto begun = alone.on(e::Begin{members({2, 3})});
+  ASSERT_TRUE(only<epoch_action::Persist>(begun));
+  EXPECT_FALSE(only<epoch_action::Persist>(begun)->membership.restore);
+  alone.on(e::Persisted{alone.epoch()});
+  alone.on(e::Parked{3, alone.epoch(), 0});
+  const auto left = alone.on(e::Parked{2, alone.epoch(), 6, {{4, 5}}});
+  ASSERT_TRUE(only<epoch_action::AssignAll>(left));
+  EXPECT_EQ(only<epoch_action::AssignAll>(left)->message.base_step, 6u);
+  EXPECT_EQ(only<epoch_action::AssignAll>(left)->message.holders, (std::vector<ActorId>{2}));
+  EXPECT_EQ(only<epoch_action::AssignAll>(left)->message.curvature.size(), 1u);
+  alone.on(e::Ready{2, alone.epoch()});
+  const auto resumed = alone.on(e::Ready{3, alone.epoch()});
+  ASSERT_TRUE(only<epoch_action::ResumeAll>(resumed));
+  EXPECT_TRUE(only<epoch_action::ResumeAll>(resumed)->restored) << "steps behind it are made again";
+
+  GroupEpochs lost = trained();
+  lost.on(e::Lost{2});
+  EXPECT_FALSE(lost.follows_state(2));
+}
+
 TEST(CutRanges, InGivenSizes) {
   std::vector<Member> three(3);
   cut_ranges(8, three, {1, 5, 2});

@@ -66,6 +66,27 @@ TEST(FormerReports, CountOnceThoughTheyAreToldTwice) {
   EXPECT_EQ(kinds.find("CheckpointWritten"), kinds.rfind("CheckpointWritten"));
 }
 
+// The leader tells its last reports again, older ones first.
+TEST(FormerReports, OlderOnesDoNotTakeTheNewestsPlace) {
+  World world(1);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  const CheckpointReport first{2, "/c/step-2", "w2", "s2", ""}, second{4, "/c/step-4", "w4", "s4", ""};
+  world.say(job, 0, first);
+  world.say(job, 0, second);
+  world.pass(job, 2);
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 0, epoch, 5, kComputing));
+  const auto revision = world.record(job).revision;
+  const std::string kinds = world.event_kinds(job);
+  world.say(job, 0, first);
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-4");
+  world.say(job, 0, second);
+  EXPECT_EQ(world.event_kinds(job), kinds);
+  EXPECT_EQ(world.record(job).revision, revision);
+}
+
 TEST(FormerReports, NotAcrossABeginningAnew) {
   World world(2);
   const JobId job = world.submit(spec_text("a", 1, 1));

@@ -416,6 +416,26 @@ TEST(Membership, AHangBeforeAPlannedChangeIsSeen) {
       << "it has parked, but its last word does not reach the other";
 }
 
+TEST(Membership, ANewcomerThatDoesNotComeToTheLastStepIsKilledSoon) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  plan_growth(world, job);
+  const GroupEpoch old{1, 1};
+  const pid_t pid = world.pid_of(job, 2);
+  world.say_in(job, 0, old, progress_of(1, kComputing));
+  world.say_in(job, 1, old, progress_of(1, kComputing));
+  world.say(job, 0, Parked{1, {}});
+  world.say(job, 1, Parked{1, {}});
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_TRUE(world.processes.running[pid].signals.empty()) << i;
+    world.say(job, 0, progress_of(1, kIdle));
+    world.say(job, 1, progress_of(1, kIdle));
+    world.say_in(job, 2, {}, progress_of(1, kWaiting));
+    world.advance(0.5);
+  }
+  EXPECT_EQ(world.processes.running[pid].signals, std::vector<int>{SIGKILL});
+}
+
 TEST(Membership, TheOnlyActorIsNoHungOneWhenItIsSilentOrDead) {
   World world(1);
   const JobId job = world.submit(spec_text("a", 1, 1));

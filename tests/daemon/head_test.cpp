@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "protocol/spec/job_spec.h"
 #include "tests/daemon/fake_world.h"
 
 namespace seng::testing {
@@ -25,6 +26,27 @@ TEST(Head, TellsActorsWhatTheJobBeganWith) {
   plan.insert(1, R"("initial":{"step":0,"weights":"/w.safetensors","sha256":"abc"},)");
   const JobId job = world.submit(spec_text("from-weights", 1, 1), plan);
   EXPECT_EQ(world.hello(job, 0)->initial_sha256, "abc");
+}
+
+// Whatever machine an actor runs on, and also after another daemon has come.
+TEST(Head, TellsActorsWhatWasDecidedOfTheJob) {
+  World world;
+  std::string spec = spec_text("a", 1, 1);
+  spec.replace(spec.find("optimizer: sgd"), 14,
+               "optimizer: {name: seng, curvature: {rank: auto, samples: 64}}");
+  std::string plan = plan_text();
+  plan.insert(plan.find("\"parameters\""), "\"ranks\":\"3 0 7\",");
+  const JobId job = world.submit(spec, plan);
+  ASSERT_NE(job, 0u) << world.error.message;
+  const auto welcome = world.hello(job, 0);
+  ASSERT_TRUE(welcome);
+  EXPECT_EQ(parse_job_spec(welcome->spec_yaml, "told")->optimizer.curvature.ranks, "3 0 7");
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  const auto again = world.hello(job, 0, epoch);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->spec_yaml, welcome->spec_yaml);
 }
 
 TEST(Head, AJobFromSubmitToSuccess) {
@@ -215,6 +237,17 @@ TEST(Head, AnActorsOwnWordsAreTheReason) {
   EXPECT_THAT(world.record(job).reason, HasSubstr("actor 0: the data set is damaged"));
   world.end(job, 0, {false, 1});
   EXPECT_EQ(world.head().node().slots[0].job, 0u);
+}
+
+// The next actor would read the same bytes.
+TEST(Head, WhatFailsInVainEndsAJobThatTrainsAtOnce) {
+  World world;
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  world.train(job);
+  world.say(job, 1, ActorFailed{ErrorCode::kCorrupt, "/data/cat.png: a damaged PNG", true});
+  EXPECT_EQ(world.record(job).state, JobState::kFailed);
+  EXPECT_THAT(world.record(job).reason, HasSubstr("actor 1: /data/cat.png: a damaged PNG"));
+  EXPECT_EQ(world.record(job).restarts, 0u);
 }
 
 TEST(Head, ALastWordBehindTheExitIsWaitedFor) {

@@ -34,6 +34,43 @@ struct WarmUpWorld : World {
   JobId job = 0;
 };
 
+// The newcomer is gone: the source would copy every step for nobody.
+TEST(WarmUpOfTheHead, ANewDaemonEndsTheWarmUpOfTheOneBefore) {
+  WarmUpWorld world;
+  world.orders();
+  const GroupEpoch epoch = world.record(world.job).epoch;
+  world.processes.running.erase(world.pid_of(world.job, 2));
+  world.restart();
+  ASSERT_TRUE(world.hello(world.job, 0, epoch, 5, kComputing));
+  ASSERT_TRUE(world.hello(world.job, 1, epoch, 5, kComputing));
+  world.settle();
+  const auto orders = world.orders();
+  ASSERT_EQ(orders.size(), 2u);
+  for (const auto& [actor, order] : orders) EXPECT_THAT(order.newcomers, IsEmpty());
+  world.pass(world.job, 5);
+  EXPECT_THAT(world.orders(), IsEmpty()) << "once";
+}
+
+// All members die: what it has followed to is better than a checkpoint.
+TEST(WarmUpOfTheHead, ItsStateSurvivesTheGroup) {
+  WarmUpWorld world;
+  const auto orders = world.orders();
+  Progress progress;
+  progress.applied_step = 6;
+  world.say(world.job, 0, progress);
+  world.say_in(world.job, 2, {}, WarmedUp{orders.at(2).number, 5, 0, ""});
+  const GroupEpoch planned = world.record(world.job).epoch;
+  world.end(world.job, 0, {true, SIGKILL});
+  world.end(world.job, 1, {true, SIGKILL});
+  EXPECT_LT(planned, world.record(world.job).epoch);
+  const auto group = world.reconfigured(world.job, 2);
+  ASSERT_TRUE(group);
+  EXPECT_FALSE(group->restore);
+  EXPECT_EQ(group->members.front().actor, 2u);
+  world.transition(world.job, {2}, {}, 5);
+  EXPECT_EQ(world.record(world.job).step, 5u) << "step 6 is made again";
+}
+
 TEST(WarmUpOfTheHead, NewcomersAndMembersAreToldAndTheGroupIsLeftAlone) {
   WarmUpWorld world;
   const auto orders = world.orders();

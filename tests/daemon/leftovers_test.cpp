@@ -52,6 +52,30 @@ TEST(Leftovers, UnfinishedCheckpointsGo) {
   EXPECT_EQ(remove_unfinished_checkpoints(dir.path() + "/nowhere"), 0);
 }
 
+TEST(Leftovers, AJobsFilesGoButForItsCheckpoints) {
+  const TempDir dir;
+  const std::string job = dir.path() + "/7", other = dir.path() + "/8";
+  const auto make = [&] {
+    fs::create_directories(job + "/checkpoints/step-00000004");
+    fs::create_directories(job + "/logs");
+    for (const char* name : {"/logs/actor-0.log", "/ledger-0.csv"}) std::ofstream(job + name) << "x";
+  };
+  fs::create_directories(other);
+  make();
+  ASSERT_TRUE(remove_job_files(job, false));
+  EXPECT_TRUE(fs::exists(job + "/checkpoints/step-00000004"));
+  EXPECT_FALSE(fs::exists(job + "/logs"));
+  EXPECT_FALSE(fs::exists(job + "/ledger-0.csv"));
+  make();
+  ASSERT_TRUE(remove_job_files(job, true));
+  EXPECT_FALSE(fs::exists(job));
+  fs::create_directories(job + "/checkpoints");
+  ASSERT_TRUE(remove_job_files(job, false));
+  EXPECT_FALSE(fs::exists(job)) << "nothing to keep";
+  EXPECT_TRUE(remove_job_files(job, true));
+  EXPECT_TRUE(fs::exists(other));
+}
+
 TEST(Leftovers, OfActorsThatDiedWhileNoDaemonRanAndOfJobsThatAreOver) {
   World world(3);
   const JobId job = world.submit(spec_text("a", 1, 2));

@@ -57,6 +57,7 @@ struct Packet {
   Assign assign;
   std::vector<HeldCurvature> held;
   WarmUp order;
+  bool gave_up = false;  // kWarmedUp
 };
 
 struct ModelActor {
@@ -155,8 +156,8 @@ class Model {
     for (const Member& m : head_->group.members()) out.members.push_back(m.actor);
     for (const Member& m : head_->group.leavers()) out.leavers.push_back(m.actor);
     for (const auto& [id, silent] : head_->known)
-      out.actors.push_back(
-          {id, true, head_->group.holds_state(id), draining_.contains(id), head_->warm_ups.done(id), silent});
+      out.actors.push_back({id, true, head_->group.holds_state(id), draining_.contains(id),
+                            head_->warm_ups.done(id), silent, head_->group.follows_state(id)});
     out.warming = head_->warm_ups.newcomers();
     out.trained = !stored_.members.empty();
     out.max = max_;
@@ -311,7 +312,8 @@ class Model {
       outcome = head_->group.on(epoch_event::StateLost{p.from, p.epoch});
       if (outcome.ignored.empty()) restoring_ = true;
     } else if (p.kind == Packet::Kind::kWarmedUp) {
-      (void)head_->warm_ups.said(p.from, p.order.number);
+      if (head_->warm_ups.said(p.from, p.order.number) && !p.gave_up)
+        take(head_->group.on(epoch_event::Followed{p.from}));
       return;
     } else if (p.kind == Packet::Kind::kExit) {
       forget(p.from);
@@ -446,6 +448,7 @@ class Model {
         a.follows && a.caught_up && a.follows->epoch == p.epoch && a.follows->order.source == p.order.source;
     a.training = false;  // one that was left out of the group leaves its step
     a.follows = p;
+    a.has_state = false;  // of its own: whatever it comes to is the group's
     a.caught_up = goes_on;
     a.near = false;
   }
@@ -489,7 +492,8 @@ class Model {
     if (a.planned) park(id, a, Packet(*a.planned));
   }
 
-  void give_up(ActorId id, ModelActor& a, const Packet& word) {
+  void give_up(ActorId id, ModelActor& a, Packet word) {
+    word.gave_up = true;
     send(id, kNoActor, word);
     a.follows.reset();
     if (a.planned) park(id, a, Packet(*a.planned));

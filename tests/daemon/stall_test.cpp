@@ -37,6 +37,33 @@ TEST(Stall, ASlowActorIsNotAHungOne) {
   EXPECT_EQ(stall.check(110)->actor, 1u);
 }
 
+// All wait for a newcomer, to which the last step's record does not come.
+TEST(Stall, ANewcomerThatIsCutOffIsNotWaitedForLong) {
+  Stall stall(Timeouts{});
+  stall.joins(2, 0);
+  EXPECT_FALSE(stall.deadline()) << "nobody trains";
+  stall.watch({0, 1}, 0);
+  stall.joins(1, 0);
+  stall.joins(2, 0);
+  stall.joiner_heard(2, report(kWaiting, 5), 1);
+  stall.heard(0, report(kComputing, 1, {}, 100), 1);
+  stall.heard(1, report(kComputing, 1, {}, 100), 1);
+  stall.parked(0, 10);
+  EXPECT_FALSE(stall.check(100)) << "the step takes its time";
+  stall.parked(1, 100);
+  EXPECT_EQ(stall.deadline(), 103.0);
+  stall.joiner_heard(2, report(kWaiting, 6), 102);
+  EXPECT_FALSE(stall.check(104.9)) << "a piece of it has come";
+  const auto verdict = stall.check(105);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->actor, 2u);
+  stall.silent(2);
+  EXPECT_FALSE(stall.check(1000)) << "that is the lease's matter";
+  stall.joins(3, 1000);
+  stall.parked(3, 1001);
+  EXPECT_FALSE(stall.check(2000));
+}
+
 TEST(Stall, WithoutAKnownSpeedAndWhileSavingItIsPatient) {
   Stall stall(Timeouts{});
   stall.watch({0, 1}, 0);

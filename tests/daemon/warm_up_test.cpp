@@ -28,6 +28,19 @@ TEST(WarmUps, AreDoneWithTheFirstWord) {
   EXPECT_FALSE(warm_ups.deadline());
 }
 
+TEST(WarmUps, ThoseOfADaemonBeforeLastUntilAnotherOrderOrMembership) {
+  const Timeouts timeouts;
+  WarmUps warm_ups(timeouts, 3);
+  EXPECT_FALSE(warm_ups.former());
+  warm_ups.adopt();
+  EXPECT_TRUE(warm_ups.former());
+  warm_ups.begin({}, 0);
+  EXPECT_FALSE(warm_ups.former());
+  warm_ups.adopt();
+  warm_ups.over();
+  EXPECT_FALSE(warm_ups.former());
+}
+
 TEST(WarmUps, NumbersGrowAlsoWithAnotherHead) {
   const Timeouts timeouts;
   WarmUps first(timeouts, 3), second(timeouts, 4);

@@ -125,6 +125,8 @@ class RandomSpecs {
     };
     o.curvature.representation = one_of({"auto", "explicit", "implicit"});
     o.curvature.rank = whole(0, 1) ? whole(0, 9) : CurvatureSpec::kRankAuto;
+    if (o.curvature.rank == CurvatureSpec::kRankAuto && whole(0, 1))
+      o.curvature.ranks = "3 0 " + std::to_string(whole(0, 65535));
     o.curvature.rank_energy = number(1);
     o.curvature.rank_max = whole(1, 65535);
     o.curvature.rank_method = one_of({"subspace", "svd"});

@@ -10,6 +10,15 @@
 namespace seng {
 namespace {
 
+TEST(JobSpec, RanksAreNumbersWithSpacesBetweenThem) {
+  EXPECT_EQ(*parse_ranks(""), std::vector<int>{});
+  EXPECT_EQ(*parse_ranks("7"), std::vector<int>{7});
+  EXPECT_EQ(*parse_ranks("3 0 65535"), (std::vector<int>{3, 0, 65535}));
+  EXPECT_EQ(ranks_text({3, 0, 65535}), "3 0 65535");
+  for (const char* wrong : {" ", "3 ", " 3", "3  4", "-1", "65536", "3,4", "x", "99999999999999999999"})
+    EXPECT_FALSE(parse_ranks(wrong)) << wrong;
+}
+
 using testing::HasSubstr;
 
 const char kExample[] = R"(name: fashion-lenet

@@ -8,6 +8,7 @@
 
 #include "actors/data/ledger.h"
 #include "tests/support/cluster.h"
+#include "tests/support/pictures.h"
 
 namespace seng::testing {
 namespace {
@@ -142,6 +143,33 @@ TEST(Job, WithoutRestartsAnActorThatIsKilledEndsItWithTheCause) {
   const std::string reason = failed["reason"];
   EXPECT_NE(reason.find("signal 9"), std::string::npos) << reason;
   EXPECT_NE(reason.find("actor-1.log"), std::string::npos) << reason;
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Another actor would come to the same picture.
+TEST(Job, ADamagedPictureEndsItAtOnceByName) {
+  Cluster cluster(2);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const TempDir pictures;
+  write_image_folder(pictures.path(), "val", {"cat", "dog"}, 64, 30, 30);
+  const std::string damaged = pictures.path() + "/train/dog/73.png";
+  ASSERT_TRUE(std::filesystem::exists(damaged));
+  std::filesystem::resize_file(damaged, std::filesystem::file_size(damaged) / 2);
+  JobText job;
+  job.data = "{name: imagefolder, root: " + pictures.path() + ", size: 28, channels: 1, cache: \"off\"}";
+  job.actors = 2;
+  job.steps = 100000;
+  job.extra = "evaluate: {every_epochs: 0}\n";
+  ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0) << cluster.last().err;
+  const RunResult waited = cluster.ctl({"wait", "test", "--timeout", "60"});
+  EXPECT_EQ(waited.exit_code, 1) << waited.err;
+  const auto failed = json_of(cluster.ctl({"status", "test", "-o", "json"}));
+  EXPECT_NE(failed["reason"].get<std::string>().find(damaged), std::string::npos) << failed["reason"];
+  EXPECT_EQ(failed["restarts"], 0);
+  // And a job that has ended can be forgotten.
+  EXPECT_EQ(cluster.ctl({"delete", "test"}).exit_code, 0);
+  EXPECT_EQ(json_of(cluster.ctl({"list", "-o", "json"}))["jobs"].size(), 0u);
+  EXPECT_FALSE(std::filesystem::exists(cluster.state_dir() + "/jobs/1"));
   EXPECT_TRUE(cluster.stop().empty());
 }
 

@@ -119,12 +119,14 @@ TEST_F(CheckpointTest, KeepsTheNewestAndListsThemNewestFirst) {
   for (const std::uint64_t step : {100, 200, 300, 400, 500}) write(step, 3);
   fs::create_directories(directory_ + "/notes");
   fs::create_directories(directory_ + "/step-00000900");  // no manifest
-  EXPECT_THAT(list_checkpoints(directory_),
+  EXPECT_THAT(*list_checkpoints(directory_),
               ElementsAre(directory_ + "/step-00000500", directory_ + "/step-00000400",
                           directory_ + "/step-00000300"));
   write(600, 1);
   EXPECT_THAT(names_in(directory_), ElementsAre("notes", "step-00000600", "step-00000900"));
-  EXPECT_THAT(list_checkpoints(scratch_ / "nowhere"), IsEmpty());
+  EXPECT_THAT(*list_checkpoints(scratch_ / "nowhere"), IsEmpty());
+  fs::create_symlink("loop", scratch_ / "loop");
+  EXPECT_EQ(list_checkpoints(scratch_ / "loop").error().code, ErrorCode::kIo);
 }
 
 TEST_F(CheckpointTest, AStepThatIsDoneAgainReplacesItsCheckpoint) {
@@ -144,7 +146,7 @@ TEST_F(CheckpointTest, WhatAGroupThatDiedLeftInStagingStaysOut) {
   fs::create_directory(*staging + "/more");
   ASSERT_TRUE(open_staging(directory_, 50));
   ASSERT_TRUE(open_staging(directory_, 150));
-  EXPECT_THAT(list_checkpoints(directory_), IsEmpty());
+  EXPECT_THAT(*list_checkpoints(directory_), IsEmpty());
   const std::string path = write(100);
   EXPECT_THAT(names_in(path), ElementsAre("curvature-0.safetensors", "curvature-1.safetensors",
                                           "manifest.json", "model.safetensors", "optimizer.safetensors"));

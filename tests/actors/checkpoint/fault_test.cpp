@@ -29,7 +29,7 @@ std::vector<std::string> names_in(const std::string& directory) {
 // The newest checkpoint that is listed must read, and be one of the states that were written.
 void expect_newest_reads(const std::string& directory, const std::vector<Block>& blocks,
                          const std::vector<SmallState>& states) {
-  const auto listed = list_checkpoints(directory);
+  const auto listed = *list_checkpoints(directory);
   ASSERT_FALSE(listed.empty());
   for (const std::string& path : listed) {
     const auto content = read_checkpoint(path, blocks);
@@ -110,7 +110,7 @@ TEST_P(FaultTest, AProcessThatIsKilledLosesNoCheckpoint) {
     (void)write_state(scratch.path(), blocks_, after_, 1, storage);
     // Without the exchange there is a moment at which the old one is out of the way and the new one not there
     // yet.
-    if (!GetParam().no_exchange || !list_checkpoints(scratch.path()).empty()) {
+    if (!GetParam().no_exchange || !list_checkpoints(scratch.path())->empty()) {
       expect_newest_reads(scratch.path(), blocks_, {before_, after_});
     }
     const auto again = write_state(scratch.path(), blocks_, after_, 1);

@@ -61,7 +61,7 @@ TEST(WrittenGraph, KnowsEveryTypeOfTheSpecification) {
   for (const LayerType& type : layer_types()) {
     LayerSpec layer{"probe", std::string(type.name), {}, {}};
     for (const LayerOption& option : type.options) {
-      if (option.required) layer.options[std::string(option.name)] = "1";
+      if (option.required) layer.options.emplace(option.name, "1");
     }
     EXPECT_TRUE(build_from_layers({layer}, {3, 8, 8}, 2)) << type.name;
   }

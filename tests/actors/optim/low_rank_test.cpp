@@ -105,6 +105,26 @@ INSTANTIATE_TEST_SUITE_P(
                                          Shape{40, 5, 1}, Shape{1, 9, 1}, Shape{9, 1, 1}, Shape{64, 256, 16}),
                        ::testing::Values(RankMethod::kSvd, RankMethod::kSubspace)));
 
+// Gradients that have all but vanished: their directions are as good as any.
+TEST(LowRank, ARowOfDenormalNumbersHasADirection) {
+  std::mt19937_64 random(testing::fresh_seed());
+  for (const auto& [m, kappa, p] : {Shape{4, 12, 2}, Shape{12, 4, 2}}) {
+    KnownMatrix g = known_matrix(m, kappa, 0.6, random);
+    for (float& value : g.values) value *= 1e-39f;
+    for (const RankMethod method : {RankMethod::kSvd, RankMethod::kSubspace}) {
+      std::vector<float> basis(p * kappa, NAN);
+      leading_subspace(g.values.data(), m, kappa, p, method, Random(1, RandomPurpose::kSubspace, 1, 2),
+                       basis.data());
+      for (std::size_t i = 0; i < p; ++i) {
+        const double square = std::inner_product(basis.begin() + std::ptrdiff_t(i * kappa),
+                                                 basis.begin() + std::ptrdiff_t((i + 1) * kappa),
+                                                 basis.begin() + std::ptrdiff_t(i * kappa), 0.0);
+        EXPECT_TRUE(std::isfinite(square) && square < 1.01) << square;
+      }
+    }
+  }
+}
+
 TEST(LowRank, EnergiesAreTheSquaredSingularValues) {
   std::mt19937_64 random(testing::fresh_seed());
   for (const Shape& shape : {Shape{6, 20, 0}, Shape{20, 6, 0}}) {

@@ -1,0 +1,32 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/several_jobs.h"
+
+namespace seng {
+namespace {
+
+constexpr int kDeleteTimeoutMs = 60000;  // large files take a file system its time
+
+}  // namespace
+
+ExitCode run_delete(const Arguments& arguments, Session& session) {
+  const bool table = arguments.format() == OutputFormat::kTable;
+  auto deleted = nlohmann::ordered_json::array();
+  const ExitCode code = for_each_job(arguments, [&](const std::string& job) {
+    const auto reply =
+        session.client().ask<DeleteReply>(DeleteRequest{job, arguments.has("checkpoints")}, kDeleteTimeoutMs);
+    if (!reply) return session.fail(reply.error());
+    deleted.push_back({{"id", reply->job.id}, {"name", reply->job.name}, {"kept", reply->kept}});
+    if (table)
+      session.console().out << fmt::format(
+          "job {} ({}) is deleted{}\n", reply->job.id, reply->job.name,
+          reply->kept.empty() ? "" : "; its checkpoints stay in " + reply->kept);
+    return ExitCode::kOk;
+  });
+  if (!table) print_value(session.console(), arguments.format(), {{"deleted", std::move(deleted)}});
+  return code;
+}
+
+}  // namespace seng

@@ -1,0 +1,30 @@
+#include "cli/several_jobs.h"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/record_values.h"
+
+namespace seng {
+
+ExitCode for_each_job(const Arguments& arguments,
+                      const std::function<ExitCode(const std::string& job)>& run) {
+  ExitCode first = ExitCode::kOk;
+  for (const std::string& job : arguments.operands()) {
+    const ExitCode code = run(job);
+    if (first == ExitCode::kOk) first = code;
+    if (code == ExitCode::kInterrupted || code == ExitCode::kNoDaemon || code == ExitCode::kTimeout) break;
+  }
+  return first;
+}
+
+void print_jobs(const Arguments& arguments, Session& session, const std::vector<JobRecord>& jobs) {
+  if (arguments.operands().size() == 1) {
+    if (!jobs.empty()) print_value(session.console(), arguments.format(), job_value(jobs.front()));
+    return;
+  }
+  auto values = nlohmann::ordered_json::array();
+  for (const JobRecord& job : jobs) values.push_back(job_value(job));
+  print_value(session.console(), arguments.format(), {{"jobs", std::move(values)}});
+}
+
+}  // namespace seng
