@@ -154,7 +154,8 @@ CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
   std::vector<CurvatureView> values;
   for (const auto& [block, curvature] : snapshot.curvature) {
     shard.blocks.push_back({block, to_hex(curvature.digest())});
-    values.push_back({block, curvature.step, curvature.lambda, curvature.first, curvature.second});
+    values.push_back(
+        {block, curvature.step, curvature.lambda, curvature.first, curvature.second, curvature.precision});
   }
   // The digests are wanted also when nothing can be written.
   const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);

@@ -45,7 +45,7 @@ PlanOutcome refused(const std::string& message) {
 // Of all blocks together: what a group of one holds. More actors share it, each block held twice.
 std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return 0;
-  return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
+  return workload.fragments[block].floats * workload.spec.micro_batches() * bytes_of(workload.stored);
 }
 
 // The N x N systems in double, one a block with curvature, and one more while it is formed.
@@ -61,9 +61,10 @@ Json blocks_json(const Workload& workload) {
   const auto& all = workload.network.blocks();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Block& b = all[i];
-    const FormCost cost = workload.second_order ? form_cost(b, workload.fragments[i].form,
-                                                            workload.spec.optimizer.curvature.samples)
-                                                : FormCost{};
+    const FormCost cost = workload.second_order
+                              ? form_cost(b, workload.fragments[i].form,
+                                          workload.spec.optimizer.curvature.samples, workload.stored)
+                              : FormCost{};
     blocks.push_back(
         {{"name", b.name},
          {"kind", kind_name(b.kind)},
@@ -116,8 +117,11 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   for (std::size_t i = 0; i < network.blocks().size(); ++i) curvature += curvature_bytes(*workload, i);
   // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
   // the one before, where a checkpoint is still being written of it.
-  const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
-  const std::size_t curvature_peak = held * curvature + systems_bytes(*workload);
+  const std::size_t held = spec->checkpoint_every_steps > 0 ? 3 : 2;
+  std::size_t fragments = 0;
+  for (const FragmentShape& shape : workload->fragments)
+    fragments += shape.words * sizeof(float) * spec->micro_batches();
+  const std::size_t curvature_peak = held * curvature + fragments + systems_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t images = network.input().count() * sizeof(float) * spec->batch_micro;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include <fmt/format.h>
 
@@ -56,7 +57,13 @@ Digest digest_of(const CurvatureValues& curvature) {
   Sha256 hash;
   hash.update(&curvature.step, sizeof curvature.step);
   hash.update(&curvature.lambda, sizeof curvature.lambda);
-  hash.update(curvature.values.data(), curvature.values.size() * sizeof(float));
+  if (curvature.stored == Precision::kF32) {
+    hash.update(curvature.values.data(), curvature.values.size() * sizeof(float));
+  } else {
+    std::vector<std::uint16_t> stored(curvature.values.size());
+    narrow(curvature.values.data(), stored.data(), stored.size());
+    hash.update(stored.data(), stored.size() * sizeof(std::uint16_t));
+  }
   return hash.finish();
 }
 
@@ -66,10 +73,15 @@ Status check_curvature(const Workload& workload, const CheckpointContent& conten
     const std::size_t expected =
         workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
                               : 0;
+    const std::string& block = workload.network.blocks()[curvature.block].name;
     if (!workload.second_order || curvature.values.size() != expected)
       return fail(ErrorCode::kCorrupt, fmt::format("{}: the curvature of block {} has {} values; expected {}",
-                                                   directory, workload.network.blocks()[curvature.block].name,
-                                                   curvature.values.size(), expected));
+                                                   directory, block, curvature.values.size(), expected));
+    if (curvature.stored != workload.stored)
+      return fail(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: the curvature of block {} is {}; expected {}, optimizer.curvature.dtype",
+                      directory, block, precision_name(curvature.stored), precision_name(workload.stored)));
   }
   return {};
 }
@@ -95,7 +107,7 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
 }
 
 std::string type_and_shape(TensorType type, const std::vector<std::int64_t>& shape) {
-  return fmt::format("{} [{}]", type == TensorType::kF32 ? "F32" : "I64", fmt::join(shape, ", "));
+  return fmt::format("{} [{}]", name_of(type), fmt::join(shape, ", "));
 }
 
 bool counts_batches(const std::string& tensor) {
@@ -198,6 +210,25 @@ Result<RestoredState> beginning(const Workload& workload, const std::string& sha
                           read->source, sha256, initial_sha256(*read)));
 }
 
+namespace {
+
+void put_values(const CurvatureValues& from, const Curvature::Room& room) {
+  const std::size_t each = bytes_of(from.stored);
+  SENG_CHECK(room.first.size() + room.second.size() == from.values.size() * each,
+             "restore_state checks the size");
+  const float* values = from.values.data();
+  for (const std::span<std::byte> half : {room.first, room.second}) {
+    if (from.stored == Precision::kBf16) {
+      narrow(values, reinterpret_cast<Bf16*>(half.data()), half.size() / each);
+    } else if (!half.empty()) {
+      std::memcpy(half.data(), values, half.size());
+    }
+    values += half.size() / each;
+  }
+}
+
+}  // namespace
+
 Result<TrainState> to_train_state(const Workload& workload, RestoredState restored) {
   TrainState state;
   state.step = restored.step;
@@ -212,10 +243,7 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
     const auto block = static_cast<std::uint32_t>(from.block);
     Curvature curvature = empty_curvature(workload, block);
     const Curvature::Room room = curvature.begin_version(from.step, from.lambda);
-    SENG_CHECK(room.first.size() + room.second.size() == from.values.size(), "restore_state checks the size");
-    const auto border = from.values.begin() + static_cast<std::ptrdiff_t>(room.first.size());
-    std::copy(from.values.begin(), border, room.first.begin());
-    std::copy(border, from.values.end(), room.second.begin());
+    put_values(from, room);
     SENG_TRY(curvature.finish_version());
     state.curvature_steps[block] = from.step;
     state.curvature.emplace(block, std::move(curvature));

@@ -87,11 +87,9 @@ std::vector<std::string> curvature_blob_names(std::uint32_t block) {
 std::vector<Blob> curvature_blobs(std::uint32_t block, const Curvature::Version& version) {
   std::vector<Blob> blobs;
   if (!version.first.empty())
-    blobs.push_back(
-        {curvature_blob(block, kInputs), version.step, std::as_bytes(version.first), version.owner});
+    blobs.push_back({curvature_blob(block, kInputs), version.step, version.first, version.owner});
   if (!version.second.empty())
-    blobs.push_back(
-        {curvature_blob(block, kGradients), version.step, std::as_bytes(version.second), version.owner});
+    blobs.push_back({curvature_blob(block, kGradients), version.step, version.second, version.owner});
   return blobs;
 }
 
@@ -157,8 +155,8 @@ void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
   for (const auto& [block, curvature] : state_.curvature) {
     for (const Curvature::Version& version : curvature.versions()) {
       if (version.step > assign.base_step) continue;
-      blobs.push_back({curvature_blob(block, kInputs), version.step, std::as_bytes(version.first)});
-      blobs.push_back({curvature_blob(block, kGradients), version.step, std::as_bytes(version.second)});
+      blobs.push_back({curvature_blob(block, kInputs), version.step, version.first});
+      blobs.push_back({curvature_blob(block, kGradients), version.step, version.second});
     }
   }
   server_->offer(epoch, std::move(blobs));
@@ -226,10 +224,8 @@ Result<StateTransfer::Outcome> StateTransfer::pull_curvature(const Assign& assig
       return Outcome{
           .lost = true,
           .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
-    if (!room.first.empty())
-      wants.push_back({curvature_blob(b, kInputs), step, std::as_writable_bytes(room.first), places});
-    if (!room.second.empty())
-      wants.push_back({curvature_blob(b, kGradients), step, std::as_writable_bytes(room.second), places});
+    if (!room.first.empty()) wants.push_back({curvature_blob(b, kInputs), step, room.first, places});
+    if (!room.second.empty()) wants.push_back({curvature_blob(b, kGradients), step, room.second, places});
   }
   return fetch(group, holders, std::move(wants));
 }

@@ -39,6 +39,10 @@ Result<std::vector<int>> ranks_of(const Workload& workload) {
   return std::vector<int>(workload.network.blocks().size(), static_cast<int>(rank));
 }
 
+Precision precision_of(const std::string& dtype) {
+  return dtype == "bf16" ? Precision::kBf16 : Precision::kF32;
+}
+
 FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
   FormOptions options;
   options.samples = spec.samples;
@@ -47,6 +51,7 @@ FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& rank
   options.representation = spec.representation;
   options.ranks = ranks;
   options.rank_method = spec.rank_method == "svd" ? RankMethod::kSvd : RankMethod::kSubspace;
+  options.stored = precision_of(spec.dtype);
   options.memory_bytes = std::size_t(spec.memory_mib) << 20;
   return options;
 }
@@ -132,14 +137,16 @@ Result<Workload> load_workload(const JobSpec& spec) {
   workload.second_order = spec.optimizer.name == "seng";
   if (workload.second_order) {
     const CurvatureSpec& curvature = spec.optimizer.curvature;
+    workload.stored = precision_of(curvature.dtype);
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
     const auto ranks = ranks_of(workload);
     if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
     const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
     if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
     for (std::size_t i = 0; i < forms->size(); ++i)
-      workload.fragments.push_back(
-          fragment_shape(workload.network.blocks()[i], (*forms)[i], workload.factor_samples));
+      workload.fragments.push_back(fragment_shape(workload.network.blocks()[i], (*forms)[i],
+                                                  workload.factor_samples,
+                                                  precision_of(curvature.fragment_dtype)));
   }
   return workload;
 }

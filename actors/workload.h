@@ -25,6 +25,7 @@ struct Workload {
   double schedule_end = 0;               // where the learning rate's schedule ends, in epochs
   bool second_order = false;             // the optimizer keeps curvature
   int factor_samples = 0;                // per micro-batch on a refresh step: N / V
+  Precision stored = Precision::kF32;    // of curvature
   std::vector<FragmentShape> fragments;  // per block; empty for a first-order optimizer
 
   // Passes over the training data once `step` steps are committed.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/bf16.h"
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
 #include "protocol/base/ids.h"
@@ -75,13 +76,15 @@ struct CurvatureValues {
   std::uint64_t step = 0;
   double lambda = 0;
   std::vector<float> values;
+  Precision stored = Precision::kF32;  // kBf16: each value is one, and takes 2 bytes in the file
 };
-// The same where they lie, in two places.
+// The same where they lie, in two places, as stored.
 struct CurvatureView {
   std::size_t block = 0;
   std::uint64_t step = 0;
   double lambda = 0;
-  std::span<const float> first, second;
+  std::span<const std::byte> first, second;
+  Precision stored = Precision::kF32;
 };
 // curvature-<actor>.safetensors; synced.
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,

@@ -113,7 +113,7 @@ Result<CurvatureValues> read_curvature(const SafetensorsFile& file, const std::s
   CurvatureValues curvature;
   const auto block = std::find_if(blocks.begin(), blocks.end(),
                                   [&](const Block& each) { return curvature_tensor(each) == tensor.name; });
-  if (block == blocks.end() || tensor.type != TensorType::kF32 || tensor.shape.size() != 1) {
+  if (block == blocks.end() || tensor.type == TensorType::kI64 || tensor.shape.size() != 1) {
     return fail(
         corrupt(path, "tensor \"" + tensor.name + "\" is not the curvature of a block of this network"));
   }
@@ -127,7 +127,14 @@ Result<CurvatureValues> read_curvature(const SafetensorsFile& file, const std::s
                                   tensor.name, curvature.step, curvature.lambda, step)));
   }
   curvature.values.resize(tensor.count);
-  SENG_TRY(file.read(tensor, curvature.values));
+  if (tensor.type == TensorType::kF32) {
+    SENG_TRY(file.read(tensor, curvature.values));
+    return curvature;
+  }
+  curvature.stored = Precision::kBf16;
+  std::vector<std::uint16_t> stored(tensor.count);
+  SENG_TRY(file.read(tensor, stored));
+  widen(stored.data(), curvature.values.data(), stored.size());
   return curvature;
 }
 

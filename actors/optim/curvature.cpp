@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -25,11 +26,7 @@ struct Generation {
 
 Curvature::Version version_of(const std::shared_ptr<Generation>& made) {
   const SampleStore& store = made->store;
-  return {made->step,
-          made->lambda,
-          {store.first.data(), store.first.size()},
-          {store.second.data(), store.second.size()},
-          made};
+  return {made->step, made->lambda, store.first.precision(), store.first.bytes(), store.second.bytes(), made};
 }
 
 double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
@@ -63,8 +60,8 @@ struct Curvature::State {
     made->lambda = lambda;
     made->store.count = samples;
     made->store.size = size;
-    made->store.first = AlignedBuffer<float>(samples * size.first);
-    made->store.second = AlignedBuffer<float>(samples * size.second);
+    made->store.first = StoredValues(options.stored, samples * size.first);
+    made->store.second = StoredValues(options.stored, samples * size.second);
     if (!scale()) made->columns = columns(made->store, step);
     return made;
   }
@@ -89,8 +86,8 @@ struct Curvature::State {
       return fail(refusal(made, "its damping " + std::to_string(made.lambda) + " is not positive"));
     }
     for (std::size_t i = 0; i < samples; ++i) {
-      if (!all_finite(made.store.first.data() + i * size.first, size.first) ||
-          !all_finite(made.store.second.data() + i * size.second, size.second)) {
+      if (!made.store.first.all_finite(i * size.first, size.first) ||
+          !made.store.second.all_finite(i * size.second, size.second)) {
         return fail(refusal(made, "sample " + std::to_string(i) + " holds a value that is not finite"));
       }
     }
@@ -150,14 +147,15 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
                                                  std::to_string(s.arrived.size()) + " micro-batches");
   }
   const std::size_t per_micro = std::size_t(s.options.samples_per_micro);
-  if (values.size() != per_micro * s.size.total()) {
+  const std::size_t words = fragment_shape(s.block, s.options.form, int(per_micro), s.options.wire).words;
+  if (values.size() != words) {
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
-                                         " floats instead of " + std::to_string(per_micro * s.size.total()));
+                                         " floats instead of " + std::to_string(words));
   }
   if (s.scale() || s.arrived[micro]) return {};
   const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
-  std::copy_n(values.data(), first, s.pending->store.first.data() + micro * first);
-  std::copy_n(values.data() + first, second, s.pending->store.second.data() + micro * second);
+  s.pending->store.first.put(micro * first, s.options.wire, values.data(), 0, first);
+  s.pending->store.second.put(micro * second, s.options.wire, values.data(), first, second);
   s.arrived[micro] = true;
   --s.missing;
   return {};
@@ -224,7 +222,7 @@ Curvature::Room Curvature::begin_version(std::uint64_t step, double lambda) {
   State& s = *state_;
   s.incoming = s.generation(step, lambda);
   SampleStore& store = s.incoming->store;
-  return {{store.first.data(), store.first.size()}, {store.second.data(), store.second.size()}};
+  return {store.first.bytes(), store.second.bytes()};
 }
 
 Status Curvature::finish_version() {
@@ -273,10 +271,17 @@ std::vector<float> Curvature::values() const {
 }
 
 std::vector<float> Curvature::Kept::values() const {
-  std::vector<float> values;
-  values.reserve(first.size() + second.size());
-  values.insert(values.end(), first.begin(), first.end());
-  values.insert(values.end(), second.begin(), second.end());
+  std::vector<float> values((first.size() + second.size()) / bytes_of(precision));
+  float* to = values.data();
+  for (const auto& half : {first, second}) {
+    const std::size_t count = half.size() / bytes_of(precision);
+    if (precision == Precision::kBf16) {
+      widen(reinterpret_cast<const Bf16*>(half.data()), to, count);
+    } else if (count > 0) {
+      std::memcpy(to, half.data(), half.size());
+    }
+    to += count;
+  }
   return values;
 }
 
@@ -289,8 +294,8 @@ Status Curvature::restore(std::uint64_t step, double lambda, std::span<const flo
   }
   auto made = s.generation(step, lambda);
   const std::size_t first = s.samples * s.size.first;
-  std::copy_n(values.data(), first, made->store.first.data());
-  std::copy_n(values.data() + first, values.size() - first, made->store.second.data());
+  made->store.first.put(0, Precision::kF32, values.data(), 0, first);
+  made->store.second.put(0, Precision::kF32, values.data(), first, values.size() - first);
   SENG_TRY(s.check(*made));
   SENG_TRY(s.form(*made, lanes));
   s.current = std::move(made);
@@ -307,8 +312,8 @@ Digest Curvature::Kept::digest() const {
   Sha256 hash;
   hash.update(&step, sizeof step);
   hash.update(&lambda, sizeof lambda);
-  hash.update(first.data(), first.size_bytes());
-  hash.update(second.data(), second.size_bytes());
+  hash.update(first.data(), first.size());
+  hash.update(second.data(), second.size());
   return hash.finish();
 }
 
@@ -316,7 +321,7 @@ std::size_t Curvature::bytes() const {
   std::size_t bytes = 0;
   for (const auto* made : {&state_->current, &state_->previous, &state_->pending, &state_->incoming}) {
     if (!*made) continue;
-    bytes += ((*made)->store.first.size() + (*made)->store.second.size()) * sizeof(float);
+    bytes += (*made)->store.first.bytes().size() + (*made)->store.second.bytes().size();
     if ((*made)->system) bytes += state_->samples * state_->samples * sizeof(double);
   }
   return bytes;

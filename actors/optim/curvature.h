@@ -45,8 +45,10 @@ struct CurvatureOptions {
   int workers = 1;
   SketchOptions sketch;
   ProductOptions product;
-  std::uint64_t seed = 0;   // the job's, and
-  std::uint32_t index = 0;  // the block's place: they key the sketches
+  Precision stored = Precision::kF32;  // as the samples are kept, served and hashed
+  Precision wire = Precision::kF32;    // as fragments come
+  std::uint64_t seed = 0;              // the job's, and
+  std::uint32_t index = 0;             // the block's place: they key the sketches
 };
 
 class Curvature {
@@ -60,8 +62,8 @@ class Curvature {
   // Opens the refresh of step `step` with damping `lambda`: fragments go to a second store until it is
   // accepted. A refresh that is already open is dropped.
   void begin_refresh(std::uint64_t step, double lambda);
-  // One micro-batch's fragment; a second one for the same micro-batch is ignored. Error: wrong size, no such
-  // micro-batch, no refresh open.
+  // One micro-batch's fragment, as make_fragment gives it; a second one for the same micro-batch is ignored.
+  // Error: wrong size, no such micro-batch, no refresh open.
   Status add_fragment(std::uint32_t micro, std::span<const float> values);
   bool complete() const;  // a refresh is open and all V are in; kScale needs none
 
@@ -86,7 +88,8 @@ class Curvature {
   struct Version {
     std::uint64_t step = 0;
     double lambda = 0;
-    std::span<const float> first, second;
+    Precision precision = Precision::kF32;
+    std::span<const std::byte> first, second;
     std::shared_ptr<const void> owner;
   };
   // In force, the one before if it is still kept, and a refresh whose fragments are all in.
@@ -104,7 +107,7 @@ class Curvature {
   // A version that comes from elsewhere: to be filled, then taken by finish_version(), which puts it in force
   // unformed. Error: what accept_unformed() refuses.
   struct Room {
-    std::span<float> first, second;
+    std::span<std::byte> first, second;
   };
   Room begin_version(std::uint64_t step, double lambda);
   Status finish_version();
@@ -114,14 +117,16 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
-  // Canonical bytes: what a checkpoint holds and the state's hash is over; equal on owner and backup.
+  // Canonical values: what a checkpoint holds and the state's hash is over; equal on owner and backup.
   // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
   // gradients.
+  // Widened, which is exact.
   std::vector<float> values() const;
-  // Error: wrong size, or what accept() refuses; the old curvature then stays in force.
+  // Values that are not as they are stored are rounded. Error: wrong size, or what accept() refuses; the old
+  // curvature then stays in force.
   Status restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes);
-  // SHA-256 over step (u64), lambda (IEEE double) and values() (IEEE floats), little-endian. Before the first
-  // accepted refresh: of step 0, lambda 0 and no values.
+  // SHA-256 over step (u64), lambda (IEEE double) and the values as stored (floats or bf16), little-endian.
+  // Before the first accepted refresh: of step 0, lambda 0 and no values.
   Digest digest() const;
   std::size_t bytes() const;  // held now: samples of all versions, and the factor
 

@@ -26,6 +26,11 @@ constexpr const char* kSgd = "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay:
 constexpr const char* kSeng =
     "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14}}";
 
+constexpr const char* kSengBf16 =
+    "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14, dtype: "
+    "bf16, "
+    "fragment_dtype: bf16}}";
+
 struct MemberResult {
   std::string weights, momentum;
   std::map<std::uint32_t, std::string> curvature;  // of owned blocks
@@ -123,7 +128,8 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
 
 constexpr const char* kMlp = "{name: mlp, hidden: \"16,8\"}";
 INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
-                         ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp}));
+                         ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp},
+                                           std::pair{kSengBf16, kMlp}));
 
 }  // namespace
 }  // namespace seng

@@ -45,6 +45,11 @@ constexpr const char* kSengApproximate =
     "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
     "product_buckets: 20, mode: local, workers: 4}}";
 
+constexpr const char* kSengNarrow =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, dtype: "
+    "bf16, "
+    "fragment_dtype: bf16}}";
+
 constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
 
 JobText augmented_lenet() {
@@ -116,7 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
                       Case{"LenetSengAugmented", augmented_lenet()}, Case{"LenetLars", lenet(kLars, 64, 8)},
                       Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
-                      Case{"Resnet18Sgd", resnet(kSgd)}, Case{"Resnet18Seng", resnet(kSeng)}),
+                      Case{"LenetSengNarrow", lenet(kSengNarrow, 64, 8)}, Case{"Resnet18Sgd", resnet(kSgd)},
+                      Case{"Resnet18Seng", resnet(kSeng)}),
     [](const auto& info) { return info.param.name; });
 
 // What the hashes above would not notice if they were constant: another seed, another state.
