@@ -69,6 +69,8 @@ Digest digest_of(const CurvatureValues& curvature) {
 
 Status check_curvature(const Workload& workload, const CheckpointContent& content,
                        const std::string& directory) {
+  const std::uint64_t waiting = workload.waiting_after(content.manifest.step);
+  std::size_t blocks_waiting = 0;
   for (const CurvatureValues& curvature : content.curvature) {
     const std::size_t expected =
         workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
@@ -82,7 +84,15 @@ Status check_curvature(const Workload& workload, const CheckpointContent& conten
           ErrorCode::kCorrupt,
           fmt::format("{}: the curvature of block {} is {}; expected {}, optimizer.curvature.dtype",
                       directory, block, precision_name(curvature.stored), precision_name(workload.stored)));
+    if (curvature.waiting && curvature.step != waiting)
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: a refresh of block {} waits, of step {}; none does",
+                                                   directory, block, curvature.step));
+    blocks_waiting += curvature.waiting ? 1 : 0;
   }
+  if (waiting != 0 && blocks_waiting != workload.network.blocks().size())
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: the refresh of step {} waits for {} blocks; expected all {}", directory,
+                            waiting, blocks_waiting, workload.network.blocks().size()));
   return {};
 }
 
@@ -96,7 +106,10 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
                             manifest.step, workload.spec.batch_global));
   SENG_TRY(check_curvature(workload, content, directory));
   std::vector<Digest> curvature(blocks.size(), Digest{});
-  for (const CurvatureValues& each : content.curvature) curvature[each.block] = digest_of(each);
+  for (const CurvatureValues& each : content.curvature) {  // what waits behind what is in force
+    Digest& digest = curvature[each.block];
+    digest = each.waiting ? digest_with_waiting(digest, digest_of(each)) : digest_of(each);
+  }
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
   const std::string state =
       to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position));
@@ -241,12 +254,11 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.curvature_steps.resize(workload.network.blocks().size());
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);
-    Curvature curvature = empty_curvature(workload, block);
-    const Curvature::Room room = curvature.begin_version(from.step, from.lambda);
+    Curvature& curvature = state.curvature.try_emplace(block, empty_curvature(workload, block)).first->second;
+    const Curvature::Room room = curvature.begin_version(from.step, from.lambda, from.waiting);
     put_values(from, room);
     SENG_TRY(curvature.finish_version());
-    state.curvature_steps[block] = from.step;
-    state.curvature.emplace(block, std::move(curvature));
+    if (!from.waiting) state.curvature_steps[block] = from.step;
   }
   return state;
 }

@@ -36,6 +36,17 @@ struct Workload {
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
   }
+  // The refresh that takes effect in that step: its own, or with `overlap` that of the step before; 0: none.
+  std::uint64_t taking_effect(std::uint64_t step) const {
+    const bool later = spec.optimizer.curvature.overlap;
+    if (later) return step > 1 && refreshes(step - 1) ? step - 1 : 0;
+    return refreshes(step) ? step : 0;
+  }
+  // With `overlap`, the refresh whose samples are all there after that step and which waits for the next; 0:
+  // none.
+  std::uint64_t waiting_after(std::uint64_t step) const {
+    return step > 0 && spec.optimizer.curvature.overlap && refreshes(step) ? step : 0;
+  }
   // The damping of that step; a refresh takes it into its curvature.
   double damping_at(std::uint64_t step) const;
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.

@@ -13,6 +13,10 @@
 //                                             -> accept_unformed   backup: formed when first needed
 //                                             -> reject            backup, when the owner refused
 //   settle(step)                               the step is committed, or left: one version stays
+// Where a refresh takes effect a step later (the job's overlap), it waits meanwhile:
+//   begin_refresh(s) -> add_fragment (V) -> settle(.., waiting = s) -> accept_waiting -> settle(s or before)
+//                                      `-> formation(), on any thread, from when all fragments are in
+// A backup does nothing between the two settle(): which refreshes are in force the owners' word decides.
 // The curvature in force is the last accepted one; an open refresh does not touch it. The one before is kept
 // until settle(), since the step that renewed it may be left and the group go on with what was before.
 //
@@ -21,7 +25,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -78,6 +84,12 @@ class Curvature {
   Status accept_unformed();
   // Closes the open refresh; the old curvature stays in force.
   void reject();
+  // As accept(), of the refresh that waits. It is kept until settle(), whether it was refused or not.
+  Status accept_waiting(Lanes& lanes);
+  // What accept() and precondition() would do first with the refresh that waits, or whose fragments are all
+  // in; empty where there is none. To be run on any thread, with lanes of its own, while this object is used,
+  // or when it is gone. Whoever comes second waits for it, or finds it done; the bits are the same.
+  std::function<void(Lanes&)> formation() const;
 
   bool ready() const;          // there is a curvature in force
   std::uint64_t step() const;  // of the refresh in force; 0 before the first
@@ -92,7 +104,7 @@ class Curvature {
     std::span<const std::byte> first, second;
     std::shared_ptr<const void> owner;
   };
-  // In force, the one before if it is still kept, and a refresh whose fragments are all in.
+  // In force, the one before if it is still kept, one that waits, and a refresh whose fragments are all in.
   std::vector<Version> versions() const;
   // The version in force, for as long as somebody wants it: what is renewed or dropped later does not touch
   // it. Reading it needs no lock, on any thread.
@@ -101,15 +113,16 @@ class Curvature {
     Digest digest() const;
   };
   Kept keep() const;  // ready() only
-  // Makes the version of that step the one in force and drops all others; 0: there is none in force. False:
-  // it is not here, and nothing has changed.
-  bool settle(std::uint64_t step);
+  std::optional<Kept> keep_waiting() const;
+  // Makes the version of that step the one in force, that of `waiting` the one that waits, and drops all
+  // others; 0: there is none. False: one is not here, and nothing has changed.
+  bool settle(std::uint64_t step, std::uint64_t waiting = 0);
   // A version that comes from elsewhere: to be filled, then taken by finish_version(), which puts it in force
-  // unformed. Error: what accept_unformed() refuses.
+  // unformed, or lets it wait. Error: what accept_unformed() refuses; one that waits is judged later.
   struct Room {
     std::span<std::byte> first, second;
   };
-  Room begin_version(std::uint64_t step, double lambda);
+  Room begin_version(std::uint64_t step, double lambda, bool waiting = false);
   Status finish_version();
 
   // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted

@@ -46,6 +46,7 @@ struct CurvatureSpec {
   std::uint32_t workers = 1;             // local: M
   std::string dtype = "f32";             // f32 | bf16, of what is kept
   std::string fragment_dtype = "f32";    // f32 | bf16, of what travels
+  bool overlap = false;                  // a refresh takes effect one step later, formed meanwhile
   std::uint32_t memory_mib = 1024;       // of all blocks' curvature in force; 0: unlimited
   static constexpr std::uint32_t kRankAuto = 65536;
   bool operator==(const CurvatureSpec&) const = default;

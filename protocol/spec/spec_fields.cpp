@@ -132,6 +132,7 @@ std::vector<SpecField> make_fields() {
        count(SENG_AT(optimizer.curvature.product_buckets), 1, 1'000'000)},
       {"optimizer.curvature.mode", ChoiceField{SENG_AT(optimizer.curvature.mode), {"global", "local"}}},
       {"optimizer.curvature.workers", count(SENG_AT(optimizer.curvature.workers), 1, 65536)},
+      {"optimizer.curvature.overlap", FlagField{SENG_AT(optimizer.curvature.overlap)}},
       {"optimizer.curvature.dtype", ChoiceField{SENG_AT(optimizer.curvature.dtype), {"f32", "bf16"}}},
       {"optimizer.curvature.fragment_dtype",
        ChoiceField{SENG_AT(optimizer.curvature.fragment_dtype), {"f32", "bf16"}}},

@@ -50,6 +50,10 @@ constexpr const char* kSengNarrow =
     "bf16, "
     "fragment_dtype: bf16}}";
 
+constexpr const char* kSengLater =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, overlap: "
+    "true}}";
+
 constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
 
 JobText augmented_lenet() {
@@ -121,7 +125,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
                       Case{"LenetSengAugmented", augmented_lenet()}, Case{"LenetLars", lenet(kLars, 64, 8)},
                       Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
-                      Case{"LenetSengNarrow", lenet(kSengNarrow, 64, 8)}, Case{"Resnet18Sgd", resnet(kSgd)},
+                      Case{"LenetSengNarrow", lenet(kSengNarrow, 64, 8)},
+                      Case{"LenetSengLater", lenet(kSengLater, 64, 8)}, Case{"Resnet18Sgd", resnet(kSgd)},
                       Case{"Resnet18Seng", resnet(kSeng)}),
     [](const auto& info) { return info.param.name; });
 
