@@ -108,7 +108,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   if (!workload) return refused(workload.error().message);
   const auto initial = initial_json(*workload);
   if (!initial) return refused(initial.error().message);
-  auto replica = replica_bytes(*workload);
+  const auto replica = replica_memory(*workload);
   if (!replica) return refused(replica.error().message);
 
   const int actor_lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : lanes;
@@ -128,7 +128,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const std::size_t ahead = spec->data_workers > 0 ? spec->data_prefetch : 0;
   const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes() +
                            images * (ahead + std::size_t(actor_lanes));
-  const std::size_t total = *replica * actor_lanes + state + curvature_peak + data;
+  const std::size_t total = replica->bytes * actor_lanes + state + curvature_peak + data;
 
   Json plan{{"ok", true},
             {"parameters", network.parameter_count()},
@@ -139,9 +139,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
             {"test_samples", workload->data.test->size()},
             {"initial", *initial},
             {"lanes", actor_lanes},
+            {"activations_per_lane_bytes", replica->activations},
             {"memory_per_actor_bytes", total},
             {"memory",
-             {{"replicas", *replica * actor_lanes},
+             {{"replicas", replica->bytes * actor_lanes},
               {"state", state},
               {"curvature", curvature_peak},
               {"data", data}}},

@@ -14,14 +14,14 @@ namespace seng {
 namespace {
 
 // What a state's bits do not depend on. The length and the schedule's end have a rule of their own.
-const std::vector<std::string_view> kMayDiffer = {"name",         "data.root",
-                                                  "data.workers", "data.prefetch",
-                                                  "epochs",       "steps",
-                                                  "actors",       "checkpoint",
-                                                  "restart",      "priority",
-                                                  "evaluate",     "ledger",
-                                                  "initial",      "optimizer.lr.end_epochs",
-                                                  "on_divergence"};
+const std::vector<std::string_view> kMayDiffer = {"name",          "data.root",
+                                                  "data.workers",  "data.prefetch",
+                                                  "epochs",        "steps",
+                                                  "actors",        "checkpoint",
+                                                  "restart",       "priority",
+                                                  "evaluate",      "ledger",
+                                                  "initial",       "optimizer.lr.end_epochs",
+                                                  "on_divergence", "engine.checkpoint_activations"};
 
 // How a job goes on with the schedule of the checkpoint's, which ends at `epochs`.
 std::string way_to_same_schedule(const JobSpec& checkpoint, double epochs) {

@@ -86,6 +86,7 @@ ReplicaOptions replica_options(const JobSpec& spec) {
   options.micro_batch = static_cast<int>(spec.batch_micro);
   options.label_smoothing = spec.label_smoothing;
   options.direct_convolution = spec.engine_convolution == "direct";
+  options.checkpoint_activations = spec.engine_checkpoint_activations;
   return options;
 }
 
@@ -151,20 +152,27 @@ Result<Workload> load_workload(const JobSpec& spec) {
   return workload;
 }
 
-Result<std::size_t> replica_bytes(const Workload& workload) {
+Result<ReplicaMemory> replica_memory(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
   const int wanted = options.micro_batch;
   const double physical = physical_bytes(), least = least_replica_bytes(workload.network);
-  if (least > physical / 4) return static_cast<std::size_t>(std::min(least, 9e18));
+  if (least > physical / 4) return ReplicaMemory{static_cast<std::size_t>(std::min(least, 9e18)), 0};
+  const auto of = [&](int micro_batch) {
+    options.micro_batch = micro_batch;
+    Replica replica(workload.network, options);
+    if (workload.factor_samples > 0) replica.plan_factors(std::min(workload.factor_samples, micro_batch));
+    return ReplicaMemory{replica.bytes(), replica.activation_bytes()};
+  };
   try {
-    options.micro_batch = 1;
-    const double one = static_cast<double>(Replica(workload.network, options).bytes());
-    options.micro_batch = 2;
-    const double two = static_cast<double>(Replica(workload.network, options).bytes());
-    const double estimate = one + (two - one) * (wanted - 1);
-    if (estimate > physical / 4) return static_cast<std::size_t>(std::min(estimate, 9e18));
-    options.micro_batch = wanted;
-    return Replica(workload.network, options).bytes();
+    const ReplicaMemory one = of(1), two = of(2);
+    const auto at_wanted = [&](std::size_t first, std::size_t second) {
+      const double slope = static_cast<double>(second) - static_cast<double>(first);
+      return static_cast<std::size_t>(std::min(static_cast<double>(first) + slope * (wanted - 1), 9e18));
+    };
+    const ReplicaMemory estimate{at_wanted(one.bytes, two.bytes),
+                                 at_wanted(one.activations, two.activations)};
+    if (static_cast<double>(estimate.bytes) > physical / 4) return estimate;
+    return of(wanted);
   } catch (const VendorError& error) {
     return fail(ErrorCode::kInvalidArgument, std::string("model: the engine cannot run it: ") + error.what());
   } catch (const std::bad_alloc&) {

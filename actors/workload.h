@@ -68,8 +68,13 @@ double schedule_end_in_steps(const JobSpec& spec, std::size_t samples);
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
 Result<Workload> load_workload(const JobSpec& spec);
 
-// Bytes of one replica (one lane's planned network), without building one of that size when it would not fit.
-Result<std::size_t> replica_bytes(const Workload& workload);
+// Bytes of one replica (one lane's planned network) once it has trained, curvature factors included, without
+// building one of that size when it would not fit.
+struct ReplicaMemory {
+  std::size_t bytes = 0;
+  std::size_t activations = 0;  // of these: activations and their gradients, at their most
+};
+Result<ReplicaMemory> replica_memory(const Workload& workload);
 ReplicaOptions replica_options(const JobSpec& spec);
 
 }  // namespace seng

@@ -150,6 +150,7 @@ std::vector<SpecField> make_fields() {
       {"checkpoint.keep", count(SENG_AT(checkpoint_keep), 1, 1000)},
       {"evaluate.every_epochs", number(SENG_AT(evaluate_every_epochs), 0, kMany)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
+      {"engine.checkpoint_activations", FlagField{SENG_AT(engine_checkpoint_activations)}},
       {"ledger", FlagField{SENG_AT(ledger)}},
       {"on_divergence", ChoiceField{SENG_AT(on_divergence), {"fail", "continue"}}},
       {"initial.checkpoint", TextField{SENG_AT(initial_checkpoint), refuse_optional_path}},

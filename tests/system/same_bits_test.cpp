@@ -100,6 +100,21 @@ TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
   expect_same_bits(GetParam().job, {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}});
 }
 
+// Dropped and made again, activations are what they were.
+TEST(SameBitsOfMemory, WithActivationsMadeAgain) {
+  Cluster cluster(2);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::set<std::string> weights;
+  for (const char* again : {"false", "true"}) {
+    JobText job = resnet(kSeng);
+    job.actors = 2;
+    const auto result = cluster.train(to_text(job), {std::string("engine.checkpoint_activations=") + again});
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    weights.insert(result.value("state_sha256", ""));
+  }
+  EXPECT_EQ(weights.size(), 1u);
+}
+
 // Pictures in files, a network written in the job, every operation of augmentation; over an epoch's border.
 TEST(SameBitsOfPictures, WithAugmentation) {
   TempDir pictures;
