@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "actors/checkpoint/checkpoint.h"
+#include "actors/kept_curvature.h"
 
 namespace seng {
 
@@ -11,7 +12,7 @@ struct GroupCheckpoint::Snapshot {
   Group group;
   std::uint64_t step = 0;
   std::vector<float> parameters, momentum, statistics;  // the leader's; empty elsewhere
-  std::map<std::uint32_t, Curvature::Kept> curvature;   // of owned blocks, where there is one in force
+  std::map<std::uint32_t, KeptCurvature> curvature;     // of owned blocks, where there is any
   EpochSoFar epoch_so_far;
 
   ActorId leader() const { return group.members.front().actor; }
@@ -69,9 +70,11 @@ bool GroupCheckpoint::begin(const TrainState& state, const Group& group, const L
   snapshot->step = state.step;
   const EpochTally& tally = state.tally;
   if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
-  for (const auto& [block, curvature] : state.curvature)
-    if (group.placement.owner[block] == group.self && curvature.ready())
-      snapshot->curvature.emplace(block, curvature.keep());
+  for (const auto& [block, curvature] : state.curvature) {
+    if (group.placement.owner[block] != group.self) continue;
+    if (KeptCurvature kept = keep_curvature(curvature); !kept.empty())
+      snapshot->curvature.emplace(block, std::move(kept));
+  }
   if (snapshot->leader() == group.self) {
     snapshot->parameters = state.parameters;
     snapshot->momentum = state.momentum;
@@ -171,8 +174,8 @@ CheckpointShard GroupCheckpoint::write_shard(const Snapshot& snapshot) const {
   CheckpointShard shard;
   std::vector<CurvatureView> values;
   for (const auto& [block, curvature] : snapshot.curvature) {
-    shard.blocks.push_back({block, to_hex(curvature.digest())});
-    values.push_back({block, curvature.step, curvature.lambda, curvature.first, curvature.second});
+    shard.blocks.push_back({block, to_hex(digest_of(curvature))});
+    append_views(block, curvature, values);
   }
   // The digests are wanted also when nothing can be written.
   const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);

@@ -22,7 +22,7 @@ Group make_group(JobId job, ActorId self, const GroupEpoch& epoch, const Workloa
               .members = members,
               .placement = place_blocks(workload.network.blocks(), members, placement_options(workload)),
               .fragment_floats = {}};
-  for (const FragmentShape& shape : workload.fragments) group.fragment_floats.push_back(shape.floats);
+  for (const FragmentShape& shape : workload.fragments) group.fragment_floats.push_back(shape.words);
   return group;
 }
 

@@ -48,7 +48,7 @@ PlanOutcome refused(const std::string& message) {
 // Of all blocks together: what a group of one holds. More actors share it, each block held twice.
 std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return 0;
-  return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
+  return workload.fragments[block].floats * workload.spec.micro_batches() * bytes_of(workload.stored);
 }
 
 // What is formed of it: the N x N system in double, and the samples' sketches. Of a refresh beside that
@@ -75,9 +75,10 @@ Json blocks_json(const Workload& workload) {
   const auto& all = workload.network.blocks();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Block& b = all[i];
-    const FormCost cost = workload.second_order ? form_cost(b, workload.fragments[i].form,
-                                                            workload.spec.optimizer.curvature.samples)
-                                                : FormCost{};
+    const FormCost cost = workload.second_order
+                              ? form_cost(b, workload.fragments[i].form,
+                                          workload.spec.optimizer.curvature.samples, workload.stored)
+                              : FormCost{};
     blocks.push_back(
         {{"name", b.name},
          {"kind", kind_name(b.kind)},
@@ -122,7 +123,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   if (!workload) return refused(workload.error().message);
   const auto initial = initial_json(*workload);
   if (!initial) return refused(initial.error().message);
-  auto replica = replica_bytes(*workload);
+  const auto replica = replica_memory(*workload);
   if (!replica) return refused(replica.error().message);
 
   const int actor_lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : lanes;
@@ -134,8 +135,11 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   }
   // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
   // the one before, where a checkpoint is still being written of it.
-  const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
-  const std::size_t curvature_peak = held * curvature + 2 * formed;
+  const std::size_t held = spec->checkpoint_every_steps > 0 ? 3 : 2;
+  std::size_t fragments = 0;
+  for (const FragmentShape& shape : workload->fragments)
+    fragments += shape.words * sizeof(float) * spec->micro_batches();
+  const std::size_t curvature_peak = held * curvature + fragments + 2 * formed;
   // Copies of weights, momentum and statistics.
   const std::size_t checkpoint = (2 * network.parameter_count() + network.statistics_count()) * sizeof(float);
   const std::size_t joining = joining_bytes(*workload);
@@ -145,7 +149,8 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const std::size_t ahead = spec->data_workers > 0 ? spec->data_prefetch : 0;
   const std::size_t data = workload->data.train->bytes() + workload->data.test->bytes() +
                            images * (ahead + std::size_t(actor_lanes));
-  const std::size_t total = *replica * actor_lanes + state + curvature_peak + checkpoint + joining + data;
+  const std::size_t total =
+      replica->bytes * actor_lanes + state + curvature_peak + checkpoint + joining + data;
 
   Json plan{{"ok", true},
             {"parameters", network.parameter_count()},
@@ -157,9 +162,10 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
             {"initial", *initial},
             {"ranks", workload->spec.optimizer.curvature.ranks},
             {"lanes", actor_lanes},
+            {"activations_per_lane_bytes", replica->activations},
             {"memory_per_actor_bytes", total},
             {"memory",
-             {{"replicas", *replica * actor_lanes},
+             {{"replicas", replica->bytes * actor_lanes},
               {"state", state},
               {"curvature", curvature_peak},
               {"checkpoint", checkpoint},

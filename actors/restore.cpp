@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -16,14 +17,14 @@ namespace seng {
 namespace {
 
 // What a state's bits do not depend on. The length and the schedule's end have a rule of their own.
-const std::vector<std::string_view> kMayDiffer = {"name",         "data.root",
-                                                  "data.workers", "data.prefetch",
-                                                  "epochs",       "steps",
-                                                  "actors",       "checkpoint",
-                                                  "restart",      "priority",
-                                                  "evaluate",     "ledger",
-                                                  "initial",      "optimizer.lr.end_epochs",
-                                                  "on_divergence"};
+const std::vector<std::string_view> kMayDiffer = {"name",          "data.root",
+                                                  "data.workers",  "data.prefetch",
+                                                  "epochs",        "steps",
+                                                  "actors",        "checkpoint",
+                                                  "restart",       "priority",
+                                                  "evaluate",      "ledger",
+                                                  "initial",       "optimizer.lr.end_epochs",
+                                                  "on_divergence", "engine.checkpoint_activations"};
 
 // How a job goes on with the schedule of the checkpoint's, which ends at `epochs`.
 std::string way_to_same_schedule(const JobSpec& checkpoint, double epochs) {
@@ -59,21 +60,42 @@ Digest digest_of(const CurvatureValues& curvature) {
   Sha256 hash;
   hash.update(&curvature.step, sizeof curvature.step);
   hash.update(&curvature.lambda, sizeof curvature.lambda);
-  hash.update(curvature.values.data(), curvature.values.size() * sizeof(float));
+  if (curvature.stored == Precision::kF32) {
+    hash.update(curvature.values.data(), curvature.values.size() * sizeof(float));
+  } else {
+    std::vector<std::uint16_t> stored(curvature.values.size());
+    narrow(curvature.values.data(), stored.data(), stored.size());
+    hash.update(stored.data(), stored.size() * sizeof(std::uint16_t));
+  }
   return hash.finish();
 }
 
 Status check_curvature(const Workload& workload, const CheckpointContent& content,
                        const std::string& directory) {
+  const std::uint64_t waiting = workload.waiting_after(content.manifest.step);
+  std::size_t blocks_waiting = 0;
   for (const CurvatureValues& curvature : content.curvature) {
     const std::size_t expected =
         workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
                               : 0;
+    const std::string& block = workload.network.blocks()[curvature.block].name;
     if (!workload.second_order || curvature.values.size() != expected)
       return fail(ErrorCode::kCorrupt, fmt::format("{}: the curvature of block {} has {} values; expected {}",
-                                                   directory, workload.network.blocks()[curvature.block].name,
-                                                   curvature.values.size(), expected));
+                                                   directory, block, curvature.values.size(), expected));
+    if (curvature.stored != workload.stored)
+      return fail(
+          ErrorCode::kCorrupt,
+          fmt::format("{}: the curvature of block {} is {}; expected {}, optimizer.curvature.dtype",
+                      directory, block, precision_name(curvature.stored), precision_name(workload.stored)));
+    if (curvature.waiting && curvature.step != waiting)
+      return fail(ErrorCode::kCorrupt, fmt::format("{}: a refresh of block {} waits, of step {}; none does",
+                                                   directory, block, curvature.step));
+    blocks_waiting += curvature.waiting ? 1 : 0;
   }
+  if (waiting != 0 && blocks_waiting != workload.network.blocks().size())
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{}: the refresh of step {} waits for {} blocks; expected all {}", directory,
+                            waiting, blocks_waiting, workload.network.blocks().size()));
   return {};
 }
 
@@ -87,7 +109,10 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
                             manifest.step, workload.spec.batch_global));
   SENG_TRY(check_curvature(workload, content, directory));
   std::vector<Digest> curvature(blocks.size(), Digest{});
-  for (const CurvatureValues& each : content.curvature) curvature[each.block] = digest_of(each);
+  for (const CurvatureValues& each : content.curvature) {  // what waits behind what is in force
+    Digest& digest = curvature[each.block];
+    digest = each.waiting ? digest_with_waiting(digest, digest_of(each)) : digest_of(each);
+  }
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
   const std::string state =
       to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position));
@@ -98,7 +123,7 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
 }
 
 std::string type_and_shape(TensorType type, const std::vector<std::int64_t>& shape) {
-  return fmt::format("{} [{}]", type == TensorType::kF32 ? "F32" : "I64", fmt::join(shape, ", "));
+  return fmt::format("{} [{}]", name_of(type), fmt::join(shape, ", "));
 }
 
 bool counts_batches(const std::string& tensor) {
@@ -264,6 +289,25 @@ Result<RestoredState> beginning(const Workload& workload, const std::string& sha
                           read->source, sha256, initial_sha256(*read)));
 }
 
+namespace {
+
+void put_values(const CurvatureValues& from, const Curvature::Room& room) {
+  const std::size_t each = bytes_of(from.stored);
+  SENG_CHECK(room.first.size() + room.second.size() == from.values.size() * each,
+             "restore_state checks the size");
+  const float* values = from.values.data();
+  for (const std::span<std::byte> half : {room.first, room.second}) {
+    if (from.stored == Precision::kBf16) {
+      narrow(values, reinterpret_cast<Bf16*>(half.data()), half.size() / each);
+    } else if (!half.empty()) {
+      std::memcpy(half.data(), values, half.size());
+    }
+    values += half.size() / each;
+  }
+}
+
+}  // namespace
+
 Result<TrainState> to_train_state(const Workload& workload, RestoredState restored) {
   TrainState state;
   state.step = restored.step;
@@ -276,15 +320,11 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.curvature_steps.resize(workload.network.blocks().size());
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);
-    Curvature curvature = empty_curvature(workload, block);
-    const Curvature::Room room = curvature.begin_version(from.step, from.lambda);
-    SENG_CHECK(room.first.size() + room.second.size() == from.values.size(), "restore_state checks the size");
-    const auto border = from.values.begin() + static_cast<std::ptrdiff_t>(room.first.size());
-    std::copy(from.values.begin(), border, room.first.begin());
-    std::copy(border, from.values.end(), room.second.begin());
+    Curvature& curvature = state.curvature.try_emplace(block, empty_curvature(workload, block)).first->second;
+    const Curvature::Room room = curvature.begin_version(from.step, from.lambda, from.waiting);
+    put_values(from, room);
     SENG_TRY(curvature.finish_version());
-    state.curvature_steps[block] = from.step;
-    state.curvature.emplace(block, std::move(curvature));
+    if (!from.waiting) state.curvature_steps[block] = from.step;
   }
   return state;
 }

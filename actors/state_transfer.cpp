@@ -87,11 +87,9 @@ std::vector<std::string> curvature_blob_names(std::uint32_t block) {
 std::vector<Blob> curvature_blobs(std::uint32_t block, const Curvature::Version& version) {
   std::vector<Blob> blobs;
   if (!version.first.empty())
-    blobs.push_back(
-        {curvature_blob(block, kInputs), version.step, std::as_bytes(version.first), version.owner});
+    blobs.push_back({curvature_blob(block, kInputs), version.step, version.first, version.owner});
   if (!version.second.empty())
-    blobs.push_back(
-        {curvature_blob(block, kGradients), version.step, std::as_bytes(version.second), version.owner});
+    blobs.push_back({curvature_blob(block, kGradients), version.step, version.second, version.owner});
   return blobs;
 }
 
@@ -157,8 +155,8 @@ void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
   for (const auto& [block, curvature] : state_.curvature) {
     for (const Curvature::Version& version : curvature.versions()) {
       if (version.step > assign.base_step) continue;
-      blobs.push_back({curvature_blob(block, kInputs), version.step, std::as_bytes(version.first)});
-      blobs.push_back({curvature_blob(block, kGradients), version.step, std::as_bytes(version.second)});
+      blobs.push_back({curvature_blob(block, kInputs), version.step, version.first});
+      blobs.push_back({curvature_blob(block, kGradients), version.step, version.second});
     }
   }
   server_->offer(epoch, std::move(blobs));
@@ -174,7 +172,7 @@ Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const G
     if (!pulled || pulled->lost || pulled->interrupted) return pulled;
     all.bytes += pulled->bytes;
   }
-  const auto pulled = pull_curvature(assign, group, holders);
+  const auto pulled = pull_curvature(assign, group, holders, true);
   if (!pulled || pulled->lost || pulled->interrupted) return pulled;
   all.bytes += pulled->bytes;
   return all;
@@ -206,30 +204,32 @@ Result<StateTransfer::Outcome> StateTransfer::pull_state(const Assign& assign, c
 }
 
 Result<StateTransfer::Outcome> StateTransfer::pull_curvature(const Assign& assign, const Group& group,
-                                                             const Holders& holders) {
+                                                             const Holders& holders, bool with_waiting) {
   std::vector<BlobWant> wants;
   const auto& blocks = workload_.network.blocks();
+  const std::uint64_t waiting = with_waiting ? workload_.waiting_after(state_.step) : 0;
   for (std::uint32_t b = 0; b < blocks.size() && workload_.second_order; ++b) {
     const bool here = group.placement.owner[b] == group.self || group.placement.backup[b] == group.self;
-    const std::uint64_t step = state_.curvature_steps[b];
-    if (!here || step == 0) continue;
-    auto [place, fresh] = state_.curvature.try_emplace(b, empty_curvature(workload_, b));
-    const auto versions = place->second.versions();
-    if (std::ranges::any_of(versions, [&](const auto& version) { return version.step == step; })) continue;
-    const Curvature::Room room = place->second.begin_version(step, workload_.damping_at(step));
-    incoming_.push_back(b);
-    if (room.first.empty() && room.second.empty()) continue;
-    std::vector<std::size_t> places;
-    for (const CurvatureHolders& entry : assign.curvature)
-      if (entry.block == b && entry.step == step) places = holders.places(entry.holders);
-    if (places.empty())
-      return Outcome{
-          .lost = true,
-          .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
-    if (!room.first.empty())
-      wants.push_back({curvature_blob(b, kInputs), step, std::as_writable_bytes(room.first), places});
-    if (!room.second.empty())
-      wants.push_back({curvature_blob(b, kGradients), step, std::as_writable_bytes(room.second), places});
+    if (!here) continue;
+    for (const std::uint64_t step : {state_.curvature_steps[b], waiting}) {
+      if (step == 0) continue;
+      auto [place, fresh] = state_.curvature.try_emplace(b, empty_curvature(workload_, b));
+      const auto versions = place->second.versions();
+      if (std::ranges::any_of(versions, [&](const auto& version) { return version.step == step; })) continue;
+      const Curvature::Room room =
+          place->second.begin_version(step, workload_.damping_at(step), step == waiting);
+      if (incoming_.empty() || incoming_.back() != b) incoming_.push_back(b);
+      if (room.first.empty() && room.second.empty()) continue;
+      std::vector<std::size_t> places;
+      for (const CurvatureHolders& entry : assign.curvature)
+        if (entry.block == b && entry.step == step) places = holders.places(entry.holders);
+      if (places.empty())
+        return Outcome{
+            .lost = true,
+            .what = "the curvature of block " + blocks[b].name + ", of step " + std::to_string(step)};
+      if (!room.first.empty()) wants.push_back({curvature_blob(b, kInputs), step, room.first, places});
+      if (!room.second.empty()) wants.push_back({curvature_blob(b, kGradients), step, room.second, places});
+    }
   }
   return fetch(group, holders, std::move(wants));
 }
@@ -286,7 +286,8 @@ Result<StateTransfer::Outcome> StateTransfer::pull_curvature_ahead(const Group& 
   Group from = future;
   from.epoch = group.epoch;
   incoming_.clear();
-  auto pulled = pull_curvature(assign, from, Holders(group.members, group.self));
+  // What waits is served when the group stops, and pulled then.
+  auto pulled = pull_curvature(assign, from, Holders(group.members, group.self), false);
   if (pulled && !pulled->lost && !pulled->interrupted) SENG_TRY(finish_incoming());
   incoming_.clear();
   return pulled;

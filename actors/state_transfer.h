@@ -96,7 +96,8 @@ class StateTransfer {
                 std::unique_ptr<BlobServer> server);
   struct Holders;
   Result<Outcome> pull_state(const Assign& assign, const Group& group, const Holders& holders);
-  Result<Outcome> pull_curvature(const Assign& assign, const Group& group, const Holders& holders);
+  Result<Outcome> pull_curvature(const Assign& assign, const Group& group, const Holders& holders,
+                                 bool with_waiting);
   Status finish_incoming();
   Result<Outcome> fetch(const Group& group, const Holders& holders, std::vector<BlobWant> wants);
 

@@ -95,9 +95,9 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
     applied.trust_scale = trust_region_scale(w.spec.optimizer.trust_region, lr, products);
   }
   // The owners' word decides which refreshes count, so that all know what is in force where.
-  if (w.refreshes(number))
+  if (const std::uint64_t refresh = w.taking_effect(number); refresh != 0)
     for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
-      if (!step.refused[b]) state.curvature_steps[b] = number;
+      if (!step.refused[b]) state.curvature_steps[b] = refresh;
   update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
   update_statistics(w, step, state);
   const std::span<const float> summary = step.directions.back();

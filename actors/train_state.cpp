@@ -24,6 +24,8 @@ CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block
   if (spec.product != "exact")
     options.product = {spec.product == "authors" ? ProductKind::kAuthors : ProductKind::kCountSketch,
                        spec.product_buckets};
+  options.stored = workload.stored;
+  options.wire = workload.fragments[block].wire;
   options.seed = workload.spec.seed;
   options.index = block;
   return options;

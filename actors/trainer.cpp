@@ -57,6 +57,8 @@ Trainer::Trainer(Parts parts)
       loader_(*parts_.workload->augmenter, {.workers = static_cast<int>(parts_.workload->spec.data_workers),
                                             .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
   images_.resize(parts_.lanes->count());
+  if (parts_.workload->second_order && parts_.workload->spec.optimizer.curvature.overlap)
+    background_ = std::make_unique<Background>();
 }
 
 Trainer::~Trainer() = default;
@@ -78,8 +80,9 @@ void Trainer::set_group(const Group& group) {
     if (!keep) curvature.erase(b);
     if (keep && !curvature.contains(b)) curvature.emplace(b, empty_curvature(w, b));
     if (keep)
-      SENG_CHECK(curvature.at(b).settle(parts_.state->curvature_steps[b]),
-                 "a membership began without the curvature of block " + blocks[b].name);
+      SENG_CHECK(
+          curvature.at(b).settle(parts_.state->curvature_steps[b], w.waiting_after(parts_.state->step)),
+          "a membership began without the curvature of block " + blocks[b].name);
   }
 }
 
@@ -95,6 +98,8 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   for (OwnedBlock& block : owned_) block.summed = block.published = false;
 
   parts_.exchange->begin_step(step, refresh);
+  if (background_ && w.taking_effect(step) != 0)
+    for (auto& [block, curvature] : parts_.state->curvature) form_ahead(block);
   if (refresh) begin_refresh(step, damping_);
   compute(step, refresh);
 
@@ -216,6 +221,13 @@ void Trainer::on_fragment(const FragmentArrived& event) {
   if (found == parts_.state->curvature.end()) return;
   if (auto added = found->second.add_fragment(event.micro, event.values); !added)
     parts_.event("FragmentRefused", added.error().message);
+  if (background_ && found->second.complete()) form_ahead(event.block);
+}
+
+// Of a block of its own, on the background thread; whoever needs it first does what is left.
+void Trainer::form_ahead(std::uint32_t block) {
+  if (!owned_[block].mine) return;
+  if (auto formation = parts_.state->curvature.at(block).formation()) background_->add(std::move(formation));
 }
 
 void Trainer::on_sum(const BlockSummed& event, bool refresh) {
@@ -242,11 +254,14 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
   const std::span<float> direction = out.first(block.count);
   if (curvature) {
-    if (refresh)
-      if (auto accepted = curvature->accept(*parts_.lanes); !accepted) {
+    if (w.taking_effect(parts_.state->step + 1) != 0) {
+      const Status accepted =
+          background_ ? curvature->accept_waiting(*parts_.lanes) : curvature->accept(*parts_.lanes);
+      if (!accepted) {
         word.refused = true;
         parts_.event("CurvatureRefused", accepted.error().message);
       }
+    }
     word.inner_product = curvature->precondition(gradient, direction, damping_, *parts_.lanes);
   } else {
     std::copy(gradient.begin(), gradient.end(), direction.begin());
@@ -268,7 +283,7 @@ void Trainer::publish_summary(std::span<float> sum) {
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   const AppliedStep applied = apply_step(*parts_.workload, complete, *parts_.lanes, *parts_.state);
-  if (metrics.refreshed) settle_curvature(complete);
+  if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
   metrics.trust_scale = applied.trust_scale;
   metrics.loss = applied.loss;
   metrics.accuracy = applied.accuracy;
@@ -278,11 +293,12 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
 void Trainer::settle_curvature(const StepComplete& complete) {
   TrainState& state = *parts_.state;
   for (auto& [block, curvature] : state.curvature) {
-    if (!owned_[block].mine && complete.refused[block]) curvature.reject();
-    if (!owned_[block].mine && !complete.refused[block])
+    const bool takes = !background_ && !owned_[block].mine;  // a refresh of this very step, as its backup
+    if (takes && complete.refused[block]) curvature.reject();
+    if (takes && !complete.refused[block])
       if (auto kept = curvature.accept_unformed(); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
-    (void)curvature.settle(state.curvature_steps[block]);
+    (void)curvature.settle(state.curvature_steps[block], parts_.workload->waiting_after(state.step));
   }
 }
 

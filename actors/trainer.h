@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/background.h"
 #include "actors/data/ledger.h"
 #include "actors/data/loader.h"
 #include "actors/data/sample_stream.h"
@@ -77,6 +78,7 @@ class Trainer {
   void on_sum(const BlockSummed& event, bool refresh);
   void on_fragment(const FragmentArrived& event);
   void advance(std::uint32_t block, bool refresh);
+  void form_ahead(std::uint32_t block);
   void leave();
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
@@ -93,6 +95,7 @@ class Trainer {
   double lr_ = 0, damping_ = 0;         // of the step in hand
   Ask ask_;
   std::string interruption_;
+  std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect
 };
 
 }  // namespace seng

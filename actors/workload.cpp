@@ -51,6 +51,10 @@ Result<std::vector<int>> ranks_of(const Workload& workload) {
   return std::vector<int>(workload.network.blocks().size(), static_cast<int>(all));
 }
 
+Precision precision_of(const std::string& dtype) {
+  return dtype == "bf16" ? Precision::kBf16 : Precision::kF32;
+}
+
 FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
   FormOptions options;
   options.samples = spec.samples;
@@ -59,6 +63,7 @@ FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& rank
   options.representation = spec.representation;
   options.ranks = ranks;
   options.rank_method = spec.rank_method == "svd" ? RankMethod::kSvd : RankMethod::kSubspace;
+  options.stored = precision_of(spec.dtype);
   options.memory_bytes = std::size_t(spec.memory_mib) << 20;
   return options;
 }
@@ -93,6 +98,7 @@ ReplicaOptions replica_options(const JobSpec& spec) {
   options.micro_batch = static_cast<int>(spec.batch_micro);
   options.label_smoothing = spec.label_smoothing;
   options.direct_convolution = spec.engine_convolution == "direct";
+  options.checkpoint_activations = spec.engine_checkpoint_activations;
   return options;
 }
 
@@ -144,6 +150,7 @@ Result<Workload> load_workload(const JobSpec& spec) {
   workload.second_order = spec.optimizer.name == "seng";
   if (workload.second_order) {
     const CurvatureSpec& curvature = spec.optimizer.curvature;
+    workload.stored = precision_of(curvature.dtype);
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
     const auto ranks = ranks_of(workload);
     if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
@@ -153,26 +160,34 @@ Result<Workload> load_workload(const JobSpec& spec) {
     const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
     if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
     for (std::size_t i = 0; i < forms->size(); ++i)
-      workload.fragments.push_back(
-          fragment_shape(workload.network.blocks()[i], (*forms)[i], workload.factor_samples));
+      workload.fragments.push_back(fragment_shape(workload.network.blocks()[i], (*forms)[i],
+                                                  workload.factor_samples,
+                                                  precision_of(curvature.fragment_dtype)));
   }
   return workload;
 }
 
-Result<std::size_t> replica_bytes(const Workload& workload) {
+Result<ReplicaMemory> replica_memory(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
   const int wanted = options.micro_batch;
   const double physical = physical_bytes(), least = least_replica_bytes(workload.network);
-  if (least > physical / 4) return static_cast<std::size_t>(std::min(least, 9e18));
+  if (least > physical / 4) return ReplicaMemory{static_cast<std::size_t>(std::min(least, 9e18)), 0};
+  const auto of = [&](int micro_batch) {
+    options.micro_batch = micro_batch;
+    Replica replica(workload.network, options);
+    if (workload.factor_samples > 0) replica.plan_factors(std::min(workload.factor_samples, micro_batch));
+    return ReplicaMemory{replica.bytes(), replica.activation_bytes()};
+  };
   try {
-    options.micro_batch = 1;
-    const double one = static_cast<double>(Replica(workload.network, options).bytes());
-    options.micro_batch = 2;
-    const double two = static_cast<double>(Replica(workload.network, options).bytes());
-    const double estimate = one + (two - one) * (wanted - 1);
-    if (estimate > physical / 4) return static_cast<std::size_t>(std::min(estimate, 9e18));
-    options.micro_batch = wanted;
-    return Replica(workload.network, options).bytes();
+    const ReplicaMemory one = of(1), two = of(2);
+    const auto at_wanted = [&](std::size_t first, std::size_t second) {
+      const double slope = static_cast<double>(second) - static_cast<double>(first);
+      return static_cast<std::size_t>(std::min(static_cast<double>(first) + slope * (wanted - 1), 9e18));
+    };
+    const ReplicaMemory estimate{at_wanted(one.bytes, two.bytes),
+                                 at_wanted(one.activations, two.activations)};
+    if (static_cast<double>(estimate.bytes) > physical / 4) return estimate;
+    return of(wanted);
   } catch (const VendorError& error) {
     return fail(ErrorCode::kInvalidArgument, std::string("model: the engine cannot run it: ") + error.what());
   } catch (const std::bad_alloc&) {

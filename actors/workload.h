@@ -25,6 +25,7 @@ struct Workload {
   double schedule_end = 0;               // where the learning rate's schedule ends, in epochs
   bool second_order = false;             // the optimizer keeps curvature
   int factor_samples = 0;                // per micro-batch on a refresh step: N / V
+  Precision stored = Precision::kF32;    // of curvature
   std::vector<FragmentShape> fragments;  // per block; empty for a first-order optimizer
 
   // Passes over the training data once `step` steps are committed.
@@ -34,6 +35,17 @@ struct Workload {
   // Steps are numbered from 1; the first renews the curvature, then every `every`-th.
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
+  }
+  // The refresh that takes effect in that step: its own, or with `overlap` that of the step before; 0: none.
+  std::uint64_t taking_effect(std::uint64_t step) const {
+    const bool later = spec.optimizer.curvature.overlap;
+    if (later) return step > 1 && refreshes(step - 1) ? step - 1 : 0;
+    return refreshes(step) ? step : 0;
+  }
+  // With `overlap`, the refresh whose samples are all there after that step and which waits for the next; 0:
+  // none.
+  std::uint64_t waiting_after(std::uint64_t step) const {
+    return step > 0 && spec.optimizer.curvature.overlap && refreshes(step) ? step : 0;
   }
   // The damping of that step; a refresh takes it into its curvature.
   double damping_at(std::uint64_t step) const;
@@ -56,8 +68,13 @@ double schedule_end_in_steps(const JobSpec& spec, std::size_t samples);
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
 Result<Workload> load_workload(const JobSpec& spec);
 
-// Bytes of one replica (one lane's planned network), without building one of that size when it would not fit.
-Result<std::size_t> replica_bytes(const Workload& workload);
+// Bytes of one replica (one lane's planned network) once it has trained, curvature factors included, without
+// building one of that size when it would not fit.
+struct ReplicaMemory {
+  std::size_t bytes = 0;
+  std::size_t activations = 0;  // of these: activations and their gradients, at their most
+};
+Result<ReplicaMemory> replica_memory(const Workload& workload);
 ReplicaOptions replica_options(const JobSpec& spec);
 
 }  // namespace seng

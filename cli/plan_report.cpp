@@ -59,6 +59,8 @@ void print_plan_summary(const Json& plan, Console& console) {
     console.out << fmt::format("{:<18} step {} of {}\n", "begins with", plain_text(field(*initial, "step")),
                                one_line(plain_text(from)));
   }
+  if (const Json* activations = field(plan, "activations_per_lane_bytes"))
+    console.out << fmt::format("{:<18} {}\n", "activations a lane", bytes_text(*activations));
   const Json* memory = field(plan, "memory_per_actor_bytes");
   if (memory == nullptr) return;
   std::string parts;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks, each a ratio measured in one run on this machine. Usage:
 #   scripts/bench.sh throughput [--rounds N] [--quick]   training speed beside PyTorch's (installs python3-torch)
-#   scripts/bench.sh seng [--rounds N]                   what SENG costs over SGD: ordinary and refresh steps, traffic
+#   scripts/bench.sh seng [--rounds N] [--variant V]     what SENG costs over SGD: ordinary and refresh steps; V: f32 bf16 overlap
 #   scripts/bench.sh state                               pulling state from a peer beside raw loopback TCP
 #   scripts/bench.sh steady [--steps N] [--jobs N]       what sengd itself costs while 8 actors train: CPU, memory, files
 #   scripts/bench.sh checkpoint [--only CASES]           for how long a checkpoint holds training up

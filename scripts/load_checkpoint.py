@@ -17,7 +17,7 @@ import math
 import os
 import sys
 
-ARRAY_TYPES = {"F32": "f", "I64": "q"}
+ARRAY_TYPES = {"F32": "f", "I64": "q", "BF16": "H"}  # BF16 is widened to float
 
 
 def read(path):
@@ -35,6 +35,9 @@ def read(path):
         values.frombytes(data[begin:end])
         if sys.byteorder == "big":
             values.byteswap()
+        if entry["dtype"] == "BF16":
+            wide = array.array("I", (value << 16 for value in values))
+            values = array.array("f", wide.tobytes())
         if len(values) != math.prod(entry["shape"]):
             raise ValueError(f"{path}: {name}: {len(values)} values do not fill the shape {entry['shape']}")
         tensors[name] = (entry["dtype"], entry["shape"], values)
@@ -66,14 +69,14 @@ def convert(dtype, shape, values):
     try:
         import torch
 
-        kind = {"F32": torch.float32, "I64": torch.int64}[dtype]
+        kind = {"F32": torch.float32, "I64": torch.int64, "BF16": torch.float32}[dtype]
         return (torch.frombuffer(values, dtype=kind) if len(values) else torch.empty(0, dtype=kind)).reshape(shape)
     except ImportError:
         pass
     try:
         import numpy
 
-        return numpy.frombuffer(values, dtype={"F32": numpy.float32, "I64": numpy.int64}[dtype]).reshape(shape)
+        return numpy.frombuffer(values, dtype={"F32": numpy.float32, "I64": numpy.int64, "BF16": numpy.float32}[dtype]).reshape(shape)
     except ImportError:
         return shape, values
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/bf16.h"
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
 #include "protocol/base/ids.h"
@@ -26,6 +27,8 @@ Digest weights_digest(std::span<const Block> blocks, std::span<const float> para
 // position (little-endian uint64). `curvature` has one entry per block; all zeros where a block has none.
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
                     std::uint64_t step, std::uint64_t sample_position);
+// The digest of a block's curvature where a refresh waits to take effect: over both, zeros for none in force.
+Digest digest_with_waiting(const Digest& in_force, const Digest& waiting);
 
 // ---- manifest ----
 struct ManifestFile {
@@ -75,13 +78,17 @@ struct CurvatureValues {
   std::uint64_t step = 0;
   double lambda = 0;
   std::vector<float> values;
+  Precision stored = Precision::kF32;  // kBf16: each value is one, and takes 2 bytes in the file
+  bool waiting = false;                // a refresh that takes effect in the next step
 };
-// The same where they lie, in two places.
+// The same where they lie, in two places, as stored.
 struct CurvatureView {
   std::size_t block = 0;
   std::uint64_t step = 0;
   double lambda = 0;
-  std::span<const float> first, second;
+  std::span<const std::byte> first, second;
+  Precision stored = Precision::kF32;
+  bool waiting = false;
 };
 // curvature-<actor>.safetensors; synced.
 Result<ManifestFile> write_curvature(const std::string& staging, const std::string& file_name,

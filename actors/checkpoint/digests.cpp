@@ -31,6 +31,13 @@ Digest weights_digest(std::span<const Block> blocks, std::span<const float> para
   return hash.finish();
 }
 
+Digest digest_with_waiting(const Digest& in_force, const Digest& waiting) {
+  Sha256 hash;
+  hash.update(in_force.data(), in_force.size());
+  hash.update(waiting.data(), waiting.size());
+  return hash.finish();
+}
+
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
                     std::uint64_t step, std::uint64_t sample_position) {
   Sha256 hash;

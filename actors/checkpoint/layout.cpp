@@ -34,14 +34,14 @@ FlatSizes flat_sizes(std::span<const Block> blocks) {
   return sizes;
 }
 
-std::string curvature_tensor(const Block& block) {
-  return block.name + ".curvature";
+std::string curvature_tensor(const Block& block, bool waiting) {
+  return block.name + (waiting ? ".waiting_curvature" : ".curvature");
 }
-std::string curvature_step_key(const Block& block) {
-  return block.name + ".step";
+std::string curvature_step_key(const Block& block, bool waiting) {
+  return block.name + (waiting ? ".waiting_step" : ".step");
 }
-std::string curvature_lambda_key(const Block& block) {
-  return block.name + ".lambda";
+std::string curvature_lambda_key(const Block& block, bool waiting) {
+  return block.name + (waiting ? ".waiting_lambda" : ".lambda");
 }
 
 bool is_curvature_file(const std::string& name) {

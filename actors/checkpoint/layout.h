@@ -30,10 +30,11 @@ struct FlatSizes {
 };
 FlatSizes flat_sizes(std::span<const Block> blocks);
 
-// curvature-*.safetensors: the tensor's name, and its metadata's keys.
-std::string curvature_tensor(const Block& block);
-std::string curvature_step_key(const Block& block);
-std::string curvature_lambda_key(const Block& block);
+// curvature-*.safetensors: the tensor's name, and its metadata's keys; of a refresh that is in force, or
+// waits.
+std::string curvature_tensor(const Block& block, bool waiting);
+std::string curvature_step_key(const Block& block, bool waiting);
+std::string curvature_lambda_key(const Block& block, bool waiting);
 bool is_curvature_file(const std::string& name);
 
 }  // namespace seng

@@ -113,15 +113,18 @@ Result<CurvatureValues> read_curvature(const SafetensorsFile& file, const std::s
                                        const TensorInfo& tensor, std::span<const Block> blocks,
                                        std::uint64_t step) {
   CurvatureValues curvature;
-  const auto block = std::find_if(blocks.begin(), blocks.end(),
-                                  [&](const Block& each) { return curvature_tensor(each) == tensor.name; });
-  if (block == blocks.end() || tensor.type != TensorType::kF32 || tensor.shape.size() != 1) {
+  const auto named = [&](const Block& each) {
+    curvature.waiting = curvature_tensor(each, true) == tensor.name;
+    return curvature.waiting || curvature_tensor(each, false) == tensor.name;
+  };
+  const auto block = std::find_if(blocks.begin(), blocks.end(), named);
+  if (block == blocks.end() || tensor.type == TensorType::kI64 || tensor.shape.size() != 1) {
     return fail(
         corrupt(path, "tensor \"" + tensor.name + "\" is not the curvature of a block of this network"));
   }
   curvature.block = static_cast<std::size_t>(block - blocks.begin());
-  SENG_TRY(take_metadata(file, path, curvature_step_key(*block), &curvature.step));
-  SENG_TRY(take_metadata(file, path, curvature_lambda_key(*block), &curvature.lambda));
+  SENG_TRY(take_metadata(file, path, curvature_step_key(*block, curvature.waiting), &curvature.step));
+  SENG_TRY(take_metadata(file, path, curvature_lambda_key(*block, curvature.waiting), &curvature.lambda));
   if (curvature.step > step || !std::isfinite(curvature.lambda) || curvature.lambda <= 0) {
     return fail(
         corrupt(path, fmt::format("tensor \"{}\": step {} with damping {}; expected at most step {} and a "
@@ -129,7 +132,14 @@ Result<CurvatureValues> read_curvature(const SafetensorsFile& file, const std::s
                                   tensor.name, curvature.step, curvature.lambda, step)));
   }
   curvature.values.resize(tensor.count);
-  SENG_TRY(file.read(tensor, curvature.values));
+  if (tensor.type == TensorType::kF32) {
+    SENG_TRY(file.read(tensor, curvature.values));
+    return curvature;
+  }
+  curvature.stored = Precision::kBf16;
+  std::vector<std::uint16_t> stored(tensor.count);
+  SENG_TRY(file.read(tensor, stored));
+  widen(stored.data(), curvature.values.data(), stored.size());
   return curvature;
 }
 
@@ -141,7 +151,7 @@ Status read_curvature_file(const std::string& path, std::span<const Block> block
     auto curvature = read_curvature(*file, path, tensor, blocks, content->manifest.step);
     if (!curvature) return fail(curvature.error());
     for (const CurvatureValues& other : content->curvature) {
-      if (other.block == curvature->block) {
+      if (other.block == curvature->block && other.waiting == curvature->waiting) {
         return fail(
             corrupt(path, "tensor \"" + tensor.name + "\" is in another file of this checkpoint too"));
       }
@@ -194,7 +204,9 @@ Result<CheckpointContent> read_checkpoint(const std::string& directory, std::spa
       SENG_TRY(read_curvature_file(join(directory, file.name), blocks, &content));
   }
   std::sort(content.curvature.begin(), content.curvature.end(),
-            [](const CurvatureValues& a, const CurvatureValues& b) { return a.block < b.block; });
+            [](const CurvatureValues& a, const CurvatureValues& b) {
+              return a.block != b.block ? a.block < b.block : a.waiting < b.waiting;
+            });
   return content;
 }
 

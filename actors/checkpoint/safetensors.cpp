@@ -28,7 +28,8 @@ struct TypeName {
   const char* name;
   std::size_t bytes;
 };
-constexpr std::array<TypeName, 2> kTypes = {{{TensorType::kF32, "F32", 4}, {TensorType::kI64, "I64", 8}}};
+constexpr std::array<TypeName, 3> kTypes = {
+    {{TensorType::kF32, "F32", 4}, {TensorType::kI64, "I64", 8}, {TensorType::kBf16, "BF16", 2}}};
 
 const TypeName& type_entry(TensorType type) {
   return *std::find_if(kTypes.begin(), kTypes.end(),
@@ -106,7 +107,7 @@ Result<TensorType> read_type(const JsonFields& fields) {
   for (const TypeName& entry : kTypes) {
     if (*name == entry.name) return entry.type;
   }
-  return fail(fields.wrong("dtype", "F32 or I64, found " + in_quotes(*name)));
+  return fail(fields.wrong("dtype", "F32, I64 or BF16, found " + in_quotes(*name)));
 }
 
 // The shape, and its product in *count, which is not above `limit`.
@@ -196,11 +197,16 @@ std::size_t size_of(TensorType type) {
   return type_entry(type).bytes;
 }
 
+const char* name_of(TensorType type) {
+  return type_entry(type).name;
+}
+
 Result<WrittenFile> write_safetensors(Storage& storage, const std::string& path,
                                       std::span<const TensorView> tensors, const Metadata& metadata) {
   std::vector<TensorView> ordered(tensors.begin(), tensors.end());
-  std::stable_partition(ordered.begin(), ordered.end(),
-                        [](const TensorView& tensor) { return tensor.type == TensorType::kI64; });
+  std::stable_sort(ordered.begin(), ordered.end(), [](const TensorView& a, const TensorView& b) {
+    return size_of(a.type) > size_of(b.type);
+  });
   const std::string header = make_header(ordered, metadata);
   SENG_CHECK(header.size() - kLengthBytes <= kSafetensorsMaxHeader,
              "the header is within what the reader takes");
@@ -291,6 +297,11 @@ Status SafetensorsFile::read(const TensorInfo& tensor, std::span<float> out) con
 
 Status SafetensorsFile::read(const TensorInfo& tensor, std::span<std::int64_t> out) const {
   SENG_CHECK(tensor.type == TensorType::kI64 && out.size() == tensor.count, tensor.name);
+  return read_bytes(data_offset_ + tensor.begin, out.data(), out.size_bytes());
+}
+
+Status SafetensorsFile::read(const TensorInfo& tensor, std::span<std::uint16_t> out) const {
+  SENG_CHECK(tensor.type == TensorType::kBf16 && out.size() == tensor.count, tensor.name);
   return read_bytes(data_offset_ + tensor.begin, out.data(), out.size_bytes());
 }
 

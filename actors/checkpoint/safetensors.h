@@ -1,5 +1,5 @@
 // Safetensors files (https://github.com/huggingface/safetensors, format section), the part of the format that
-// checkpoints use: F32 and I64 tensors. README.md of this folder repeats the layout.
+// checkpoints use: F32, I64 and BF16 tensors. README.md of this folder repeats the layout.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,9 @@ inline constexpr std::size_t kSafetensorsMaxHeader = std::size_t{16}
                                                      << 20;  // the format itself allows 100 MB
 inline constexpr std::size_t kSafetensorsMaxRank = 8;
 
-enum class TensorType { kF32, kI64 };
+enum class TensorType { kF32, kI64, kBf16 };
 std::size_t size_of(TensorType type);
+const char* name_of(TensorType type);  // as the format has it: "F32"
 
 using Metadata = std::map<std::string, std::string>;
 
@@ -38,8 +39,8 @@ struct WrittenFile {
   std::uint64_t bytes = 0;
   Digest digest{};
 };
-// Writes and syncs. I64 tensors are put first, so that all are aligned; otherwise the order is the given one.
-// After an error the file is removed.
+// Writes and syncs. Tensors of wider values are put first, so that all are aligned; otherwise the order is
+// the given one. After an error the file is removed.
 Result<WrittenFile> write_safetensors(Storage& storage, const std::string& path,
                                       std::span<const TensorView> tensors, const Metadata& metadata);
 
@@ -66,6 +67,7 @@ class SafetensorsFile {
   // `tensor` is one of this file's; out has tensor.count values of its type.
   Status read(const TensorInfo& tensor, std::span<float> out) const;
   Status read(const TensorInfo& tensor, std::span<std::int64_t> out) const;
+  Status read(const TensorInfo& tensor, std::span<std::uint16_t> out) const;  // kBf16: the bits
 
  private:
   SafetensorsFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}

@@ -169,8 +169,17 @@ Result<ManifestFile> write_curvature(const std::string& staging, const std::stri
                                      std::span<const Block> blocks, std::span<const CurvatureValues> values,
                                      Storage& storage) {
   std::vector<CurvatureView> views;
-  for (const CurvatureValues& each : values)
-    views.push_back({each.block, each.step, each.lambda, each.values, {}});
+  std::vector<std::vector<std::uint16_t>> narrowed(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const CurvatureValues& each = values[i];
+    std::span<const std::byte> bytes = std::as_bytes(std::span(each.values));
+    if (each.stored == Precision::kBf16) {
+      narrowed[i].resize(each.values.size());
+      narrow(each.values.data(), narrowed[i].data(), each.values.size());
+      bytes = std::as_bytes(std::span(narrowed[i]));
+    }
+    views.push_back({each.block, each.step, each.lambda, bytes, {}, each.stored, each.waiting});
+  }
   return write_curvature(staging, file_name, blocks, std::span<const CurvatureView>(views), storage);
 }
 
@@ -183,13 +192,14 @@ Result<ManifestFile> write_curvature(const std::string& staging, const std::stri
   for (const CurvatureView& curvature : values) {
     SENG_CHECK(curvature.block < blocks.size(), "curvature of a block of the network");
     const Block& block = blocks[curvature.block];
-    tensors.push_back({curvature_tensor(block),
-                       TensorType::kF32,
-                       {static_cast<std::int64_t>(curvature.first.size() + curvature.second.size())},
+    tensors.push_back({curvature_tensor(block, curvature.waiting),
+                       curvature.stored == Precision::kBf16 ? TensorType::kBf16 : TensorType::kF32,
+                       {static_cast<std::int64_t>((curvature.first.size() + curvature.second.size()) /
+                                                  bytes_of(curvature.stored))},
                        curvature.first.data(),
-                       std::as_bytes(curvature.second)});
-    metadata[curvature_step_key(block)] = std::to_string(curvature.step);
-    metadata[curvature_lambda_key(block)] =
+                       curvature.second});
+    metadata[curvature_step_key(block, curvature.waiting)] = std::to_string(curvature.step);
+    metadata[curvature_lambda_key(block, curvature.waiting)] =
         fmt::format("{}", curvature.lambda);  // shortest that reads back equal
   }
   return write_tensors(storage, staging, file_name, tensors, metadata);

@@ -186,7 +186,8 @@ class Backend {
 
   // Memory of the replica, aligned for the device, zeroed, given back with the backend.
   virtual void* allocate(std::size_t bytes) = 0;
-  virtual std::size_t allocated_bytes() const = 0;  // scratch included
+  virtual std::size_t allocated_bytes() const = 0;  // scratch included, once a kernel has asked for it
+  virtual std::size_t planned_bytes() const = 0;    // when all plans have run
   virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
   // The same floats where the host can read them, until the next call of the backend or one of its plans.
   virtual const float* host_view(const float* memory, std::size_t count) = 0;

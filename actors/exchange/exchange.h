@@ -48,8 +48,8 @@ struct Group {
   std::uint32_t micro_batches = 0;  // V
   std::vector<Member> members;      // the leader first
   Placement placement;
-  // Per block, without the summary: floats of one fragment, so that a peer's is checked against it. May be
-  // left empty (sgd): then fragments are only bounded.
+  // Per block, without the summary: words of 4 bytes of one fragment, so that a peer's is checked against it.
+  // May be left empty (sgd): then fragments are only bounded.
   std::vector<std::uint64_t> fragment_floats;
 };
 

@@ -24,9 +24,18 @@ class ExecutionPlan {
     std::string name;
     std::unique_ptr<LayerPlan> plan;
     int block = -1;
-    Pass pass;              // its pointers are settled; `dropout` is the caller's
+    Pass forward;           // of the forward pass; the pointers are settled, `dropout` is the caller's
+    Pass pass;              // of the backward pass, and of the forward pass where it is done again before it
+    bool again = false;     // it is
     bool backward = false;  // something before or in this step learns
     std::vector<Accumulation> accumulations;
+  };
+
+  // Steps [first, last). Where `again`, what lies between them is dropped in the forward pass and made again
+  // before the segment's backward pass.
+  struct Segment {
+    int first = 0, last = 0;
+    bool again = false;
   };
 
   // `backend` must outlive the plan.
@@ -34,6 +43,8 @@ class ExecutionPlan {
   ~ExecutionPlan();
 
   std::vector<Step>& steps() { return steps_; }
+  const std::vector<Segment>& segments() const { return segments_; }
+  std::size_t arena_bytes() const { return arena_bytes_; }     // of all activations and gradients
   float* image() const { return image_; }                      // [batch, C, H, W], plain
   float* logits() const { return logits_; }                    // [batch, classes], plain
   float* logits_gradient() const { return logits_gradient_; }  // null if not for training
@@ -46,15 +57,23 @@ class ExecutionPlan {
   void append_step(const std::string& name, std::unique_ptr<LayerPlan> plan, std::vector<int> inputs,
                    int block);
   int converted(int value, const LayoutPtr& layout, const std::string& name);
+  std::vector<Segment> best_segments();
+  std::vector<int> borders() const;
+  std::size_t plan_buffers(const std::vector<Segment>& segments);
+  void order_times();
+  void choose_what_is_kept();
   void plan_forward_buffers();
+  void plan_segment_again(const Segment& segment);
   void plan_backward_buffers();
+  int place_output(int step, int input_buffer, int time);
   int contribute(int step, int value, int dx, std::vector<int>& owners);
   void bind();
 
   int forward_time(int step) const { return step; }
-  int backward_time(int step) const { return 2 * static_cast<int>(steps_.size()) - step; }
-  std::vector<int> uses(int value) const;
-  bool may_overwrite(int step) const;
+  std::vector<int> early_uses(int value) const;
+  std::vector<int> late_uses(int value) const;
+  bool may_overwrite(int step, int buffer, int time) const;
+  bool made_again(int step) const;  // its segment's outputs are dropped unless they are kept
 
   Backend& backend_;
   ReplicaOptions options_;
@@ -62,7 +81,11 @@ class ExecutionPlan {
   std::vector<Value> values_;  // value 0 is the image, value s + 1 the output of step s
   std::vector<Connection> connections_;
   std::vector<std::unique_ptr<Add>> adds_;
+  std::vector<Segment> segments_;
+  std::vector<int> segment_of_;                  // per step
+  std::vector<int> again_time_, backward_time_;  // per step
   BufferPlan buffers_;
+  std::size_t arena_bytes_ = 0;
   int logits_gradient_buffer_ = -1;
   float *image_ = nullptr, *logits_ = nullptr, *logits_gradient_ = nullptr;
 };

@@ -86,8 +86,11 @@ struct ReplicaOptions {
   int micro_batch = 32;
   double label_smoothing = 0;
   bool direct_convolution = false;  // else the backend may choose Winograd
-  bool training = true;             // false: only evaluate() and logits(); holds no gradients
-  bool profile = false;             // keep layer_times(); costs two clock readings a layer and pass
+  // Activations between checkpoints are dropped and made again in the backward pass: the same bits with less
+  // memory, for up to another forward pass.
+  bool checkpoint_activations = false;
+  bool training = true;  // false: only evaluate() and logits(); holds no gradients
+  bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass
 };
 
 // Seconds spent in one layer since the replica was made, over all passes. A relu that its predecessor does
@@ -117,7 +120,11 @@ class Replica {
   LossSum evaluate(const MicroBatch& batch);
   void logits(const MicroBatch& batch, std::span<float> out);  // [samples, classes]
 
-  std::size_t bytes() const;  // buffers held
+  // Curvature factors of so many samples will be asked for: makes room for them.
+  void plan_factors(int samples);
+  std::size_t bytes() const;             // buffers held, and scratch space that the first pass will take
+  std::size_t held_bytes() const;        // what the backend has allocated by now
+  std::size_t activation_bytes() const;  // of these, the activations and their gradients
   std::vector<LayerTime> layer_times() const;
 
  private:

@@ -53,6 +53,7 @@ struct Replica::State {
   void take_images(const MicroBatch& batch);
   void infer(const MicroBatch& batch);
   void prepare_factors(int samples);
+  void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
   void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, BackwardSink& sink);
   double* forward_time(std::size_t step) { return options.profile ? &times[step].forward : nullptr; }
   double* backward_time(std::size_t step) { return options.profile ? &times[step].backward : nullptr; }
@@ -83,7 +84,7 @@ void Replica::State::infer(const MicroBatch& batch) {
   take_images(batch);
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Stopwatch watch(forward_time(i));
-    plan.steps()[i].plan->infer(plan.steps()[i].pass);
+    plan.steps()[i].plan->infer(plan.steps()[i].forward);
   }
 }
 
@@ -97,6 +98,16 @@ void Replica::State::prepare_factors(int samples) {
     factor_floats = floats;
   }
   planned_factor_samples = samples;
+}
+
+void Replica::State::forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key) {
+  for (int i = segment.first; i < segment.last; ++i) {
+    auto& step = plan.steps()[i];
+    if (!step.again) continue;
+    const Stopwatch watch(backward_time(i));
+    step.pass.dropout = key;
+    step.plan->forward(step.pass);
+  }
 }
 
 void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int factor_samples,
@@ -148,12 +159,16 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   auto& steps = s.plan.steps();
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Stopwatch watch(s.forward_time(i));
-    steps[i].pass.dropout = key;
-    steps[i].plan->forward(steps[i].pass);
+    steps[i].forward.dropout = key;
+    steps[i].plan->forward(steps[i].forward);
   }
   const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
                                       batch.samples, s.options.label_smoothing, s.plan.logits_gradient());
-  for (std::size_t i = steps.size(); i-- > 0;) s.backward_step(i, key, factor_samples, sink);
+  const auto& segments = s.plan.segments();
+  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+    if (segment->again) s.forward_again(*segment, key);
+    for (int i = segment->last; i-- > segment->first;) s.backward_step(i, key, factor_samples, sink);
+  }
   return {loss.loss, loss.hits};
 }
 
@@ -172,8 +187,20 @@ void Replica::logits(const MicroBatch& batch, std::span<float> out) {
   std::memcpy(out.data(), s.backend->host_view(s.plan.logits(), count), count * sizeof(float));
 }
 
+void Replica::plan_factors(int samples) {
+  state_->prepare_factors(samples);
+}
+
 std::size_t Replica::bytes() const {
+  return state_->backend->planned_bytes();
+}
+
+std::size_t Replica::held_bytes() const {
   return state_->backend->allocated_bytes();
+}
+
+std::size_t Replica::activation_bytes() const {
+  return state_->plan.arena_bytes();
 }
 
 std::vector<LayerTime> Replica::layer_times() const {

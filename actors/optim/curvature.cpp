@@ -2,35 +2,21 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <optional>
+#include <cstring>
+#include <set>
 #include <utility>
 
 #include "actors/engine/linalg.h"
-#include "actors/optim/damped_system.h"
-#include "actors/optim/gradient_columns.h"
+#include "actors/optim/generation.h"
 #include "actors/optim/tasks.h"
 
 namespace seng {
 namespace {
 
-// One refresh's samples and what was formed of them. Who keeps a version keeps the samples alone: what was
-// formed is as large again, or larger.
-struct Generation {
-  std::uint64_t step = 0;
-  double lambda = 0;
-  std::shared_ptr<SampleStore> store = std::make_shared<SampleStore>();
-  std::unique_ptr<GradientColumns> columns;  // null for kScale
-  std::optional<DampedSystem> system;        // none until formed; none for kScale
-};
-
 Curvature::Version version_of(const std::shared_ptr<Generation>& made) {
-  const SampleStore& store = *made->store;
-  return {made->step,
-          made->lambda,
-          {store.first.data(), store.first.size()},
-          {store.second.data(), store.second.size()},
-          made->store};
+  const SampleStore& store = made->store();
+  return {made->step(),        made->lambda(),       store.first.precision(),
+          store.first.bytes(), store.second.bytes(), made->shared_store()};
 }
 
 double scaled_direction(std::span<const float> g, double lambda, std::span<float> d) {
@@ -42,31 +28,26 @@ double scaled_direction(std::span<const float> g, double lambda, std::span<float
 
 struct Curvature::State {
   State(const Block& block_in, const CurvatureOptions& options_in)
-      : block(block_in),
+      : block_kept(std::make_shared<const Block>(block_in)),
+        block(*block_kept),
         options(options_in),
         samples(std::size_t(options_in.micro_batches) * std::size_t(options_in.samples_per_micro)),
         size(sample_size(block_in, options_in.form)) {}
 
-  // A Generation's columns borrow `block` and its own store: both stay where they are.
-  const Block block;
+  const std::shared_ptr<const Block> block_kept;
+  const Block& block;
   const CurvatureOptions options;
   const std::size_t samples;  // N
   const SampleSize size;
-  std::shared_ptr<Generation> current, previous, pending, incoming;
+  std::shared_ptr<Generation> current, previous, pending, waiting, incoming, incoming_waiting;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
   bool scale() const { return options.form.representation == Representation::kScale; }
 
   std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
-    auto made = std::make_shared<Generation>();
-    made->step = step;
-    made->lambda = lambda;
-    made->store->count = samples;
-    made->store->size = size;
-    made->store->first = AlignedBuffer<float>(samples * size.first);
-    made->store->second = AlignedBuffer<float>(samples * size.second);
-    if (!scale()) made->columns = columns(*made->store, step);
+    auto made = std::make_shared<Generation>(block_kept, step, lambda, samples, size, options.stored);
+    if (!scale()) made->set_columns(columns(made->store(), step), std::size_t(options.workers));
     return made;
   }
 
@@ -76,35 +57,12 @@ struct Curvature::State {
     return sketched_columns(std::move(made), of, options.sketch);
   }
 
-  Error refusal(const Generation& made, const std::string& reason) const {
-    std::string message = "block " + block.name + ": the curvature of step " + std::to_string(made.step) +
-                          " is refused: " + reason;
-    if (current) message += "; that of step " + std::to_string(current->step) + " stays in force";
-    return {ErrorCode::kInvalidArgument, message};
-  }
-
-  // What can be said without forming anything.
-  Status check(const Generation& made) const {
-    if (!std::isfinite(made.lambda) || !(made.lambda > 0)) {
-      return fail(refusal(made, "its damping " + std::to_string(made.lambda) + " is not positive"));
-    }
-    for (std::size_t i = 0; i < samples; ++i) {
-      if (!all_finite(made.store->first.data() + i * size.first, size.first) ||
-          !all_finite(made.store->second.data() + i * size.second, size.second)) {
-        return fail(refusal(made, "sample " + std::to_string(i) + " holds a value that is not finite"));
-      }
-    }
-    return {};
-  }
-
-  Status form(Generation& made, Lanes& lanes) const {
-    if (scale() || made.system) return {};
-    AlignedBuffer<double> gram(samples * samples);
-    made.columns->gram(gram.data(), lanes);
-    auto system = DampedSystem::form(std::move(gram), samples, made.lambda, std::size_t(options.workers));
-    if (!system) return fail(refusal(made, system.error().message));
-    made.system = std::move(*system);
-    return {};
+  // Says too what stays in force.
+  Status told(Status status) const {
+    if (status || !current) return status;
+    Error error = std::move(status).error();
+    error.message += "; that of step " + std::to_string(current->step()) + " stays in force";
+    return fail(std::move(error));
   }
 
   bool whole() const { return pending && missing == 0; }
@@ -120,8 +78,10 @@ struct Curvature::State {
     auto made = std::exchange(pending, nullptr);
     if (!made)
       return fail(ErrorCode::kInvalidArgument, "block " + block.name + ": no curvature refresh is open");
-    if (!all_in)
-      return fail(refusal(*made, std::to_string(missing) + " micro-batches' fragments are missing"));
+    if (!all_in) {
+      Status refused = fail(made->refusal(std::to_string(missing) + " micro-batches' fragments are missing"));
+      return fail(told(std::move(refused)).error());
+    }
     return made;
   }
 };
@@ -150,14 +110,16 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
                                                  std::to_string(s.arrived.size()) + " micro-batches");
   }
   const std::size_t per_micro = std::size_t(s.options.samples_per_micro);
-  if (values.size() != per_micro * s.size.total()) {
+  const std::size_t words = fragment_shape(s.block, s.options.form, int(per_micro), s.options.wire).words;
+  if (values.size() != words) {
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
-                                         " floats instead of " + std::to_string(per_micro * s.size.total()));
+                                         " floats instead of " + std::to_string(words));
   }
   if (s.scale() || s.arrived[micro]) return {};
   const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
-  std::copy_n(values.data(), first, s.pending->store->first.data() + micro * first);
-  std::copy_n(values.data() + first, second, s.pending->store->second.data() + micro * second);
+  SampleStore& store = s.pending->store();
+  store.first.put(micro * first, s.options.wire, values.data(), 0, first);
+  store.second.put(micro * second, s.options.wire, values.data(), first, second);
   s.arrived[micro] = true;
   --s.missing;
   return {};
@@ -171,8 +133,7 @@ Status Curvature::accept(Lanes& lanes) {
   State& s = *state_;
   auto made = s.take_pending();
   if (!made) return fail(std::move(made).error());
-  SENG_TRY(s.check(**made));
-  SENG_TRY(s.form(**made, lanes));
+  SENG_TRY(s.told((*made)->form(lanes)));
   s.put_in_force(std::move(*made));
   return {};
 }
@@ -181,9 +142,26 @@ Status Curvature::accept_unformed() {
   State& s = *state_;
   auto made = s.take_pending();
   if (!made) return fail(std::move(made).error());
-  SENG_TRY(s.check(**made));
+  SENG_TRY(s.told((*made)->check()));
   s.put_in_force(std::move(*made));
   return {};
+}
+
+Status Curvature::accept_waiting(Lanes& lanes) {
+  State& s = *state_;
+  if (!s.waiting)
+    return fail(ErrorCode::kInvalidArgument, "block " + s.block.name + ": no refresh waits to take effect");
+  if (s.waiting == s.current) return {};
+  SENG_TRY(s.told(s.waiting->form(lanes)));
+  s.put_in_force(s.waiting);
+  return {};
+}
+
+std::function<void(Lanes&)> Curvature::formation() const {
+  const State& s = *state_;
+  auto made = s.whole() ? s.pending : s.waiting;
+  if (!made) return {};
+  return [made](Lanes& lanes) { (void)made->form(lanes); };
 }
 
 std::vector<Curvature::Version> Curvature::versions() const {
@@ -194,6 +172,7 @@ std::vector<Curvature::Version> Curvature::versions() const {
   };
   add(s.current);
   add(s.previous);
+  if (s.waiting != s.current) add(s.waiting);
   if (s.whole()) add(s.pending);
   return out;
 }
@@ -203,38 +182,44 @@ Curvature::Kept Curvature::keep() const {
   return {version_of(state_->current)};
 }
 
-bool Curvature::settle(std::uint64_t step) {
+std::optional<Curvature::Kept> Curvature::keep_waiting() const {
+  if (!state_->waiting) return std::nullopt;
+  return Kept{version_of(state_->waiting)};
+}
+
+bool Curvature::settle(std::uint64_t step, std::uint64_t waiting) {
   State& s = *state_;
-  std::shared_ptr<Generation> kept;
-  for (auto* made : {&s.current, &s.previous, &s.pending}) {
-    if (*made && (*made)->step == step && (made != &s.pending || s.whole())) {
-      kept = std::move(*made);
-      break;
-    }
-  }
-  if (step != 0 && !kept) return false;
+  const auto find = [&](std::uint64_t wanted) -> std::shared_ptr<Generation> {
+    for (const auto* made : {&s.current, &s.previous, &s.waiting, &s.pending})
+      if (*made && (*made)->step() == wanted && (made != &s.pending || s.whole())) return *made;
+    return nullptr;
+  };
+  auto kept = step == 0 ? nullptr : find(step), kept_waiting = waiting == 0 ? nullptr : find(waiting);
+  if ((step != 0 && !kept) || (waiting != 0 && !kept_waiting)) return false;
   s.current = std::move(kept);
-  s.incoming = nullptr;
-  s.previous = nullptr;
-  s.pending = nullptr;
+  s.waiting = std::move(kept_waiting);
+  s.incoming = s.incoming_waiting = s.previous = s.pending = nullptr;
   return true;
 }
 
-Curvature::Room Curvature::begin_version(std::uint64_t step, double lambda) {
+Curvature::Room Curvature::begin_version(std::uint64_t step, double lambda, bool waiting) {
   State& s = *state_;
-  s.incoming = s.generation(step, lambda);
-  SampleStore& store = *s.incoming->store;
-  return {{store.first.data(), store.first.size()}, {store.second.data(), store.second.size()}};
+  auto& incoming = waiting ? s.incoming_waiting : s.incoming;
+  incoming = s.generation(step, lambda);
+  SampleStore& store = incoming->store();
+  return {store.first.bytes(), store.second.bytes()};
 }
 
 Status Curvature::finish_version() {
   State& s = *state_;
-  SENG_CHECK(s.incoming != nullptr, "no version was begun");
+  SENG_CHECK(s.incoming || s.incoming_waiting, "no version was begun");
+  if (auto made = std::exchange(s.incoming_waiting, nullptr)) s.waiting = std::move(made);
   auto made = std::exchange(s.incoming, nullptr);
-  SENG_TRY(s.check(*made));
+  if (!made) return {};
+  SENG_TRY(s.told(made->check()));
   s.current = std::move(made);
   s.previous = nullptr;
-  s.pending = nullptr;
+  if (!s.whole()) s.pending = nullptr;
   return {};
 }
 
@@ -246,26 +231,26 @@ bool Curvature::ready() const {
   return state_->current != nullptr;
 }
 std::uint64_t Curvature::step() const {
-  return state_->current ? state_->current->step : 0;
+  return state_->current ? state_->current->step() : 0;
 }
 double Curvature::lambda() const {
-  return state_->current ? state_->current->lambda : 0;
+  return state_->current ? state_->current->lambda() : 0;
 }
 
 double Curvature::precondition(std::span<const float> g, std::span<float> d, double lambda_fallback,
                                Lanes& lanes) {
   State& s = *state_;
   SENG_CHECK(g.size() == s.block.count && d.size() == s.block.count, "gradient of block " + s.block.name);
-  if (s.current && !s.form(*s.current, lanes)) s.current = nullptr;
+  if (s.current && !s.current->form(lanes)) s.current = nullptr;
   if (!s.current) return scaled_direction(g, lambda_fallback, d);
   const Generation& curvature = *s.current;
-  if (s.scale()) return scaled_direction(g, curvature.lambda, d);
+  if (s.scale()) return scaled_direction(g, curvature.lambda(), d);
   // With K = lambda I + R^T R / N and c = R^T g:  d = (g - R K^-1 c / N) / lambda.
   std::vector<double> b(s.samples);
-  curvature.columns->project(g, b.data(), lanes);
-  curvature.system->solve(b.data());
+  curvature.columns().project(g, b.data(), lanes);
+  curvature.system().solve(b.data());
   for (double& weight : b) weight /= double(s.samples);
-  return curvature.columns->correct(g, b.data(), 1.0 / curvature.lambda, d, lanes);
+  return curvature.columns().correct(g, b.data(), 1.0 / curvature.lambda(), d, lanes);
 }
 
 std::vector<float> Curvature::values() const {
@@ -273,10 +258,17 @@ std::vector<float> Curvature::values() const {
 }
 
 std::vector<float> Curvature::Kept::values() const {
-  std::vector<float> values;
-  values.reserve(first.size() + second.size());
-  values.insert(values.end(), first.begin(), first.end());
-  values.insert(values.end(), second.begin(), second.end());
+  std::vector<float> values((first.size() + second.size()) / bytes_of(precision));
+  float* to = values.data();
+  for (const auto& half : {first, second}) {
+    const std::size_t count = half.size() / bytes_of(precision);
+    if (precision == Precision::kBf16) {
+      widen(reinterpret_cast<const Bf16*>(half.data()), to, count);
+    } else if (count > 0) {
+      std::memcpy(to, half.data(), half.size());
+    }
+    to += count;
+  }
   return values;
 }
 
@@ -289,10 +281,9 @@ Status Curvature::restore(std::uint64_t step, double lambda, std::span<const flo
   }
   auto made = s.generation(step, lambda);
   const std::size_t first = s.samples * s.size.first;
-  std::copy_n(values.data(), first, made->store->first.data());
-  std::copy_n(values.data() + first, values.size() - first, made->store->second.data());
-  SENG_TRY(s.check(*made));
-  SENG_TRY(s.form(*made, lanes));
+  made->store().first.put(0, Precision::kF32, values.data(), 0, first);
+  made->store().second.put(0, Precision::kF32, values.data(), first, values.size() - first);
+  SENG_TRY(s.told(made->form(lanes)));
   s.current = std::move(made);
   s.previous = nullptr;
   return {};
@@ -307,19 +298,18 @@ Digest Curvature::Kept::digest() const {
   Sha256 hash;
   hash.update(&step, sizeof step);
   hash.update(&lambda, sizeof lambda);
-  hash.update(first.data(), first.size_bytes());
-  hash.update(second.data(), second.size_bytes());
+  hash.update(first.data(), first.size());
+  hash.update(second.data(), second.size());
   return hash.finish();
 }
 
 std::size_t Curvature::bytes() const {
+  const State& s = *state_;
+  std::set<const Generation*> held;
+  for (const auto* made : {&s.current, &s.previous, &s.pending, &s.waiting, &s.incoming, &s.incoming_waiting})
+    if (*made) held.insert(made->get());
   std::size_t bytes = 0;
-  for (const auto* made : {&state_->current, &state_->previous, &state_->pending, &state_->incoming}) {
-    if (!*made) continue;
-    bytes += ((*made)->store->first.size() + (*made)->store->second.size()) * sizeof(float);
-    if ((*made)->columns) bytes += (*made)->columns->bytes();
-    if ((*made)->system) bytes += state_->samples * state_->samples * sizeof(double);
-  }
+  for (const Generation* made : held) bytes += made->bytes();
   return bytes;
 }
 

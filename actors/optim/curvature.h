@@ -13,6 +13,10 @@
 //                                             -> accept_unformed   backup: formed when first needed
 //                                             -> reject            backup, when the owner refused
 //   settle(step)                               the step is committed, or left: one version stays
+// Where a refresh takes effect a step later (the job's overlap), it waits meanwhile:
+//   begin_refresh(s) -> add_fragment (V) -> settle(.., waiting = s) -> accept_waiting -> settle(s or before)
+//                                      `-> formation(), on any thread, from when all fragments are in
+// A backup does nothing between the two settle(): which refreshes are in force the owners' word decides.
 // The curvature in force is the last accepted one; an open refresh does not touch it. The one before is kept
 // until settle(), since the step that renewed it may be left and the group go on with what was before.
 //
@@ -21,7 +25,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,8 +51,10 @@ struct CurvatureOptions {
   int workers = 1;
   SketchOptions sketch;
   ProductOptions product;
-  std::uint64_t seed = 0;   // the job's, and
-  std::uint32_t index = 0;  // the block's place: they key the sketches
+  Precision stored = Precision::kF32;  // as the samples are kept, served and hashed
+  Precision wire = Precision::kF32;    // as fragments come
+  std::uint64_t seed = 0;              // the job's, and
+  std::uint32_t index = 0;             // the block's place: they key the sketches
 };
 
 class Curvature {
@@ -60,8 +68,8 @@ class Curvature {
   // Opens the refresh of step `step` with damping `lambda`: fragments go to a second store until it is
   // accepted. A refresh that is already open is dropped.
   void begin_refresh(std::uint64_t step, double lambda);
-  // One micro-batch's fragment; a second one for the same micro-batch is ignored. Error: wrong size, no such
-  // micro-batch, no refresh open.
+  // One micro-batch's fragment, as make_fragment gives it; a second one for the same micro-batch is ignored.
+  // Error: wrong size, no such micro-batch, no refresh open.
   Status add_fragment(std::uint32_t micro, std::span<const float> values);
   bool complete() const;  // a refresh is open and all V are in; kScale needs none
 
@@ -76,6 +84,12 @@ class Curvature {
   Status accept_unformed();
   // Closes the open refresh; the old curvature stays in force.
   void reject();
+  // As accept(), of the refresh that waits. It is kept until settle(), whether it was refused or not.
+  Status accept_waiting(Lanes& lanes);
+  // What accept() and precondition() would do first with the refresh that waits, or whose fragments are all
+  // in; empty where there is none. To be run on any thread, with lanes of its own, while this object is used,
+  // or when it is gone. Whoever comes second waits for it, or finds it done; the bits are the same.
+  std::function<void(Lanes&)> formation() const;
 
   bool ready() const;          // there is a curvature in force
   std::uint64_t step() const;  // of the refresh in force; 0 before the first
@@ -86,10 +100,11 @@ class Curvature {
   struct Version {
     std::uint64_t step = 0;
     double lambda = 0;
-    std::span<const float> first, second;
+    Precision precision = Precision::kF32;
+    std::span<const std::byte> first, second;
     std::shared_ptr<const void> owner;
   };
-  // In force, the one before if it is still kept, and a refresh whose fragments are all in.
+  // In force, the one before if it is still kept, one that waits, and a refresh whose fragments are all in.
   std::vector<Version> versions() const;
   // The version in force, for as long as somebody wants it: what is renewed or dropped later does not touch
   // it. Reading it needs no lock, on any thread.
@@ -98,15 +113,16 @@ class Curvature {
     Digest digest() const;
   };
   Kept keep() const;  // ready() only
-  // Makes the version of that step the one in force and drops all others; 0: there is none in force. False:
-  // it is not here, and nothing has changed.
-  bool settle(std::uint64_t step);
+  std::optional<Kept> keep_waiting() const;
+  // Makes the version of that step the one in force, that of `waiting` the one that waits, and drops all
+  // others; 0: there is none. False: one is not here, and nothing has changed.
+  bool settle(std::uint64_t step, std::uint64_t waiting = 0);
   // A version that comes from elsewhere: to be filled, then taken by finish_version(), which puts it in force
-  // unformed. Error: what accept_unformed() refuses.
+  // unformed, or lets it wait. Error: what accept_unformed() refuses; one that waits is judged later.
   struct Room {
-    std::span<float> first, second;
+    std::span<std::byte> first, second;
   };
-  Room begin_version(std::uint64_t step, double lambda);
+  Room begin_version(std::uint64_t step, double lambda, bool waiting = false);
   Status finish_version();
 
   // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted
@@ -114,14 +130,16 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
-  // Canonical bytes: what a checkpoint holds and the state's hash is over; equal on owner and backup.
+  // Canonical values: what a checkpoint holds and the state's hash is over; equal on owner and backup.
   // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
   // gradients.
+  // Widened, which is exact.
   std::vector<float> values() const;
-  // Error: wrong size, or what accept() refuses; the old curvature then stays in force.
+  // Values that are not as they are stored are rounded. Error: wrong size, or what accept() refuses; the old
+  // curvature then stays in force.
   Status restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes);
-  // SHA-256 over step (u64), lambda (IEEE double) and values() (IEEE floats), little-endian. Before the first
-  // accepted refresh: of step 0, lambda 0 and no values.
+  // SHA-256 over step (u64), lambda (IEEE double) and the values as stored (floats or bf16), little-endian.
+  // Before the first accepted refresh: of step 0, lambda 0 and no values.
   Digest digest() const;
   std::size_t bytes() const;  // held now: of all versions the samples, their sketches and the factor
 

@@ -20,14 +20,14 @@ class ExplicitColumns final : public GradientColumns {
 
   void gram(double* gram, Lanes& lanes) const override {
     std::fill_n(gram, store_.count * store_.count, 0.0);
-    add_gram(store_.first.data(), width(), store_.count, width(), gram, lanes);
+    add_gram(store_.first, width(), store_.count, width(), gram, lanes);
   }
 
   void project(std::span<const float> g, double* c, Lanes& lanes) const override {
     const Cut rows{store_.count, kRows};
     run_tasks(lanes, rows.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = rows.begin(task);
-      row_dots(store_.first.data() + begin * width(), width(), rows.size(task), width(), g.data(), c + begin);
+      store_.first.row_dots(begin * width(), width(), rows.size(task), width(), g.data(), c + begin);
     });
   }
 
@@ -39,8 +39,7 @@ class ExplicitColumns final : public GradientColumns {
     run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = columns.begin(task), count = columns.size(task);
       std::fill_n(d.data() + begin, count, 0.0f);
-      add_weighted_rows(store_.first.data() + begin, width(), store_.count, count, weights.data(),
-                        d.data() + begin);
+      store_.first.add_weighted_rows(begin, width(), store_.count, count, weights.data(), d.data() + begin);
       inner[task] = finish_direction(g.data() + begin, inverse_lambda, d.data() + begin, count);
     });
     return std::accumulate(inner.begin(), inner.end(), 0.0);

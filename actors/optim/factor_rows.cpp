@@ -1,7 +1,5 @@
 #include "actors/optim/factor_rows.h"
 
-#include <algorithm>
-
 #include "actors/optim/unfold.h"
 #include "actors/optim/workspace.h"
 #include "protocol/base/error.h"
@@ -22,19 +20,16 @@ FactorRows::FactorRows(const Block& block, const CurvatureForm& form, const Samp
 }
 
 void FactorRows::read(std::size_t sample, float* a, float* g) const {
-  const float* first = store_.first.data() + sample * store_.size.first;
-  const float* second = store_.second.data() + sample * store_.size.second;
-  if (cut_) {
-    std::copy_n(first, store_.size.first, a);
-    std::copy_n(second, store_.size.second, g);
-    return;
-  }
-  if (!raw_convolution_) {
-    std::copy_n(first, n_, a);
-    std::copy_n(second, m_, g);
+  if (cut_ || !raw_convolution_) {
+    store_.first.read(sample * store_.size.first, a, store_.size.first);
+    store_.second.read(sample * store_.size.second, g, store_.size.second);
+    if (cut_) return;
     if (bias_) a[n_] = 1;
     return;
   }
+  const float* first = store_.first.floats(sample * store_.size.first, store_.size.first);
+  const float* second =
+      store_.second.floats(sample * store_.size.second, store_.size.second, Workspace::kWidenedToo);
   float* unfolded = Workspace::of_this_thread().floats(Workspace::kUnfolded, n_ * rank_);
   unfold(conv_, first, 0, conv_.channels_in, unfolded, rank_);
   for (std::size_t k = 0; k < rank_; ++k) {

@@ -39,25 +39,27 @@ double convolution_gram(double samples, double m, double n, double kappa) {
 
 }  // namespace
 
-FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples) {
+FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples, Precision stored) {
   const double count = double(samples), m = double(block.m), n = double(block.n),
                kappa = double(block.positions), parameters = double(block.count),
                factor = count * count * count / 3;
   double step_operations = 0, step_bytes = 0, refresh = factor;
   switch (form.representation) {
     case Representation::kExplicit:
-      step_bytes = 8 * count * parameters;
+      step_bytes = 2 * double(bytes_of(stored)) * count * parameters;
       refresh += 2 * count * m * n * kappa + count * count * parameters;
       break;
     case Representation::kImplicit:
       step_operations = 4 * count * m * n * kappa;
-      step_bytes = 4 * double(sample_size(block, form).total()) * count + 16 * parameters;
+      step_bytes =
+          double(bytes_of(stored)) * double(sample_size(block, form).total()) * count + 16 * parameters;
       refresh += kappa > 1 ? convolution_gram(count, m, n, kappa) : count * count * (m + n);
       break;
     case Representation::kLowRank: {
       const double p = form.rank;
       step_operations = 4 * count * m * n * p;
-      step_bytes = 4 * double(sample_size(block, form).total()) * count + 16 * parameters;
+      step_bytes =
+          double(bytes_of(stored)) * double(sample_size(block, form).total()) * count + 16 * parameters;
       refresh +=
           count * (8 * m * kappa * (p + 4) + 2 * (m + n) * kappa * p) + count * count * p * p * (m + n);
       break;
@@ -66,7 +68,7 @@ FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t sa
       return {};
   }
   return {std::max(step_operations / kOperations, step_bytes / kBytes), refresh / kOperations,
-          curvature_bytes(block, form, samples)};
+          curvature_bytes(block, form, samples, stored)};
 }
 
 Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks,
@@ -76,7 +78,7 @@ Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     for (const CurvatureForm& form : allowed(blocks[i], i, options)) {
-      const FormCost cost = form_cost(blocks[i], form, options.samples);
+      const FormCost cost = form_cost(blocks[i], form, options.samples, options.stored);
       candidates[i].push_back({form, cost, cost.step_seconds + cost.refresh_seconds / options.every});
     }
     for (std::size_t c = 1; c < candidates[i].size(); ++c) {

@@ -21,7 +21,8 @@ struct FormCost {
   double refresh_seconds = 0;  // fragments and Gram matrix
   std::size_t bytes = 0;       // samples and factor, once in force
 };
-FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples);
+FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples,
+                   Precision stored = Precision::kF32);
 
 struct FormOptions {
   std::size_t samples = 256;      // N
@@ -33,6 +34,7 @@ struct FormOptions {
   // ("implicit" then means it). Empty: all full.
   std::span<const int> ranks;
   RankMethod rank_method = RankMethod::kSubspace;
+  Precision stored = Precision::kF32;
   std::size_t memory_bytes = 0;  // for all blocks together; 0: no bound
 };
 

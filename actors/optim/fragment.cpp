@@ -72,10 +72,8 @@ std::vector<float> low_rank_fragment(const Block& block, const FragmentShape& sh
   return values;
 }
 
-}  // namespace
-
-std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
-                                 const FragmentKey& key) {
+std::vector<float> fragment_values(const Block& block, const FragmentShape& shape,
+                                   const SampleFactors& factors, const FragmentKey& key) {
   if (shape.form.representation == Representation::kLowRank && shape.floats > 0) {
     SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
     return low_rank_fragment(block, shape, factors, key);
@@ -99,6 +97,17 @@ std::vector<float> make_fragment(const Block& block, const FragmentShape& shape,
          values.data() + i * block.count);
   }
   return values;
+}
+
+}  // namespace
+
+std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
+                                 const FragmentKey& key) {
+  std::vector<float> values = fragment_values(block, shape, factors, key);
+  if (shape.wire == Precision::kF32) return values;
+  std::vector<float> packed(shape.words);  // bits, not numbers
+  narrow(values.data(), reinterpret_cast<Bf16*>(packed.data()), values.size());
+  return packed;
 }
 
 }  // namespace seng

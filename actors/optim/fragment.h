@@ -25,6 +25,7 @@ struct FragmentKey {
 //   bias; then
 //              [samples, p, m]: Q_i^T G_i^T
 //   kScale     empty
+// Of shape.words floats: with wire kBf16 each is the bits of two rounded values.
 // Called on a lane: single-threaded. A sample's values depend on nothing but its own factors.
 std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
                                  const FragmentKey& key = {});

@@ -1,7 +1,7 @@
 // The gradients of a block's N curvature samples as a matrix R = [u_1 ... u_N] (block.count x N, not scaled),
 // known by what is done with it. U = R / sqrt(N).
 //
-// This is where other forms of R belong: factors of rank p, or stored as bf16; a sketch of the rows replaces
+// This is where other forms of R belong: factors of rank p; a sketch of the rows replaces
 // gram() and project() by those of Omega R; an approximate product replaces correct().
 #pragma once
 
@@ -13,15 +13,9 @@
 #include "actors/engine/lanes.h"
 #include "actors/engine/linalg.h"
 #include "actors/optim/representation.h"
+#include "actors/optim/stored_values.h"
 
 namespace seng {
-
-// The samples as they are stored: `count` times size.first floats in `first`, and size.second in `second`.
-struct SampleStore {
-  std::size_t count = 0;
-  SampleSize size;
-  AlignedBuffer<float> first, second;
-};
 
 class GradientColumns {
  public:

@@ -12,10 +12,9 @@ namespace {
 constexpr std::size_t kPanel = 64;    // rows of the matrix per task
 constexpr std::size_t kDepth = 2048;  // columns added in float
 
-}  // namespace
-
-void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
-              Lanes& lanes) {
+// operand(rows, column, columns): that part of X's first rows, as it is or widened.
+template <class Operand>
+void add_gram_of(const Operand& operand, std::size_t count, std::size_t width, double* gram, Lanes& lanes) {
   const Cut panels{count, kPanel};
   const auto panel = [&](std::size_t task) {
     // The longest panel first: the lanes end together.
@@ -23,8 +22,11 @@ void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t 
     const std::size_t i0 = panels.begin(p), height = panels.size(p), columns = i0 + height;
     float* tile = Workspace::of_this_thread().floats(Workspace::kTile, height * columns);
     for (std::size_t k = 0; k < width; k += kDepth) {
-      gemm(height, columns, std::min(kDepth, width - k), 1, {rows + i0 * ld + k, ld, false},
-           {rows + k, ld, true}, 0, tile, columns);
+      const std::size_t depth = std::min(kDepth, width - k);
+      MatrixOperand all = operand(columns, k, depth);
+      const MatrixOperand own{all.data + i0 * all.ld, all.ld, false};
+      all.transposed = true;
+      gemm(height, columns, depth, 1, own, all, 0, tile, columns);
       for (std::size_t i = 0; i < height; ++i) {
         double* out = gram + (i0 + i) * count;
         for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
@@ -32,6 +34,24 @@ void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t 
     }
   };
   run_tasks(lanes, panels.tasks(), 0.5 * double(count) * double(count) * double(width), panel);
+}
+
+}  // namespace
+
+void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
+              Lanes& lanes) {
+  const auto operand = [&](std::size_t, std::size_t column, std::size_t) {
+    return MatrixOperand{rows + column, ld, false};
+  };
+  add_gram_of(operand, count, width, gram, lanes);
+}
+
+void add_gram(const StoredValues& rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
+              Lanes& lanes) {
+  const auto operand = [&](std::size_t height, std::size_t column, std::size_t depth) {
+    return rows.panel(column, ld, height, depth);
+  };
+  add_gram_of(operand, count, width, gram, lanes);
 }
 
 void put_block_products(const GramTile& tile, std::size_t rank, const float* a, const float* b, double* gram,

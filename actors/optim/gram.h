@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "actors/engine/lanes.h"
+#include "actors/optim/stored_values.h"
 
 namespace seng {
 
@@ -11,6 +12,9 @@ namespace seng {
 // `ld` apart. Products of 2048 columns are added in float by gemm, those sums in double. What lies above the
 // diagonal is changed too and keeps no meaning.
 void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
+              Lanes& lanes);
+// The same of stored rows, from the first.
+void add_gram(const StoredValues& rows, std::size_t ld, std::size_t count, std::size_t width, double* gram,
               Lanes& lanes);
 
 // A tile of the Gram matrix of samples that are `rank` pairs of rows each: entry (i0 + i, j0 + j), where it

@@ -54,8 +54,9 @@ class ImplicitConvolutionColumns final : public GradientColumns {
            columns);
       for (std::size_t i = 0; i < count; ++i) {
         double sum = 0;
+        const float* outer = gradient(begin + i);
         for (std::size_t o = 0; o < m_; ++o) {
-          sum += dot(gradient(begin + i) + o * kappa_, product + o * columns + i * kappa_, kappa_);
+          sum += dot(outer + o * kappa_, product + o * columns + i * kappa_, kappa_);
         }
         c[begin + i] = sum;
       }
@@ -86,8 +87,7 @@ class ImplicitConvolutionColumns final : public GradientColumns {
     const std::size_t columns = count * kappa_;
     float* unfolded = Workspace::of_this_thread().floats(Workspace::kUnfolded, channels * kernel_ * columns);
     for (std::size_t i = 0; i < count; ++i) {
-      unfold(conv_, store_.first.data() + (first + i) * store_.size.first, int(channel),
-             int(channel + channels), unfolded + i * kappa_, columns);
+      unfold(conv_, input(first + i), int(channel), int(channel + channels), unfolded + i * kappa_, columns);
     }
     return unfolded;
   }
@@ -101,8 +101,9 @@ class ImplicitConvolutionColumns final : public GradientColumns {
       float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, m_ * columns);
       for (std::size_t i = 0; i < count; ++i) {
         const float weight = float(b[begin + i]);
+        const float* outer = gradient(begin + i);
         for (std::size_t o = 0; o < m_; ++o) {
-          const float* in = gradient(begin + i) + o * kappa_;
+          const float* in = outer + o * kappa_;
           float* row = scaled + o * columns + i * kappa_;
           for (std::size_t k = 0; k < kappa_; ++k) row[k] = weight * in[k];
         }
@@ -116,12 +117,12 @@ class ImplicitConvolutionColumns final : public GradientColumns {
                       std::span<float> d) const {
     if (!bias_) return 0;
     const float* ones = Workspace::of_this_thread().ones(kappa_);
-    for (std::size_t o = 0; o < m_; ++o) {
-      double sum = 0;
-      for (std::size_t i = 0; i < store_.count; ++i)
-        sum += b[i] * dot(gradient(i) + o * kappa_, ones, kappa_);
-      d[m_ * n_ + o] = float(sum);
+    std::vector<double> sums(m_);
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      const float* outer = gradient(i);
+      for (std::size_t o = 0; o < m_; ++o) sums[o] += b[i] * dot(outer + o * kappa_, ones, kappa_);
     }
+    for (std::size_t o = 0; o < m_; ++o) d[m_ * n_ + o] = float(sums[o]);
     return finish_direction(g.data() + m_ * n_, inverse_lambda, d.data() + m_ * n_, m_);
   }
 
@@ -157,8 +158,9 @@ class ImplicitConvolutionColumns final : public GradientColumns {
 
   void put_factors(std::size_t sample, std::size_t channels, float* input, float* output,
                    std::size_t ld) const {
-    unfold(conv_, store_.first.data() + sample * store_.size.first, 0, int(channels), input, ld);
-    for (std::size_t o = 0; o < m_; ++o) std::copy_n(gradient(sample) + o * kappa_, kappa_, output + o * ld);
+    unfold(conv_, this->input(sample), 0, int(channels), input, ld);
+    const float* outer = gradient(sample);
+    for (std::size_t o = 0; o < m_; ++o) std::copy_n(outer + o * kappa_, kappa_, output + o * ld);
   }
 
   // As an explicit block's, with R formed and used a run of input channels at a time.
@@ -178,14 +180,20 @@ class ImplicitConvolutionColumns final : public GradientColumns {
     if (!bias_) return;
     AlignedBuffer<float> sums(store_.count * m_);
     const float* ones = Workspace::of_this_thread().ones(kappa_);
-    for (std::size_t i = 0; i < store_.count * m_; ++i) {
-      sums.data()[i] = float(dot(store_.second.data() + i * kappa_, ones, kappa_));
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      const float* outer = gradient(i);
+      for (std::size_t o = 0; o < m_; ++o)
+        sums.data()[i * m_ + o] = float(dot(outer + o * kappa_, ones, kappa_));
     }
     add_gram(sums.data(), m_, store_.count, m_, gram, lanes);
   }
 
+  // Of one sample; valid until the next one's is asked for on this thread.
+  const float* input(std::size_t sample) const {
+    return store_.first.floats(sample * store_.size.first, store_.size.first, Workspace::kWidenedToo);
+  }
   const float* gradient(std::size_t sample) const {
-    return store_.second.data() + sample * store_.size.second;
+    return store_.second.floats(sample * store_.size.second, store_.size.second, Workspace::kWidened);
   }
   std::size_t samples_per_gemm() const { return std::max<std::size_t>(1, kPositions / kappa_); }
   double work() const { return double(store_.count) * double(m_) * double(n_) * double(kappa_); }

@@ -23,10 +23,10 @@ class ImplicitLinearColumns final : public GradientColumns {
   void gram(double* gram, Lanes& lanes) const override {
     const std::size_t entries = store_.count * store_.count;
     std::fill_n(gram, entries, bias_ ? 1.0 : 0.0);
-    add_gram(inputs(), n_, store_.count, n_, gram, lanes);
+    add_gram(store_.first, n_, store_.count, n_, gram, lanes);
     AlignedBuffer<double> outer(entries);
     std::fill_n(outer.data(), entries, 0.0);
-    add_gram(gradients(), m_, store_.count, m_, outer.data(), lanes);
+    add_gram(store_.second, m_, store_.count, m_, outer.data(), lanes);
     for (std::size_t i = 0; i < store_.count; ++i) {
       for (std::size_t j = 0; j <= i; ++j) gram[i * store_.count + j] *= outer.data()[i * store_.count + j];
     }
@@ -41,11 +41,10 @@ class ImplicitLinearColumns final : public GradientColumns {
       if (bias_) {
         for (std::size_t i = 0; i < count; ++i) std::copy_n(g.data() + m_ * n_, m_, product + i * m_);
       }
-      gemm(count, m_, n_, 1, {inputs() + begin * n_, n_, false}, {g.data(), n_, true}, bias_ ? 1 : 0, product,
-           m_);
-      for (std::size_t i = 0; i < count; ++i) {
-        c[begin + i] = dot(gradients() + (begin + i) * m_, product + i * m_, m_);
-      }
+      gemm(count, m_, n_, 1, store_.first.panel(begin * n_, n_, count, n_), {g.data(), n_, true},
+           bias_ ? 1 : 0, product, m_);
+      const float* gradients = store_.second.floats(begin * m_, count * m_);
+      for (std::size_t i = 0; i < count; ++i) c[begin + i] = dot(gradients + i * m_, product + i * m_, m_);
     });
   }
 
@@ -53,8 +52,9 @@ class ImplicitLinearColumns final : public GradientColumns {
   double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
                  Lanes& lanes) const override {
     float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, m_ * store_.count);
+    const float* gradients = store_.second.floats(0, store_.count * m_);
     for (std::size_t i = 0; i < store_.count; ++i) {
-      const float* gradient = gradients() + i * m_;
+      const float* gradient = gradients + i * m_;
       const float weight = float(b[i]);
       for (std::size_t o = 0; o < m_; ++o) scaled[o * store_.count + i] = weight * gradient[o];
     }
@@ -62,8 +62,8 @@ class ImplicitLinearColumns final : public GradientColumns {
     std::vector<double> inner(columns.tasks());
     run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = columns.begin(task), count = columns.size(task);
-      gemm(m_, count, store_.count, 1, {scaled, store_.count, false}, {inputs() + begin, n_, false}, 0,
-           d.data() + begin, n_);
+      multiply_stored(m_, {scaled, store_.count, false}, store_.first, begin, n_, store_.count, count,
+                      d.data() + begin, n_);
       for (std::size_t o = 0; o < m_; ++o) {
         const std::size_t at = o * n_ + begin;
         inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
@@ -82,8 +82,6 @@ class ImplicitLinearColumns final : public GradientColumns {
     return finish_direction(g.data() + m_ * n_, inverse_lambda, bias, m_);
   }
 
-  const float* inputs() const { return store_.first.data(); }
-  const float* gradients() const { return store_.second.data(); }
   double work() const { return double(store_.count) * double(m_) * double(n_); }
 
   const SampleStore& store_;

@@ -38,10 +38,12 @@ class LowRankColumns final : public GradientColumns {
       const std::size_t begin = samples.begin(task), rows = samples.size(task) * shape_.rank, m = shape_.m;
       float* product = Workspace::of_this_thread().floats(Workspace::kProduct, rows * m);
       if (shape_.bias) bias_products(g, begin * shape_.rank, rows, product);
-      gemm(rows, m, shape_.n, 1, {inputs(begin), width(), false}, {g.data(), shape_.n, true},
-           shape_.bias ? 1 : 0, product, m);
+      gemm(rows, m, shape_.n, 1, inputs(begin, rows), {g.data(), shape_.n, true}, shape_.bias ? 1 : 0,
+           product, m);
+      const MatrixOperand outer = gradients(begin, rows);
       for (std::size_t i = 0; i < samples.size(task); ++i) {
-        c[begin + i] = dot(gradients(begin + i), product + i * shape_.rank * m, shape_.rank * m);
+        const std::size_t at = i * shape_.rank * m;
+        c[begin + i] = dot(outer.data + at, product + at, shape_.rank * m);
       }
     });
   }
@@ -53,7 +55,7 @@ class LowRankColumns final : public GradientColumns {
     float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, rows_ * m);
     for (std::size_t i = 0; i < store_.count; ++i) {
       const float weight = float(b[i]);
-      const float* in = gradients(i);
+      const float* in = store_.second.floats(i * shape_.rank * m, shape_.rank * m);
       float* out = scaled + i * shape_.rank * m;
       for (std::size_t k = 0; k < shape_.rank * m; ++k) out[k] = weight * in[k];
     }
@@ -61,8 +63,7 @@ class LowRankColumns final : public GradientColumns {
     std::vector<double> inner(columns.tasks());
     run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = columns.begin(task), count = columns.size(task);
-      gemm(m, count, rows_, 1, {scaled, m, true}, {inputs(0) + begin, width(), false}, 0, d.data() + begin,
-           n);
+      multiply_stored(m, {scaled, m, true}, store_.first, begin, width(), rows_, count, d.data() + begin, n);
       for (std::size_t o = 0; o < m; ++o) {
         const std::size_t at = o * n + begin;
         inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
@@ -70,7 +71,7 @@ class LowRankColumns final : public GradientColumns {
     });
     double sum = std::accumulate(inner.begin(), inner.end(), 0.0);
     if (!shape_.bias) return sum;
-    gemm(m, 1, rows_, 1, {scaled, m, true}, {inputs(0) + n, width(), false}, 0, d.data() + m * n, 1);
+    multiply_stored(m, {scaled, m, true}, store_.first, n, width(), rows_, 1, d.data() + m * n, 1);
     return sum + finish_direction(g.data() + m * n, inverse_lambda, d.data() + m * n, m);
   }
 
@@ -81,8 +82,9 @@ class LowRankColumns final : public GradientColumns {
     Workspace& workspace = Workspace::of_this_thread();
     float* a = workspace.floats(Workspace::kProduct, wi * wj);
     float* b = workspace.floats(Workspace::kTile, wi * wj);
-    gemm(wi, wj, width(), 1, {inputs(i0), width(), false}, {inputs(j0), width(), true}, 0, a, wj);
-    gemm(wi, wj, shape_.m, 1, {gradients(i0), shape_.m, false}, {gradients(j0), shape_.m, true}, 0, b, wj);
+    gemm(wi, wj, width(), 1, inputs(i0, wi), transposed(inputs(j0, wj, Workspace::kWidenedToo)), 0, a, wj);
+    gemm(wi, wj, shape_.m, 1, gradients(i0, wi), transposed(gradients(j0, wj, Workspace::kWidenedToo)), 0, b,
+         wj);
     put_block_products({i0, ni, j0, nj}, p, a, b, gram, store_.count);
   }
 
@@ -90,18 +92,23 @@ class LowRankColumns final : public GradientColumns {
   void bias_products(std::span<const float> g, std::size_t first, std::size_t rows, float* product) const {
     const float* bias = g.data() + shape_.m * shape_.n;
     for (std::size_t r = 0; r < rows; ++r) {
-      const float one = store_.first.data()[(first + r) * width() + shape_.n];
+      float one = 0;
+      store_.first.read((first + r) * width() + shape_.n, &one, 1);
       for (std::size_t o = 0; o < shape_.m; ++o) product[r * shape_.m + o] = one * bias[o];
     }
   }
 
   std::size_t width() const { return shape_.n + (shape_.bias ? 1 : 0); }
-  const float* inputs(std::size_t sample) const {
-    return store_.first.data() + sample * shape_.rank * width();
+  // `rows` (sample, direction) pairs from a sample's first.
+  MatrixOperand inputs(std::size_t sample, std::size_t rows,
+                       Workspace::Slot slot = Workspace::kWidened) const {
+    return store_.first.panel(sample * shape_.rank * width(), width(), rows, width(), slot);
   }
-  const float* gradients(std::size_t sample) const {
-    return store_.second.data() + sample * shape_.rank * shape_.m;
+  MatrixOperand gradients(std::size_t sample, std::size_t rows,
+                          Workspace::Slot slot = Workspace::kWidened) const {
+    return store_.second.panel(sample * shape_.rank * shape_.m, shape_.m, rows, shape_.m, slot);
   }
+  static MatrixOperand transposed(const MatrixOperand& rows) { return {rows.data, rows.ld, true}; }
   Cut sample_cut() const { return {store_.count, std::max<std::size_t>(1, kRows / shape_.rank)}; }
   double work() const { return double(rows_) * double(shape_.m) * double(shape_.n); }
 

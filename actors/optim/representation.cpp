@@ -52,14 +52,16 @@ SampleSize sample_size(const Block& block, const CurvatureForm& form) {
   return {};
 }
 
-FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples) {
+FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples, Precision wire) {
   SENG_CHECK(samples >= 0, "samples of a fragment");
-  return {form, samples, sample_size(block, form).total() * std::size_t(samples)};
+  const std::size_t floats = sample_size(block, form).total() * std::size_t(samples);
+  return {form, samples, floats, wire, (floats * bytes_of(wire) + 3) / 4};
 }
 
-std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples) {
+std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples,
+                            Precision stored) {
   if (form.representation == Representation::kScale) return 0;
-  return sample_size(block, form).total() * samples * sizeof(float) + samples * samples * sizeof(double);
+  return sample_size(block, form).total() * samples * bytes_of(stored) + samples * samples * sizeof(double);
 }
 
 }  // namespace seng

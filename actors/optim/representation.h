@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "actors/engine/bf16.h"
 #include "actors/engine/block.h"
 
 namespace seng {
@@ -43,15 +44,21 @@ struct SampleSize {
 };
 SampleSize sample_size(const Block& block, const CurvatureForm& form);
 
+// One fragment: `floats` values, which travel as `words` of 4 bytes: a float each, or two bf16 values, the
+// first in the lower half, the last half of an odd count 0.
 struct FragmentShape {
   CurvatureForm form;
   int samples = 0;         // per micro-batch: N / V
-  std::size_t floats = 0;  // of one fragment; 0 for kScale
+  std::size_t floats = 0;  // 0 for kScale
+  Precision wire = Precision::kF32;
+  std::size_t words = 0;
 };
-FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples);
+FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples,
+                             Precision wire = Precision::kF32);
 
 // What a curvature over `samples` samples in all holds once it is in force: the samples and the N x N factor.
 // While a refresh is open the samples are there twice.
-std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples);
+std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples,
+                            Precision stored = Precision::kF32);
 
 }  // namespace seng

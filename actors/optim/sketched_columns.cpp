@@ -30,9 +30,10 @@ class SketchedExplicit final : public ApproximateColumns {
   }
 
   void gram(double* gram, Lanes& lanes) const override {
-    small_.first.at_least(store_.count * omega_.rows());
+    float* small = small_.first.at_least(store_.count * omega_.rows());
     run_tasks(lanes, store_.count, double(store_.count) * double(omega_.width()), [&](std::size_t i) {
-      omega_.apply(store_.first.data() + i * store_.size.first, 1, small_.first.data() + i * omega_.rows());
+      const float* sample = store_.first.floats(i * store_.size.first, store_.size.first);
+      omega_.apply(sample, 1, small + i * omega_.rows());
     });
     columns_->gram(gram, lanes);
   }
@@ -74,17 +75,15 @@ class SketchedFactors final : public ApproximateColumns {
   }
 
   void gram(double* gram, Lanes& lanes) const override {
-    small_.first.at_least(store_.count * small_.size.first);
-    small_.second.at_least(store_.count * small_.size.second);
+    float* small_a = small_.first.at_least(store_.count * small_.size.first);
+    float* small_g = small_.second.at_least(store_.count * small_.size.second);
     const double work = double(store_.count * rows_.rank()) * double(rows_.m() + rows_.width());
     run_tasks(lanes, store_.count, work, [&](std::size_t i) {
       std::vector<float> a(rows_.rank() * rows_.width()), g(rows_.rank() * rows_.m());
       rows_.read(i, a.data(), g.data());
       for (std::size_t k = 0; k < rows_.rank(); ++k) {
-        right_.apply(a.data() + k * rows_.width(), 1,
-                     small_.first.data() + i * small_.size.first + k * right_.rows());
-        left_.apply(g.data() + k * rows_.m(), 1,
-                    small_.second.data() + i * small_.size.second + k * left_.rows());
+        right_.apply(a.data() + k * rows_.width(), 1, small_a + i * small_.size.first + k * right_.rows());
+        left_.apply(g.data() + k * rows_.m(), 1, small_g + i * small_.size.second + k * left_.rows());
       }
     });
     columns_->gram(gram, lanes);

@@ -10,7 +10,7 @@ namespace seng {
 
 class Workspace {
  public:
-  enum Slot { kUnfolded, kProduct, kScaled, kTile, kSlots };
+  enum Slot { kUnfolded, kProduct, kScaled, kTile, kWidened, kWidenedToo, kSlots };
 
   // The calling thread's own. A slot's memory stays valid until the same slot is asked for again on this
   // thread.

@@ -45,6 +45,9 @@ struct CurvatureSpec {
   std::uint32_t product_buckets = 64;    // r of the count sketch
   std::string mode = "global";           // global | local
   std::uint32_t workers = 1;             // local: M
+  std::string dtype = "f32";             // f32 | bf16, of what is kept
+  std::string fragment_dtype = "f32";    // f32 | bf16, of what travels
+  bool overlap = false;                  // a refresh takes effect one step later, formed meanwhile
   std::uint32_t memory_mib = 1024;       // of all blocks' curvature in force; 0: unlimited
   static constexpr std::uint32_t kRankAuto = 65536;
   bool operator==(const CurvatureSpec&) const = default;
@@ -103,10 +106,11 @@ struct JobSpec {
   std::uint32_t lanes = 0;                   // per actor; 0: auto, the slot's threads
   std::uint64_t checkpoint_every_steps = 0;  // 0: only at the end
   std::uint32_t checkpoint_keep = 2;
-  double evaluate_every_epochs = 1;         // 0: only at the end
-  std::string engine_convolution = "auto";  // auto | direct
-  bool ledger = false;                      // each actor writes which samples it used
-  std::string on_divergence = "fail";       // fail | continue, when a step's loss is not finite
+  double evaluate_every_epochs = 1;            // 0: only at the end
+  std::string engine_convolution = "auto";     // auto | direct
+  bool engine_checkpoint_activations = false;  // drop activations, and make them again in the backward pass
+  bool ledger = false;                         // each actor writes which samples it used
+  std::string on_divergence = "fail";          // fail | continue, when a step's loss is not finite
   // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
   std::uint32_t restart_max = 20;
   double restart_window_s = 3600;

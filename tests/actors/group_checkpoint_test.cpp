@@ -3,6 +3,7 @@
 #include "actors/group_checkpoint.h"
 
 #include <condition_variable>
+#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <thread>
@@ -68,7 +69,10 @@ class Written {
     for (auto& [block, curvature] : state_.curvature) {
       const Curvature::Room room = curvature.begin_version(step, 0.5);
       for (const auto half : {room.first, room.second})
-        for (float& value : half) value = static_cast<float>(step + block);
+        for (std::size_t at = 0; at < half.size(); at += sizeof(float)) {
+          const auto value = static_cast<float>(step + block);
+          std::memcpy(half.data() + at, &value, sizeof value);
+        }
       if (const Status finished = curvature.finish_version(); !finished)
         throw std::runtime_error(finished.error().message);
     }

@@ -78,6 +78,23 @@ TEST(Plan, CountsTheCurvatureThatIsHeld) {
   }
 }
 
+TEST(Plan, NarrowCurvatureTakesHalf) {
+  const auto memory = [](const std::string& curvature) {
+    const PlanOutcome outcome =
+        plan_job(job("samples: 16", "samples: 16, representation: explicit" + curvature), 2);
+    EXPECT_TRUE(outcome.ok) << outcome.json;
+    return nlohmann::json::parse(outcome.json);
+  };
+  const auto wide = memory(""), kept = memory(", dtype: bf16"),
+             both = memory(", dtype: bf16, fragment_dtype: bf16");
+  EXPECT_EQ(kept["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 2);
+  const auto curvature = [](const nlohmann::json& plan) { return plan["memory"]["curvature"].get<double>(); };
+  const double systems = 7 * 16 * 16 * 8;
+  EXPECT_EQ(2 * (curvature(both) - systems), curvature(wide) - systems);
+  EXPECT_LT(curvature(both), curvature(kept)) << "fragments that wait are as they travel";
+  EXPECT_LT(curvature(kept), curvature(wide));
+}
+
 TEST(Plan, ShippedJobsAreRight) {
   int jobs = 0;
   for (const auto& file : std::filesystem::directory_iterator(SENG_SOURCE_DIR "/scripts/jobs")) {

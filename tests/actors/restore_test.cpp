@@ -15,6 +15,7 @@
 #include "actors/checkpoint/safetensors.h"
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
+#include "actors/kept_curvature.h"
 #include "actors/plan.h"
 #include "actors/trainer.h"
 #include "tests/support/process.h"
@@ -90,8 +91,7 @@ class Training {
 
   std::string state_sha256() const {
     std::vector<Digest> curvature(workload_.network.blocks().size(), Digest{});
-    for (const auto& [block, each] : state_.curvature)
-      if (each.ready()) curvature[block] = each.digest();
+    for (const auto& [block, each] : state_.curvature) curvature[block] = digest_of(keep_curvature(each));
     return to_hex(state_digest(weights(), state_.momentum, curvature, state_.step, state_.step * 42));
   }
   // As a group of two would write it. Returns its directory.
@@ -106,13 +106,17 @@ class Training {
                       .files = value_of(write_model(staging, blocks, state_.parameters, state_.statistics,
                                                     state_.momentum, state_.step)),
                       .epoch_so_far = {2, 3.5, 0.75}};
-    std::vector<CurvatureValues> parts[2];
-    for (const auto& [block, each] : state_.curvature)
-      if (each.ready()) parts[block % 2].push_back({block, each.step(), each.lambda(), each.values()});
+    std::map<std::uint32_t, KeptCurvature> kept;
+    std::vector<CurvatureView> parts[2];
+    for (const auto& [block, each] : state_.curvature) {
+      kept[block] = keep_curvature(each);
+      append_views(block, kept[block], parts[block % 2]);
+    }
     for (int i = 0; i < 2; ++i)
       if (!parts[i].empty())
-        manifest.files.push_back(value_of(
-            write_curvature(staging, "curvature-" + std::to_string(i) + ".safetensors", blocks, parts[i])));
+        manifest.files.push_back(
+            value_of(write_curvature(staging, "curvature-" + std::to_string(i) + ".safetensors", blocks,
+                                     std::span<const CurvatureView>(parts[i]))));
     return value_of(commit_checkpoint(checkpoints, staging, manifest, 10));
   }
   const Workload& workload() const { return workload_; }
@@ -189,6 +193,34 @@ TEST_F(Restore, GoesOnInTheMiddleOfAnEpochWithTheSameBits) {
   again.train_to(10);
   EXPECT_EQ(again.state_sha256(), final_);
 }
+
+// Of step 5, which refreshes, and of the one behind it: with overlap the refresh waits in the first.
+class RestoredCurvature : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(RestoredCurvature, GoesOnWithTheSameBits) {
+  const std::string text = job_text({{"samples: 14", std::string("samples: 14, ") + GetParam()}});
+  const testing::TempDir directory;
+  Training training(text);
+  std::vector<std::string> checkpoints;
+  for (const std::uint64_t step : {1, 5, 6}) {
+    training.train_to(step);
+    checkpoints.push_back(training.save(directory.path() + "/checkpoints"));
+  }
+  training.train_to(10);
+  for (const std::string& checkpoint : checkpoints) {
+    Training again(text);
+    auto restored = restore_state(again.workload(), checkpoint);
+    ASSERT_TRUE(restored) << restored.error().message;
+    again.begin(std::move(*restored));
+    again.train_to(10);
+    EXPECT_EQ(again.state_sha256(), training.state_sha256()) << checkpoint;
+  }
+  // The other precision's curvature is another job's.
+  EXPECT_THAT(refusal(job_text(), checkpoints.back()), HasSubstr("optimizer.curvature."));
+}
+INSTANTIATE_TEST_SUITE_P(Kinds, RestoredCurvature,
+                         ::testing::Values("dtype: bf16", "overlap: true",
+                                           "overlap: true, dtype: bf16, fragment_dtype: bf16"));
 
 TEST_F(Restore, AnotherJobMayGoOnFromIt) {
   const std::string text =

@@ -9,6 +9,7 @@
 #include "actors/checkpoint/checkpoint.h"
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
+#include "actors/kept_curvature.h"
 #include "actors/trainer.h"
 #include "tests/support/process.h"
 
@@ -25,6 +26,18 @@ std::string job_text(const std::string& optimizer, const std::string& model) {
 constexpr const char* kSgd = "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.001}";
 constexpr const char* kSeng =
     "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14}}";
+
+constexpr const char* kSengBf16 =
+    "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14, dtype: "
+    "bf16, "
+    "fragment_dtype: bf16}}";
+
+constexpr const char* kSengLater =
+    "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 2, samples: 14, overlap: "
+    "true}}";
+// Every step is a refresh, and takes the one before.
+constexpr const char* kSengAlwaysLater =
+    "{name: seng, lr: 0.05, damping: 0.3, curvature: {every: 1, samples: 14, overlap: true, dtype: bf16}}";
 
 struct MemberResult {
   std::string weights, momentum;
@@ -78,7 +91,8 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   result.weights = to_hex(weights_digest(workload->network.blocks(), state.parameters, state.statistics));
   result.momentum = hash_of(state.momentum);
   for (const auto& [block, curvature] : state.curvature)
-    if (group.placement.owner[block] == self) result.curvature[block] = to_hex(curvature.digest());
+    if (group.placement.owner[block] == self)
+      result.curvature[block] = to_hex(digest_of(keep_curvature(curvature)));
   return result;
 }
 
@@ -123,7 +137,9 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
 
 constexpr const char* kMlp = "{name: mlp, hidden: \"16,8\"}";
 INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
-                         ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp}));
+                         ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp},
+                                           std::pair{kSengBf16, kMlp}, std::pair{kSengLater, kMlp},
+                                           std::pair{kSengAlwaysLater, kMlp}));
 
 }  // namespace
 }  // namespace seng

@@ -2,7 +2,7 @@
 // directions, a refresh's fragments and its acceptance. Minimum of several rounds, as the machine may be
 // shared.
 //
-//   optim_bench [lenet|resnet18] [samples] [lanes] [rounds]
+//   optim_bench [lenet|resnet18] [samples] [lanes] [rounds] [f32|bf16]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -82,10 +82,11 @@ double milliseconds(F&& f) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void time_block(const Block& block, int samples, Lanes& lanes, int rounds, double (&totals)[3]) {
+void time_block(const Block& block, int samples, Lanes& lanes, int rounds, Precision precision,
+                double (&totals)[3]) {
   const int micro = 32, micros = std::max(1, samples / micro), per_micro = samples / micros;
   const Representation representation = choose_forms({block}, {}).value().front().representation;
-  const FragmentShape shape = fragment_shape(block, representation, per_micro);
+  const FragmentShape shape = fragment_shape(block, representation, per_micro, precision);
   const std::size_t outputs = std::size_t(block.m * block.positions) * std::size_t(per_micro);
   const std::size_t inputs =
       block.kind == BlockKind::kBatchNorm
@@ -93,8 +94,11 @@ void time_block(const Block& block, int samples, Lanes& lanes, int rounds, doubl
           : sample_size(block, Representation::kImplicit).first * std::size_t(per_micro);
   const std::vector<float> a = normals(1, inputs), g = normals(2, outputs), mean = normals(3, block.count);
   std::vector<float> direction(block.count);
-  Curvature curvature(block,
-                      {.micro_batches = micros, .samples_per_micro = per_micro, .form = representation});
+  Curvature curvature(block, {.micro_batches = micros,
+                              .samples_per_micro = per_micro,
+                              .form = representation,
+                              .stored = precision,
+                              .wire = precision});
   double fragments = 1e9, accept = 1e9, step = 1e9;
   for (int round = 0; round < rounds; ++round) {
     std::vector<std::vector<float>> made(static_cast<std::size_t>(micros));
@@ -129,13 +133,17 @@ int main(int argc, char** argv) {
   const std::string model = argc > 1 ? argv[1] : "lenet";
   const int samples = argc > 2 ? std::atoi(argv[2]) : 256, lanes_count = argc > 3 ? std::atoi(argv[3]) : 2;
   const int rounds = argc > 4 ? std::atoi(argv[4]) : 10;
-  if (samples < 1 || lanes_count < 1 || rounds < 1 || (model != "lenet" && model != "resnet18")) {
-    std::fprintf(stderr, "usage: optim_bench [lenet|resnet18] [samples] [lanes] [rounds]\n");
+  const std::string dtype = argc > 5 ? argv[5] : "f32";
+  if ((dtype != "f32" && dtype != "bf16") || samples < 1 || lanes_count < 1 || rounds < 1 ||
+      (model != "lenet" && model != "resnet18")) {
+    std::fprintf(stderr, "usage: optim_bench [lenet|resnet18] [samples] [lanes] [rounds] [f32|bf16]\n");
     return 2;
   }
   seng::Lanes lanes(lanes_count);
   double totals[3] = {};
-  for (const seng::Block& block : blocks_of(model)) time_block(block, samples, lanes, rounds, totals);
+  const auto precision = dtype == "bf16" ? seng::Precision::kBf16 : seng::Precision::kF32;
+  for (const seng::Block& block : blocks_of(model))
+    time_block(block, samples, lanes, rounds, precision, totals);
   std::printf("total: fragments %.2f ms, accept %.2f ms, direction %.2f ms (%d samples, %d lanes)\n",
               totals[0], totals[1], totals[2], samples, lanes_count);
   return 0;

@@ -47,6 +47,7 @@ class RandomSpecs {
     s.checkpoint_keep = whole(1, 1000);
     s.evaluate_every_epochs = number(100);
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
+    s.engine_checkpoint_activations = whole(0, 1) == 1;
     s.ledger = whole(0, 1) == 1;
     s.restart_max = whole(0, 100'000);
     s.restart_window_s = number(1e8);
@@ -136,6 +137,9 @@ class RandomSpecs {
     o.curvature.product_buckets = whole(1, 1000);
     o.curvature.mode = one_of({"global", "local"});
     o.curvature.workers = o.curvature.mode == "local" ? pieces : whole(1, 1000);
+    o.curvature.dtype = whole(0, 1) ? "f32" : "bf16";
+    o.curvature.fragment_dtype = whole(0, 1) ? "f32" : "bf16";
+    o.curvature.overlap = whole(0, 1) == 1;
     o.curvature.memory_mib = whole(0, 1) ? whole(1, 100000) : 0;
     o.trust_region = number(1);
   }

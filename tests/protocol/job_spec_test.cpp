@@ -142,6 +142,8 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"epochs: 2.5e-1", [](const JobSpec& s) { return s.epochs == 0.25; }},
       {"actors: {max: 2, lanes: 3}", [](const JobSpec& s) { return s.lanes == 3; }},
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
+      {"engine: {checkpoint_activations: true}",
+       [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
       {"ledger: true", [](const JobSpec& s) { return s.ledger; }},
       {"restart: 3", [](const JobSpec& s) { return s.restart_max == 3 && s.restart_window_s == 3600; }},
       {"restart: {max: 0, window: 0.5}",

@@ -126,8 +126,14 @@ TEST_P(Resized, UpAndDownInTheSameProcesses) {
   EXPECT_EQ(cluster_.status(kJob).value("restarts", -1), 0);
   finish(expected);
 }
-INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng),
-                         [](const auto& info) { return info.index == 0 ? "Sgd" : "Seng"; });
+// Every second step's refresh takes effect in the one behind it: half of all changes come between the two.
+constexpr const char* kSengLater =
+    "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
+    "curvature: {every: 2, samples: 16, overlap: true, dtype: bf16, fragment_dtype: bf16}}";
+std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
+  return info.param == kSgd ? "Sgd" : info.param == kSeng ? "Seng" : "SengLater";
+}
+INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng, kSengLater), name_of);
 
 // A newcomer pulls and follows while the others commit steps; when they stop for it, it lacks nothing. (With
 // curvature it may lack what the last step has renewed.)
@@ -182,8 +188,10 @@ TEST_F(Elastic, ANewcomerOrItsSourceIsKilledInTheWarmUp) {
   finish(expected);
 }
 
-TEST_F(Elastic, KilledActorsAreReplaced) {
-  const JobText job = elastic_job(kSeng, 900);
+class Killed : public Elastic, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(Killed, ActorsAreReplaced) {
+  const JobText job = elastic_job(GetParam(), 900);
   const std::string expected = undisturbed(job);
   submit(job, 1, 3);
   ASSERT_TRUE(has_actors(3));
@@ -204,14 +212,17 @@ TEST_F(Elastic, KilledActorsAreReplaced) {
   finish(expected);
 }
 
-TEST_F(Elastic, AllActorsKilledGoOnFromTheCheckpoint) {
-  const JobText job = elastic_job(kSeng, 120);
+// The checkpoints are of steps that refresh: with overlap, what waits is in them.
+TEST_P(Killed, AllOfThemGoOnFromTheCheckpoint) {
+  const JobText job = elastic_job(GetParam(), 120);
   const std::string expected = undisturbed(job);
   submit(job, 1, 3);
   ASSERT_TRUE(committed(60));
   for (const auto& [actor, pid] : pids()) kill(pid, SIGKILL);
   finish(expected);
 }
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, Killed, ::testing::Values(kSeng, kSengLater), name_of);
 
 TEST_F(Elastic, AStoppedActorIsEvictedAndComesBack) {
   const JobText job = elastic_job(kSeng, 300);

@@ -45,6 +45,15 @@ constexpr const char* kSengApproximate =
     "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
     "product_buckets: 20, mode: local, workers: 4}}";
 
+constexpr const char* kSengNarrow =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, dtype: "
+    "bf16, "
+    "fragment_dtype: bf16}}";
+
+constexpr const char* kSengLater =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, overlap: "
+    "true}}";
+
 constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
 
 JobText augmented_lenet() {
@@ -91,6 +100,21 @@ TEST_P(SameBits, ForAnyNumberOfActorsAndLanes) {
   expect_same_bits(GetParam().job, {{1, 1}, {1, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}});
 }
 
+// Dropped and made again, activations are what they were.
+TEST(SameBitsOfMemory, WithActivationsMadeAgain) {
+  Cluster cluster(2);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::set<std::string> weights;
+  for (const char* again : {"false", "true"}) {
+    JobText job = resnet(kSeng);
+    job.actors = 2;
+    const auto result = cluster.train(to_text(job), {std::string("engine.checkpoint_activations=") + again});
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    weights.insert(result.value("state_sha256", ""));
+  }
+  EXPECT_EQ(weights.size(), 1u);
+}
+
 // Pictures in files, a network written in the job, every operation of augmentation; over an epoch's border.
 TEST(SameBitsOfPictures, WithAugmentation) {
   TempDir pictures;
@@ -116,7 +140,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
                       Case{"LenetSengAugmented", augmented_lenet()}, Case{"LenetLars", lenet(kLars, 64, 8)},
                       Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
-                      Case{"Resnet18Sgd", resnet(kSgd)}, Case{"Resnet18Seng", resnet(kSeng)}),
+                      Case{"LenetSengNarrow", lenet(kSengNarrow, 64, 8)},
+                      Case{"LenetSengLater", lenet(kSengLater, 64, 8)}, Case{"Resnet18Sgd", resnet(kSgd)},
+                      Case{"Resnet18Seng", resnet(kSeng)}),
     [](const auto& info) { return info.param.name; });
 
 // What the hashes above would not notice if they were constant: another seed, another state.

@@ -66,11 +66,23 @@ void CpuBackend::enter() {
   use_one_thread();
 }
 
+namespace {
+
+// Big areas sit on huge pages: strided kernels touch many pages at once.
+constexpr std::size_t kHugePage = std::size_t{2} << 20, kCacheLine = 64;
+
+std::size_t alignment_of(std::size_t bytes) {
+  return bytes >= kHugePage ? kHugePage : kCacheLine;
+}
+std::size_t rounded_up(std::size_t bytes) {
+  const std::size_t alignment = alignment_of(bytes);
+  return (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+}
+
+}  // namespace
+
 void* CpuBackend::allocate(std::size_t bytes) {
-  // Big areas sit on huge pages: strided kernels touch many pages at once.
-  constexpr std::size_t kHugePage = std::size_t{2} << 20, kCacheLine = 64;
-  const std::size_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
-  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  const std::size_t alignment = alignment_of(bytes), rounded = rounded_up(bytes);
   void* memory = std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
   if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
@@ -87,6 +99,16 @@ void CpuBackend::release(void* memory) {
     allocated_ -= allocation.bytes;
     return true;
   });
+}
+
+std::size_t CpuBackend::planned_bytes() const {
+  std::size_t bytes = allocated_;
+  for (const Scratch& scratch : scratch_) {
+    if (scratch.held >= scratch.needed) continue;
+    bytes += rounded_up(scratch.needed);
+    if (scratch.memory != nullptr) bytes -= rounded_up(scratch.held);
+  }
+  return bytes;
 }
 
 void CpuBackend::upload(const void* host, void* memory, std::size_t bytes) {

@@ -51,6 +51,7 @@ class CpuBackend final : public Backend {
   void enter() override;
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
+  std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
   const float* host_view(const float* memory, std::size_t) override { return memory; }
 

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "actors/engine/bf16.h"
 #include "actors/engine/linalg.h"
 
 namespace seng {
@@ -13,8 +14,13 @@ constexpr std::size_t kDotBlock = 4096;
 
 struct VectorKernels {
   double (*dot)(const float*, const float*, std::size_t);
+  double (*dot_bf16)(const Bf16*, const float*, std::size_t);
   void (*add_weighted_rows)(const float*, std::size_t, std::size_t, std::size_t, const float*, float*);
+  void (*add_weighted_rows_bf16)(const Bf16*, std::size_t, std::size_t, std::size_t, const float*, float*);
+  void (*widen)(const Bf16*, float*, std::size_t);
+  void (*narrow)(const float*, Bf16*, std::size_t);
   bool (*all_finite)(const float*, std::size_t);
+  bool (*all_finite_bf16)(const Bf16*, std::size_t);
   void (*cholesky_solve)(const double*, std::size_t, double*);
 };
 
@@ -65,6 +71,32 @@ void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, st
 
 bool all_finite(const float* values, std::size_t count) {
   return kernels().all_finite(values, count);
+}
+
+void widen(const Bf16* from, float* to, std::size_t count) {
+  kernels().widen(from, to, count);
+}
+
+void narrow(const float* from, Bf16* to, std::size_t count) {
+  kernels().narrow(from, to, count);
+}
+
+double dot(const Bf16* a, const float* b, std::size_t count) {
+  return kernels().dot_bf16(a, b, count);
+}
+
+void row_dots(const Bf16* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
+              double* y) {
+  for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot_bf16(matrix + r * ld, x, width);
+}
+
+void add_weighted_rows(const Bf16* matrix, std::size_t ld, std::size_t rows, std::size_t width,
+                       const float* b, float* y) {
+  kernels().add_weighted_rows_bf16(matrix, ld, rows, width, b, y);
+}
+
+bool all_finite(const Bf16* values, std::size_t count) {
+  return kernels().all_finite_bf16(values, count);
 }
 
 void cholesky_solve(const double* l, std::size_t n, double* x) {

@@ -63,6 +63,28 @@ TEST_F(SafetensorsTest, ReadsAFileWrittenByHand) {
   EXPECT_EQ(file->find("v"), nullptr);
 }
 
+// Values of 2 bytes lie behind wider ones, so that an odd count of them pushes nothing out of its alignment.
+TEST_F(SafetensorsTest, HasNarrowTensors) {
+  const std::uint16_t narrow[] = {0x3f80, 0xc000, 0x7fc0};
+  const float wide = 0.5f;
+  const std::vector<TensorView> tensors = {{"narrow", TensorType::kBf16, {3}, narrow},
+                                           {"wide", TensorType::kF32, {1}, &wide}};
+  ASSERT_TRUE(write_safetensors(posix_storage(), path_, tensors, {}));
+  EXPECT_THAT(get_file(path_),
+              AllOf(HasSubstr(R"("narrow":{"dtype":"BF16","shape":[3],"data_offsets":[4,10]})"),
+                    HasSubstr(R"("wide":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})")));
+  const auto file = SafetensorsFile::open(path_);
+  ASSERT_TRUE(file) << file.error().message;
+  std::vector<std::uint16_t> got(3);
+  ASSERT_TRUE(file->read(*file->find("narrow"), std::span(got)));
+  EXPECT_THAT(got, ElementsAre(0x3f80, 0xc000, 0x7fc0));
+  const std::string whole = get_file(path_);
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_FALSE(open(whole.substr(0, size))) << "of " << size << " bytes";
+  expect_bad_header(R"({"w":{"dtype":"BF16","shape":[4],"data_offsets":[0,16]}})", "8 bytes");
+  expect_bad_header(R"({"w":{"dtype":"BF16","shape":[9],"data_offsets":[0,16]}})", "at most 8 values");
+}
+
 TEST_F(SafetensorsTest, WritesTheBytesThatTheFormatSays) {
   const float w[] = {1, -2};
   const std::int64_t n = 7;
@@ -189,7 +211,7 @@ TEST_F(SafetensorsTest, RefusesHeadersThatLie) {
   expect_bad_header(tensor(R"("dtype":"F32","shape":[4])"), "data_offsets is missing");
   expect_bad_header(tensor(type + shape + offsets + R"(,"stride":1)"), "unknown field \"stride\"");
   expect_bad_header(tensor(R"("dtype":"F16",)" + shape + offsets),
-                    "dtype: expected F32 or I64, found \"F16\"");
+                    "dtype: expected F32, I64 or BF16, found \"F16\"");
   expect_bad_header(tensor(R"("dtype":32,)" + shape + offsets), "dtype: expected text");
   for (const char* bad : {"[-4]", "[4.0]", "[\"4\"]", "[null]"}) {
     expect_bad_header(tensor(type + "\"shape\":" + bad + "," + offsets), "shape: expected whole numbers");

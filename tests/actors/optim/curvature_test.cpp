@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "tests/actors/optim/problem.h"
 
@@ -124,6 +125,109 @@ TEST_P(CurvatureTest, WrongFragmentsAreErrors) {
   ASSERT_FALSE(early);
   EXPECT_THAT(early.error().message, HasSubstr("missing"));
   EXPECT_FALSE(curvature.ready());
+}
+
+// A refresh that takes effect a step later, with everything that a membership may do in between.
+TEST_P(CurvatureTest, WhatWaitsTakesEffectWhenItIsTaken) {
+  Curvature curvature = fragments(7);
+  ASSERT_TRUE(curvature.settle(0, 7));
+  EXPECT_FALSE(curvature.ready());
+  EXPECT_EQ(direction(curvature, 3), scaled_gradient(3));
+  ASSERT_TRUE(curvature.keep_waiting());
+  EXPECT_EQ(curvature.keep_waiting()->digest(), accepted(7).digest());
+  ASSERT_TRUE(curvature.accept_waiting(lanes_));
+  Curvature at_once = accepted(7);
+  EXPECT_EQ(direction(curvature), direction(at_once));
+  // The step is left, and done again: nothing is lost.
+  ASSERT_TRUE(curvature.settle(0, 7));
+  EXPECT_EQ(direction(curvature, 3), scaled_gradient(3));
+  ASSERT_TRUE(curvature.accept_waiting(lanes_));
+  ASSERT_TRUE(curvature.settle(7, 0));
+  EXPECT_FALSE(curvature.keep_waiting());
+  EXPECT_EQ(curvature.digest(), at_once.digest());
+  EXPECT_EQ(direction(curvature), direction(at_once));
+}
+
+// The next refresh begins while one waits, as with a refresh at every step. Without the owner's word, as a
+// backup.
+TEST_P(CurvatureTest, OneWaitsWhileTheNextIsGathered) {
+  Curvature curvature = fragments(7);
+  ASSERT_TRUE(curvature.settle(0, 7));
+  curvature.begin_refresh(8, 0.25);
+  EXPECT_FALSE(curvature.settle(0, 8)) << "not whole yet";
+  for (std::uint32_t micro = 0; micro < kMicros; ++micro)
+    ASSERT_TRUE(curvature.add_fragment(micro, fragment(micro)));
+  std::vector<std::uint64_t> steps;
+  for (const auto& version : curvature.versions()) steps.push_back(version.step);
+  EXPECT_THAT(steps, ::testing::ElementsAre(7, 8));
+  ASSERT_TRUE(curvature.settle(7, 8));
+  EXPECT_EQ(curvature.step(), 7u);
+  EXPECT_EQ(curvature.keep_waiting()->step, 8u);
+  EXPECT_FALSE(curvature.settle(9, 8));
+  EXPECT_FALSE(curvature.settle(7, 9));
+  ASSERT_TRUE(curvature.settle(8, 0));
+  EXPECT_EQ(curvature.lambda(), 0.25);
+}
+
+TEST_P(CurvatureTest, ARefusalOfWhatWaitsLeavesWhatIsInForce) {
+  Curvature curvature = accepted(7);
+  spoil(curvature, std::numeric_limits<float>::infinity());
+  ASSERT_TRUE(curvature.settle(7, 100));
+  for (int round = 0; round < 2; ++round) {
+    const Status refused = curvature.accept_waiting(lanes_);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("that of step 7 stays in force"));
+    EXPECT_EQ(curvature.step(), 7u);
+    ASSERT_TRUE(curvature.settle(7, 100)) << "the step may be done again";
+  }
+  ASSERT_TRUE(curvature.settle(7, 0));
+  EXPECT_FALSE(curvature.keep_waiting());
+}
+
+// On another thread, while it is used, and when it is gone.
+TEST_P(CurvatureTest, IsFormedAheadWithTheSameBits) {
+  Curvature at_once = accepted(7);
+  Curvature curvature = fragments(7);
+  auto before = curvature.formation(), twice = curvature.formation();
+  ASSERT_TRUE(before);
+  ASSERT_TRUE(curvature.settle(0, 7));
+  std::thread aside([&] {
+    Lanes alone(1);
+    before(alone);
+  });
+  ASSERT_TRUE(curvature.accept_waiting(lanes_));
+  EXPECT_EQ(direction(curvature), direction(at_once));
+  aside.join();
+  const auto after = curvature.formation();
+  ASSERT_TRUE(curvature.settle(7, 0));
+  EXPECT_FALSE(curvature.formation()) << "nothing waits";
+  curvature = fragments(8);
+  twice(lanes_);
+  after(lanes_);
+}
+
+TEST_P(CurvatureTest, BothComeFromElsewhere) {
+  Curvature source = accepted(7);
+  source.begin_refresh(8, 0.25);
+  for (std::uint32_t micro = 0; micro < kMicros; ++micro)
+    ASSERT_TRUE(source.add_fragment(micro, other_problem_fragment(micro)));
+  ASSERT_TRUE(source.settle(7, 8));
+  Curvature pulled(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
+  for (const auto& version : source.versions()) {
+    const Curvature::Room room = pulled.begin_version(version.step, version.lambda, version.step == 8);
+    std::copy(version.first.begin(), version.first.end(), room.first.begin());
+    std::copy(version.second.begin(), version.second.end(), room.second.begin());
+  }
+  ASSERT_TRUE(pulled.finish_version());
+  ASSERT_TRUE(pulled.settle(7, 8));
+  EXPECT_EQ(pulled.digest(), source.digest());
+  EXPECT_EQ(pulled.keep_waiting()->digest(), source.keep_waiting()->digest());
+  EXPECT_EQ(direction(pulled), direction(source));
+  ASSERT_TRUE(pulled.accept_waiting(lanes_));
+  ASSERT_TRUE(source.accept_waiting(lanes_));
+  EXPECT_EQ(direction(pulled), direction(source));
 }
 
 TEST_P(CurvatureTest, BeforeTheFirstRefreshTheGradientIsScaled) {
