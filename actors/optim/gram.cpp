@@ -10,6 +10,7 @@ namespace seng {
 namespace {
 
 constexpr std::size_t kPanel = 64;    // rows of the matrix per task
+constexpr std::size_t kStrip = 32;    // of these at a time: little is computed above the diagonal
 constexpr std::size_t kDepth = 2048;  // columns added in float
 
 }  // namespace
@@ -20,14 +21,17 @@ void add_gram(const float* rows, std::size_t ld, std::size_t count, std::size_t 
   const auto panel = [&](std::size_t task) {
     // The longest panel first: the lanes end together.
     const std::size_t p = panels.tasks() - 1 - task;
-    const std::size_t i0 = panels.begin(p), height = panels.size(p), columns = i0 + height;
-    float* tile = Workspace::of_this_thread().floats(Workspace::kTile, height * columns);
+    const std::size_t i0 = panels.begin(p), height = panels.size(p);
+    float* tile = Workspace::of_this_thread().floats(Workspace::kTile, kStrip * (i0 + height));
     for (std::size_t k = 0; k < width; k += kDepth) {
-      gemm(height, columns, std::min(kDepth, width - k), 1, {rows + i0 * ld + k, ld, false},
-           {rows + k, ld, true}, 0, tile, columns);
-      for (std::size_t i = 0; i < height; ++i) {
-        double* out = gram + (i0 + i) * count;
-        for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
+      for (std::size_t strip = 0; strip < height; strip += kStrip) {
+        const std::size_t i1 = i0 + strip, lines = std::min(kStrip, height - strip), columns = i1 + lines;
+        gemm(lines, columns, std::min(kDepth, width - k), 1, {rows + i1 * ld + k, ld, false},
+             {rows + k, ld, true}, 0, tile, columns);
+        for (std::size_t i = 0; i < lines; ++i) {
+          double* out = gram + (i1 + i) * count;
+          for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
+        }
       }
     }
   };

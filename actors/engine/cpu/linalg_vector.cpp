@@ -13,6 +13,7 @@ constexpr std::size_t kDotBlock = 4096;
 
 struct VectorKernels {
   double (*dot)(const float*, const float*, std::size_t);
+  void (*row_dots)(const float*, std::size_t, std::size_t, std::size_t, const float*, double*);
   void (*add_weighted_rows)(const float*, std::size_t, std::size_t, std::size_t, const float*, float*);
   bool (*all_finite)(const float*, std::size_t);
   void (*cholesky_solve)(const double*, std::size_t, double*);
@@ -55,7 +56,7 @@ double dot(const float* a, const float* b, std::size_t count) {
 
 void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
               double* y) {
-  for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot(matrix + r * ld, x, width);
+  kernels().row_dots(matrix, ld, rows, width, x, y);
 }
 
 void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width,
