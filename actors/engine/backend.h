@@ -97,9 +97,10 @@ class BatchNorm {
   virtual void backward(const float* x, const float* dy, const float* gamma, const float* mean,
                         const float* variance, const void* workspace, float* dx, float* gamma_gradient,
                         float* beta_gradient) = 0;
-  // Of plain [samples, C, H, W]: x becomes x-hat; dy, with relu, is masked by y (else y is not read).
-  virtual void factors(int samples, float* x, float* dy, const float* y, const float* mean,
-                       const float* variance) = 0;
+  // Each of the first `samples` samples' own dgamma and dbeta, [samples, 2, C]. With relu, dy counts where
+  // gamma * x-hat + beta > 0.
+  virtual void sample_gradients(int samples, const float* x, const float* dy, const float* gamma,
+                                const float* beta, const float* mean, const float* variance, float* out) = 0;
 };
 
 enum class PoolKind { kMax, kAverage };  // the average counts padding, as PyTorch's does

@@ -49,10 +49,10 @@ struct Block {
 // The pointers are valid during the call that hands it over.
 struct SampleFactors {
   int samples = 0;
-  // Convolution: the layer's input [samples, C_in, H_in, W_in]. Linear: [samples, n].
-  // Batch norm: the normalised input x-hat [samples, C, positions].
+  // Convolution: the layer's input [samples, C_in, H_in, W_in]. Linear: [samples, n]. Batch norm: null.
   const float* activations = nullptr;
-  // Gradient of the loss sum with respect to the layer's output, [samples, m, positions].
+  // Gradient of the loss sum with respect to the layer's output, [samples, m, positions]. Batch norm: the
+  // samples' own gradients, [samples, 2, C], of weight and bias.
   const float* gradients = nullptr;
 };
 

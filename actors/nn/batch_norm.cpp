@@ -18,7 +18,6 @@ class BatchNormLayerPlan final : public LayerPlan {
   LayoutPtr output() const override { return layout_; }
   std::size_t workspace_bytes() const override { return norm_->workspace_bytes(); }
   bool keeps_input() const override { return true; }
-  bool keeps_output() const override { return relu_; }  // the mask of factors()
   bool backward_in_place() const override { return true; }
   bool needs_dx() const override { return true; }
 
@@ -48,19 +47,12 @@ class BatchNormLayerPlan final : public LayerPlan {
 
   std::size_t plan_factors(int samples) override {
     factor_samples_ = samples;
-    to_plain_ = backend_.plan_reorder(layout_, backend_.plain(shape_), samples);
-    return (relu_ ? 3 : 2) * factor_floats();
+    return std::size_t(samples) * 2 * shape_.c;
   }
 
   SampleFactors factors(const Pass& pass, float* memory) override {
-    float* normalised = memory;
-    float* gradients = memory + factor_floats();
-    float* output = memory + 2 * factor_floats();
-    to_plain_->run(pass.x[0], normalised);
-    to_plain_->run(pass.dy, gradients);
-    if (relu_) to_plain_->run(pass.y, output);
-    norm_->factors(factor_samples_, normalised, gradients, output, mean(), variance());
-    return {factor_samples_, normalised, gradients};
+    norm_->sample_gradients(factor_samples_, pass.x[0], pass.dy, gamma(), beta(), mean(), variance(), memory);
+    return {factor_samples_, nullptr, memory};
   }
 
  private:
@@ -69,7 +61,6 @@ class BatchNormLayerPlan final : public LayerPlan {
   float* running_mean() { return values_ + 2 * shape_.c; }
   float* mean() { return values_ + 4 * shape_.c; }
   float* variance() { return values_ + 5 * shape_.c; }
-  std::size_t factor_floats() const { return shape_.count() / shape_.n * factor_samples_; }
 
   Backend& backend_;
   LayoutPtr layout_;
@@ -79,7 +70,6 @@ class BatchNormLayerPlan final : public LayerPlan {
   float* values_ =
       nullptr;  // [gamma | beta | running mean | running variance | mean | biased variance], C each
   int factor_samples_ = 0;
-  std::unique_ptr<Reorder> to_plain_;
 };
 
 class BatchNormLayer final : public Layer {

@@ -29,16 +29,6 @@ void weight_gradient(const Block& block, const float* input, const float* gradie
   for (std::size_t o = 0; o < m; ++o) u[m * n + o] = float(dot(gradient + o * kappa, ones, kappa));
 }
 
-// dgamma and dbeta of one sample; `normalised` is x-hat [m, kappa].
-void scale_gradient(const Block& block, const float* normalised, const float* gradient, float* u) {
-  const std::size_t m = std::size_t(block.m), kappa = std::size_t(block.positions);
-  const float* ones = Workspace::of_this_thread().ones(kappa);
-  for (std::size_t c = 0; c < m; ++c) {
-    u[c] = float(dot(gradient + c * kappa, normalised + c * kappa, kappa));
-    if (block.count == 2 * m) u[m + c] = float(dot(gradient + c * kappa, ones, kappa));
-  }
-}
-
 // Q^T A^T [p, n (+1)] and Q^T G^T [p, m] of one sample.
 void cut_factors(const Block& block, const CurvatureForm& form, const float* input, const float* gradient,
                  const Random& random, float* inputs, float* gradients) {
@@ -89,12 +79,14 @@ std::vector<float> fragment_values(const Block& block, const FragmentShape& shap
     std::copy_n(factors.gradients, samples * outputs, values.data() + samples * inputs);
     return values;
   }
-  const bool norm = block.kind == BlockKind::kBatchNorm;
-  const std::size_t inputs = norm ? outputs : sample_size(block, Representation::kImplicit).first;
+  if (block.kind == BlockKind::kBatchNorm) {
+    std::copy_n(factors.gradients, samples * block.count, values.data());
+    return values;
+  }
+  const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
   for (std::size_t i = 0; i < samples; ++i) {
-    const auto form = norm ? scale_gradient : weight_gradient;
-    form(block, factors.activations + i * inputs, factors.gradients + i * outputs,
-         values.data() + i * block.count);
+    weight_gradient(block, factors.activations + i * inputs, factors.gradients + i * outputs,
+                    values.data() + i * block.count);
   }
   return values;
 }

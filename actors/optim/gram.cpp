@@ -10,6 +10,7 @@ namespace seng {
 namespace {
 
 constexpr std::size_t kPanel = 64;    // rows of the matrix per task
+constexpr std::size_t kStrip = 32;    // of these at a time: little is computed above the diagonal
 constexpr std::size_t kDepth = 2048;  // columns added in float
 
 // operand(rows, column, columns): that part of X's first rows, as it is or widened.
@@ -19,17 +20,19 @@ void add_gram_of(const Operand& operand, std::size_t count, std::size_t width, d
   const auto panel = [&](std::size_t task) {
     // The longest panel first: the lanes end together.
     const std::size_t p = panels.tasks() - 1 - task;
-    const std::size_t i0 = panels.begin(p), height = panels.size(p), columns = i0 + height;
-    float* tile = Workspace::of_this_thread().floats(Workspace::kTile, height * columns);
+    const std::size_t i0 = panels.begin(p), height = panels.size(p);
+    float* tile = Workspace::of_this_thread().floats(Workspace::kTile, kStrip * (i0 + height));
     for (std::size_t k = 0; k < width; k += kDepth) {
       const std::size_t depth = std::min(kDepth, width - k);
-      MatrixOperand all = operand(columns, k, depth);
-      const MatrixOperand own{all.data + i0 * all.ld, all.ld, false};
-      all.transposed = true;
-      gemm(height, columns, depth, 1, own, all, 0, tile, columns);
-      for (std::size_t i = 0; i < height; ++i) {
-        double* out = gram + (i0 + i) * count;
-        for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
+      const MatrixOperand all = operand(i0 + height, k, depth);
+      for (std::size_t strip = 0; strip < height; strip += kStrip) {
+        const std::size_t i1 = i0 + strip, lines = std::min(kStrip, height - strip), columns = i1 + lines;
+        gemm(lines, columns, depth, 1, {all.data + i1 * all.ld, all.ld, false}, {all.data, all.ld, true}, 0,
+             tile, columns);
+        for (std::size_t i = 0; i < lines; ++i) {
+          double* out = gram + (i1 + i) * count;
+          for (std::size_t j = 0; j < columns; ++j) out[j] += double(tile[i * columns + j]);
+        }
       }
     }
   };

@@ -1,5 +1,4 @@
-#include <cmath>
-
+#include "actors/engine/cpu/batch_norm_samples.h"
 #include "actors/engine/cpu/cpu_backend.h"
 
 namespace seng::cpu {
@@ -7,10 +6,33 @@ namespace {
 
 using dnnl::normalization_flags;
 
+ChannelPlaces places_of(const dnnl::memory::desc& layout) {
+  const dnnl_memory_desc_t& d = layout.data;
+  const dnnl_blocking_desc_t& b = d.format_desc.blocking;
+  SENG_CHECK(d.ndims == 4 && d.format_kind == dnnl_blocked, "a layout of images");
+  SENG_CHECK(b.inner_nblks == 0 || (b.inner_nblks == 1 && b.inner_idxs[0] == 1), "in blocks of channels");
+  SENG_CHECK(d.dims[2] == 1 || d.dims[3] == 1 || b.strides[2] == b.strides[3] * d.dims[3], "without gaps");
+  ChannelPlaces places;
+  places.channels = std::size_t(d.dims[1]);
+  places.positions = std::size_t(d.dims[2] * d.dims[3]);
+  places.sample = std::size_t(b.strides[0]);
+  places.next_block = std::size_t(b.strides[1]);
+  places.position = std::size_t(d.dims[3] > 1 ? b.strides[3] : b.strides[2]);
+  if (b.inner_nblks == 1) {
+    places.block = std::size_t(b.inner_blks[0]);
+  } else if (b.strides[1] == 1 && places.positions > 1) {
+    places.block = places.channels;
+  }
+  return places;
+}
+
 class OnednnBatchNorm final : public BatchNorm {
  public:
   OnednnBatchNorm(CpuBackend& backend, const BatchNormPlan& plan)
-      : shape_(plan.layout->shape()), epsilon_(plan.epsilon), relu_(plan.relu) {
+      : shape_(plan.layout->shape()),
+        places_(places_of(desc_of(plan.layout))),
+        epsilon_(plan.epsilon),
+        relu_(plan.relu) {
     const auto& x = desc_of(plan.layout);
     const auto c = vector_desc(shape_.c);
     auto flags = normalization_flags::use_scale | normalization_flags::use_shift;
@@ -74,22 +96,14 @@ class OnednnBatchNorm final : public BatchNorm {
     backward_.run({x, dy, gamma, gamma, mean, variance, workspace, dx, gamma_gradient, beta_gradient});
   }
 
-  void factors(int samples, float* x, float* dy, const float* y, const float* mean,
-               const float* variance) override {
-    const std::size_t positions = std::size_t(shape_.h) * shape_.w;
-    for (int row = 0; row < samples * shape_.c; ++row) {
-      const float center = mean[row % shape_.c];
-      const float scale = 1.0f / std::sqrt(variance[row % shape_.c] + epsilon_);
-      float* values = x + row * positions;
-      for (std::size_t i = 0; i < positions; ++i) values[i] = (values[i] - center) * scale;
-    }
-    if (!relu_) return;
-    for (std::size_t i = 0; i < std::size_t(samples) * shape_.c * positions; ++i)
-      dy[i] = y[i] > 0 ? dy[i] : 0.0f;
+  void sample_gradients(int samples, const float* x, const float* dy, const float* gamma, const float* beta,
+                        const float* mean, const float* variance, float* out) override {
+    batch_norm_sample_gradients(places_, samples, x, dy, {mean, variance, gamma, beta, epsilon_, relu_}, out);
   }
 
  private:
   TensorShape shape_;
+  ChannelPlaces places_;
   float epsilon_;
   bool relu_;
   std::size_t workspace_bytes_ = 0;

@@ -14,7 +14,8 @@ constexpr std::size_t kDotBlock = 4096;
 
 struct VectorKernels {
   double (*dot)(const float*, const float*, std::size_t);
-  double (*dot_bf16)(const Bf16*, const float*, std::size_t);
+  void (*row_dots)(const float*, std::size_t, std::size_t, std::size_t, const float*, double*);
+  void (*row_dots_bf16)(const Bf16*, std::size_t, std::size_t, std::size_t, const float*, double*);
   void (*add_weighted_rows)(const float*, std::size_t, std::size_t, std::size_t, const float*, float*);
   void (*add_weighted_rows_bf16)(const Bf16*, std::size_t, std::size_t, std::size_t, const float*, float*);
   void (*widen)(const Bf16*, float*, std::size_t);
@@ -61,7 +62,7 @@ double dot(const float* a, const float* b, std::size_t count) {
 
 void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
               double* y) {
-  for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot(matrix + r * ld, x, width);
+  kernels().row_dots(matrix, ld, rows, width, x, y);
 }
 
 void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width,
@@ -82,12 +83,14 @@ void narrow(const float* from, Bf16* to, std::size_t count) {
 }
 
 double dot(const Bf16* a, const float* b, std::size_t count) {
-  return kernels().dot_bf16(a, b, count);
+  double sum = 0;
+  kernels().row_dots_bf16(a, count, 1, count, b, &sum);
+  return sum;
 }
 
 void row_dots(const Bf16* matrix, std::size_t ld, std::size_t rows, std::size_t width, const float* x,
               double* y) {
-  for (std::size_t r = 0; r < rows; ++r) y[r] = kernels().dot_bf16(matrix + r * ld, x, width);
+  kernels().row_dots_bf16(matrix, ld, rows, width, x, y);
 }
 
 void add_weighted_rows(const Bf16* matrix, std::size_t ld, std::size_t rows, std::size_t width,

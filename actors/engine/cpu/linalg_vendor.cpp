@@ -6,6 +6,7 @@
 #include <oneapi/dnnl/dnnl.h>
 #include <sys/mman.h>
 
+#include "actors/engine/cpu/gemm_avx512.h"
 #include "actors/engine/cpu/threads.h"
 #include "actors/engine/linalg.h"
 #include "protocol/base/error.h"
@@ -20,6 +21,13 @@ void scale_rows(std::size_t m, std::size_t n, float beta, float* c, std::size_t 
   for (std::size_t i = 0; i < m; ++i) {
     for (std::size_t j = 0; j < n; ++j) c[i * ldc + j] = beta == 0 ? 0.0f : beta * c[i * ldc + j];
   }
+}
+
+// Rows of fewer products lose against oneDNN's packing: the sums over the lanes then count.
+constexpr std::size_t kLongRows = 512;
+
+bool own_kernel(const MatrixOperand& a, const MatrixOperand& b, std::size_t k) {
+  return b.transposed ? !a.transposed && k >= kLongRows : true;
 }
 
 }  // namespace
@@ -45,6 +53,10 @@ void gemm(std::size_t m, std::size_t n, std::size_t k, float alpha, MatrixOperan
           float beta, float* c, std::size_t ldc) {
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_rows(m, n, beta, c, ldc);
+  if (cpu::has_avx512() && own_kernel(a, b, k)) {
+    const cpu::GemmShape shape{m, n, k, alpha, beta, a.data, b.data, a.ld, b.ld, c, ldc};
+    return b.transposed ? cpu::gemm_rows_by_rows(shape) : cpu::gemm_by_matrix(shape, a.transposed);
+  }
   cpu::use_one_thread();
   const auto dim = [](std::size_t value) { return static_cast<dnnl_dim_t>(value); };
   const dnnl_status_t status =

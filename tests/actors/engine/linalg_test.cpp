@@ -74,7 +74,9 @@ TEST_F(LinalgTest, GemmEqualsTheDefinition) {
   for (int trial = 0; trial < 300; ++trial) {
     Product p;
     p.m = 1 + below(trial % 3 ? 20 : 90), p.n = 1 + below(trial % 5 ? 20 : 90),
-    p.k = trial % 11 ? 1 + below(300) : 0;
+    p.k = trial % 11 == 0  ? 0
+          : trial % 7 == 0 ? 500 + below(2600)
+                           : 1 + below(300);
     p.ta = below(2), p.tb = below(2);
     p.lda = (p.ta ? p.m : p.k) + 1 + below(3), p.ldb = (p.tb ? p.k : p.n) + below(3) + 1,
     p.ldc = p.n + below(3);
@@ -126,6 +128,27 @@ TEST_F(LinalgTest, GemmBitsDoNotDependOnAddresses) {
         }
       }
     }
+  }
+}
+
+// What the optimizer cuts into tasks is computed alike in any cut.
+TEST_F(LinalgTest, AnEntryOfAGemmOfLongRowsDoesNotDependOnItsNeighbours) {
+#if defined(__x86_64__)
+  if (!__builtin_cpu_supports("avx512dq")) GTEST_SKIP() << "oneDNN's products promise nothing of the kind";
+#else
+  GTEST_SKIP() << "oneDNN's products promise nothing of the kind";
+#endif
+  const std::size_t m = 29, n = 23, k = 1777;
+  const std::vector<float> a = floats(m * k), b = floats(n * k);
+  std::vector<float> whole(m * n);
+  gemm(m, n, k, 1, {a.data(), k, false}, {b.data(), k, true}, 0, whole.data(), n);
+  for (int trial = 0; trial < 20; ++trial) {
+    const std::size_t i = below(m), j = below(n), rows = 1 + below(m - i), columns = 1 + below(n - j);
+    std::vector<float> part(rows * columns);
+    gemm(rows, columns, k, 1, {a.data() + i * k, k, false}, {b.data() + j * k, k, true}, 0, part.data(),
+         columns);
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < columns; ++c) ASSERT_EQ(part[r * columns + c], whole[(i + r) * n + j + c]);
   }
 }
 

@@ -65,11 +65,11 @@ namespace {
 std::size_t input_size(const Block& block) {
   const ConvolutionGeometry& c = block.conv;
   if (block.kind == BlockKind::kConvolution) return std::size_t(c.channels_in * c.height_in * c.width_in);
-  return std::size_t(block.kind == BlockKind::kLinear ? block.n : block.m * block.positions);
+  return std::size_t(block.kind == BlockKind::kLinear ? block.n : 0);
 }
 
 std::size_t output_size(const Block& block) {
-  return std::size_t(block.m * block.positions);
+  return block.kind == BlockKind::kBatchNorm ? block.count : std::size_t(block.m * block.positions);
 }
 
 std::vector<double> convolution_gradient(const Block& block, const float* input, const float* gradient) {
@@ -119,18 +119,12 @@ std::vector<double> sample_gradient(const Problem& problem, int sample) {
   const Block& block = problem.block;
   const SampleFactors f = problem.factors(sample, 1);
   if (block.kind == BlockKind::kConvolution) return convolution_gradient(block, f.activations, f.gradients);
+  if (block.kind == BlockKind::kBatchNorm) return {f.gradients, f.gradients + block.count};
   std::vector<double> u(block.count, 0.0);
-  const std::size_t m = std::size_t(block.m), n = std::size_t(block.n), kappa = std::size_t(block.positions);
+  const std::size_t m = std::size_t(block.m), n = std::size_t(block.n);
   for (std::size_t o = 0; o < m; ++o) {
-    if (block.kind == BlockKind::kLinear) {
-      for (std::size_t j = 0; j < n; ++j) u[o * n + j] = double(f.gradients[o]) * double(f.activations[j]);
-      if (block.bias) u[m * n + o] = f.gradients[o];
-    } else {
-      for (std::size_t k = 0; k < kappa; ++k) {
-        u[o] += double(f.gradients[o * kappa + k]) * double(f.activations[o * kappa + k]);
-        u[m + o] += f.gradients[o * kappa + k];
-      }
-    }
+    for (std::size_t j = 0; j < n; ++j) u[o * n + j] = double(f.gradients[o]) * double(f.activations[j]);
+    if (block.bias) u[m * n + o] = f.gradients[o];
   }
   return u;
 }
