@@ -45,15 +45,28 @@ PlanOutcome refused(const std::string& message) {
 // Of all blocks together: what a group of one holds. More actors share it, each block held twice.
 std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return 0;
-  return workload.fragments[block].floats * workload.spec.micro_batches() * sizeof(float);
+  return curvature_values(workload.network.blocks()[block], workload.fragments[block].form,
+                          workload.spec.optimizer.curvature.samples) *
+         sizeof(float);
 }
 
-// The N x N systems in double, one a block with curvature, and one more while it is formed.
-std::size_t systems_bytes(const Workload& workload) {
-  std::size_t systems = 1;
-  for (const FragmentShape& shape : workload.fragments) systems += shape.floats > 0;
+// What is formed of the curvature: N x N systems in double, one a block with samples' gradients, and one more
+// while it is formed; eigenvectors, and a refresh's fragments, of Kronecker factors.
+std::size_t formed_bytes(const Workload& workload) {
+  if (!workload.second_order) return 0;
   const std::size_t samples = workload.spec.optimizer.curvature.samples;
-  return workload.second_order ? systems * samples * samples * sizeof(double) : 0;
+  const std::size_t system = samples * samples * sizeof(double);
+  std::size_t bytes = system;
+  for (std::size_t i = 0; i < workload.fragments.size(); ++i) {
+    const FragmentShape& shape = workload.fragments[i];
+    if (shape.form.representation == Representation::kKronecker) {
+      bytes += seng::curvature_bytes(workload.network.blocks()[i], shape.form, samples) -
+               curvature_bytes(workload, i) + shape.floats * workload.spec.micro_batches() * sizeof(float);
+    } else {
+      bytes += shape.floats > 0 ? system : 0;
+    }
+  }
+  return bytes;
 }
 
 Json blocks_json(const Workload& workload) {
@@ -117,7 +130,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
   // the one before, where a checkpoint is still being written of it.
   const std::size_t held = spec->checkpoint_every_steps > 0 ? 4 : 3;
-  const std::size_t curvature_peak = held * curvature + systems_bytes(*workload);
+  const std::size_t curvature_peak = held * curvature + formed_bytes(*workload);
   // Weights, momentum, and a step's sums and directions with the tree's partial sums.
   const std::size_t state = network.parameter_count() * sizeof(float) * (4 + std::size_t(actor_lanes) + 2);
   const std::size_t images = network.input().count() * sizeof(float) * spec->batch_micro;

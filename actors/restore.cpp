@@ -63,9 +63,11 @@ Digest digest_of(const CurvatureValues& curvature) {
 Status check_curvature(const Workload& workload, const CheckpointContent& content,
                        const std::string& directory) {
   for (const CurvatureValues& curvature : content.curvature) {
-    const std::size_t expected =
-        workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
-                              : 0;
+    const std::size_t expected = workload.second_order
+                                     ? curvature_values(workload.network.blocks()[curvature.block],
+                                                        workload.fragments[curvature.block].form,
+                                                        workload.spec.optimizer.curvature.samples)
+                                     : 0;
     if (!workload.second_order || curvature.values.size() != expected)
       return fail(ErrorCode::kCorrupt, fmt::format("{}: the curvature of block {} has {} values; expected {}",
                                                    directory, workload.network.blocks()[curvature.block].name,

@@ -18,6 +18,7 @@ Curvature empty_curvature(const Workload& workload, std::uint32_t block) {
   options.micro_batches = static_cast<int>(workload.spec.micro_batches());
   options.samples_per_micro = workload.factor_samples;
   options.form = workload.fragments[block].form;
+  options.kronecker = {spec.decay, spec.inverse_every, spec.every};
   options.workers = spec.mode == "local" ? static_cast<int>(spec.workers) : 1;
   if (spec.sketch != "none")
     options.sketch = {spec.sketch == "rows" ? SketchKind::kRows : SketchKind::kCountSketch, spec.sketch_rows};

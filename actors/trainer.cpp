@@ -279,7 +279,7 @@ void Trainer::settle_curvature(const StepComplete& complete) {
   for (auto& [block, curvature] : state.curvature) {
     if (!owned_[block].mine && complete.refused[block]) curvature.reject();
     if (!owned_[block].mine && !complete.refused[block])
-      if (auto kept = curvature.accept_unformed(); !kept)
+      if (auto kept = curvature.accept_unformed(*parts_.lanes); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
     (void)curvature.settle(state.curvature_steps[block]);
   }

@@ -32,15 +32,17 @@ double least_replica_bytes(const Network& network) {
 // Per block, as FormOptions has it.
 Result<std::vector<int>> ranks_of(const Workload& workload) {
   const std::uint32_t rank = workload.spec.optimizer.curvature.rank;
-  if (rank == 0) return std::vector<int>();
+  if (rank == 0 || workload.spec.optimizer.name == "kfac") return std::vector<int>();
   // A network that will be refused for its size is not made for its ranks.
   if (rank == CurvatureSpec::kRankAuto && least_replica_bytes(workload.network) < physical_bytes() / 4)
     return pilot_ranks(workload.spec, workload.network, *workload.data.train);
   return std::vector<int>(workload.network.blocks().size(), static_cast<int>(rank));
 }
 
-FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
+FormOptions form_options(const OptimizerSpec& optimizer, const std::vector<int>& ranks) {
+  const CurvatureSpec& spec = optimizer.curvature;
   FormOptions options;
+  if (optimizer.name == "kfac") options.factor_sets = spec.inverse_every > 1 ? 2 : 1;
   options.samples = spec.samples;
   options.every = spec.every;
   options.batch_norm_scale = spec.batch_norm == "scale";
@@ -129,13 +131,13 @@ Result<Workload> load_workload(const JobSpec& spec) {
   workload.schedule_end = workload.epoch_after(
       static_cast<std::uint64_t>(schedule_end_in_steps(spec, workload.data.train->size())));
 
-  workload.second_order = spec.optimizer.name == "seng";
+  workload.second_order = has_curvature(spec.optimizer.name);
   if (workload.second_order) {
     const CurvatureSpec& curvature = spec.optimizer.curvature;
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
     const auto ranks = ranks_of(workload);
     if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
-    const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
+    const auto forms = choose_forms(workload.network.blocks(), form_options(spec.optimizer, *ranks));
     if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
     for (std::size_t i = 0; i < forms->size(); ++i)
       workload.fragments.push_back(

@@ -21,6 +21,17 @@ struct Generation {
   SampleStore store;
   std::unique_ptr<GradientColumns> columns;  // null for kScale
   std::optional<DampedSystem> system;        // none until formed; none for kScale
+  // kKronecker: `store` holds the factors, once what has arrived is folded into them (before: empty).
+  SampleStore arrived;
+  std::shared_ptr<const KroneckerBasis> basis;  // of the last set; null until formed
+
+  // The `set`-th of the packed factors of A or G.
+  std::span<float> factor_a(std::size_t set, const KroneckerShape& shape) {
+    return {store.first.data() + set * shape.packed_a(), shape.packed_a()};
+  }
+  std::span<float> factor_g(std::size_t set, const KroneckerShape& shape) {
+    return {store.second.data() + set * shape.packed_g(), shape.packed_g()};
+  }
 };
 
 Curvature::Version version_of(const std::shared_ptr<Generation>& made) {
@@ -44,29 +55,62 @@ struct Curvature::State {
       : block(block_in),
         options(options_in),
         samples(std::size_t(options_in.micro_batches) * std::size_t(options_in.samples_per_micro)),
-        size(sample_size(block_in, options_in.form)) {}
+        size(stored_size(block_in, options_in.form)),
+        count(kronecker() ? 1 : samples) {}
+
+  static SampleSize stored_size(const Block& block, const CurvatureForm& form) {
+    if (form.representation != Representation::kKronecker) return sample_size(block, form);
+    const KroneckerShape shape = kronecker_shape(block);
+    const std::size_t sets = std::size_t(form.factor_sets);
+    return {sets * shape.packed_a(), sets * shape.packed_g()};
+  }
 
   // A Generation's columns borrow `block` and its own store: both stay where they are.
   const Block block;
   const CurvatureOptions options;
   const std::size_t samples;  // N
-  const SampleSize size;
+  const SampleSize size;      // of what is stored, `count` times
+  const std::size_t count;    // N; 1 for kKronecker
   std::shared_ptr<Generation> current, previous, pending, incoming;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
   bool scale() const { return options.form.representation == Representation::kScale; }
+  bool kronecker() const { return options.form.representation == Representation::kKronecker; }
 
   std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
     auto made = std::make_shared<Generation>();
     made->step = step;
     made->lambda = lambda;
-    made->store.count = samples;
-    made->store.size = size;
-    made->store.first = AlignedBuffer<float>(samples * size.first);
-    made->store.second = AlignedBuffer<float>(samples * size.second);
-    if (!scale()) made->columns = columns(made->store, step);
+    made->store = room(count, size);
+    if (!scale() && !kronecker()) made->columns = columns(made->store, step);
     return made;
+  }
+
+  static SampleStore room(std::size_t count, const SampleSize& size) {
+    return {count, size, AlignedBuffer<float>(count * size.first), AlignedBuffer<float>(count * size.second)};
+  }
+
+  // Makes a whole refresh of Kronecker factors what it is kept as; `current` is that of before.
+  void fold(Generation& made, Lanes& lanes) const {
+    if (made.arrived.count == 0) return;
+    const KroneckerShape shape = kronecker_shape(block);
+    KroneckerRefresh refresh;
+    refresh.sums = kronecker_fragment(block, options.samples_per_micro).sums;
+    refresh.samples = samples;
+    if (current) {
+      refresh.retained = retained_share(options.kronecker, made.step);
+      refresh.old_a = current->factor_a(0, shape);
+      refresh.old_g = current->factor_g(0, shape);
+    }
+    fold_factors(block, made.arrived, refresh, made.factor_a(0, shape), made.factor_g(0, shape), lanes);
+    made.arrived = {};
+    if (options.form.factor_sets == 1) return;
+    const bool renews = !current || renews_inverse(options.kronecker, made.step);
+    Generation& inverse = renews ? made : *current;
+    std::ranges::copy(inverse.factor_a(renews ? 0 : 1, shape), made.factor_a(1, shape).begin());
+    std::ranges::copy(inverse.factor_g(renews ? 0 : 1, shape), made.factor_g(1, shape).begin());
+    if (!renews) made.basis = current->basis;
   }
 
   std::unique_ptr<GradientColumns> columns(const SampleStore& store, std::uint64_t step) const {
@@ -88,17 +132,26 @@ struct Curvature::State {
     if (!std::isfinite(made.lambda) || !(made.lambda > 0)) {
       return fail(refusal(made, "its damping " + std::to_string(made.lambda) + " is not positive"));
     }
-    for (std::size_t i = 0; i < samples; ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
       if (!all_finite(made.store.first.data() + i * size.first, size.first) ||
           !all_finite(made.store.second.data() + i * size.second, size.second)) {
-        return fail(refusal(made, "sample " + std::to_string(i) + " holds a value that is not finite"));
+        const std::string where = kronecker() ? "a factor" : "sample " + std::to_string(i);
+        return fail(refusal(made, where + " holds a value that is not finite"));
       }
     }
     return {};
   }
 
   Status form(Generation& made, Lanes& lanes) const {
-    if (scale() || made.system) return {};
+    if (scale() || made.system || made.basis) return {};
+    if (kronecker()) {
+      const KroneckerShape shape = kronecker_shape(block);
+      const std::size_t last = std::size_t(options.form.factor_sets) - 1;
+      auto basis = KroneckerBasis::form(block, made.factor_a(last, shape), made.factor_g(last, shape), lanes);
+      if (!basis) return fail(refusal(made, basis.error().message));
+      made.basis = std::move(*basis);
+      return {};
+    }
     AlignedBuffer<double> gram(samples * samples);
     made.columns->gram(gram.data(), lanes);
     auto system = DampedSystem::form(std::move(gram), samples, made.lambda, std::size_t(options.workers));
@@ -115,13 +168,14 @@ struct Curvature::State {
   }
 
   // Closes the open refresh.
-  Result<std::shared_ptr<Generation>> take_pending() {
+  Result<std::shared_ptr<Generation>> take_pending(Lanes& lanes) {
     const bool all_in = whole();
     auto made = std::exchange(pending, nullptr);
     if (!made)
       return fail(ErrorCode::kInvalidArgument, "block " + block.name + ": no curvature refresh is open");
     if (!all_in)
       return fail(refusal(*made, std::to_string(missing) + " micro-batches' fragments are missing"));
+    fold(*made, lanes);
     return made;
   }
 };
@@ -139,6 +193,9 @@ void Curvature::begin_refresh(std::uint64_t step, double lambda) {
   s.pending = s.generation(step, lambda);
   s.missing = s.scale() ? 0 : std::size_t(s.options.micro_batches);
   s.arrived.assign(std::size_t(s.options.micro_batches), false);
+  if (!s.kronecker()) return;
+  const KroneckerFragment fragment = kronecker_fragment(s.block, s.options.samples_per_micro);
+  s.pending->arrived = State::room(s.arrived.size() * std::size_t(fragment.count), fragment.size);
 }
 
 Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> values) {
@@ -149,15 +206,17 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
     return fail(ErrorCode::kInvalidArgument, where() + ": a fragment of one of only " +
                                                  std::to_string(s.arrived.size()) + " micro-batches");
   }
-  const std::size_t per_micro = std::size_t(s.options.samples_per_micro);
-  if (values.size() != per_micro * s.size.total()) {
+  SampleStore& store = s.kronecker() ? s.pending->arrived : s.pending->store;
+  const std::size_t per_micro = store.count / s.arrived.size();
+  if (values.size() != per_micro * store.size.total()) {
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
-                                         " floats instead of " + std::to_string(per_micro * s.size.total()));
+                                         " floats instead of " +
+                                         std::to_string(per_micro * store.size.total()));
   }
   if (s.scale() || s.arrived[micro]) return {};
-  const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
-  std::copy_n(values.data(), first, s.pending->store.first.data() + micro * first);
-  std::copy_n(values.data() + first, second, s.pending->store.second.data() + micro * second);
+  const std::size_t first = per_micro * store.size.first, second = per_micro * store.size.second;
+  std::copy_n(values.data(), first, store.first.data() + micro * first);
+  std::copy_n(values.data() + first, second, store.second.data() + micro * second);
   s.arrived[micro] = true;
   --s.missing;
   return {};
@@ -169,7 +228,7 @@ bool Curvature::complete() const {
 
 Status Curvature::accept(Lanes& lanes) {
   State& s = *state_;
-  auto made = s.take_pending();
+  auto made = s.take_pending(lanes);
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.check(**made));
   SENG_TRY(s.form(**made, lanes));
@@ -177,9 +236,9 @@ Status Curvature::accept(Lanes& lanes) {
   return {};
 }
 
-Status Curvature::accept_unformed() {
+Status Curvature::accept_unformed(Lanes& lanes) {
   State& s = *state_;
-  auto made = s.take_pending();
+  auto made = s.take_pending(lanes);
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.check(**made));
   s.put_in_force(std::move(*made));
@@ -194,7 +253,11 @@ std::vector<Curvature::Version> Curvature::versions() const {
   };
   add(s.current);
   add(s.previous);
-  if (s.whole()) add(s.pending);
+  if (s.whole()) {
+    Lanes here(1);
+    s.fold(*s.pending, here);
+    add(s.pending);
+  }
   return out;
 }
 
@@ -213,6 +276,8 @@ bool Curvature::settle(std::uint64_t step) {
     }
   }
   if (step != 0 && !kept) return false;
+  Lanes here(1);
+  if (kept) s.fold(*kept, here);
   s.current = std::move(kept);
   s.incoming = nullptr;
   s.previous = nullptr;
@@ -259,6 +324,7 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   if (s.current && !s.form(*s.current, lanes)) s.current = nullptr;
   if (!s.current) return scaled_direction(g, lambda_fallback, d);
   const Generation& curvature = *s.current;
+  if (s.kronecker()) return curvature.basis->precondition(s.block, g, curvature.lambda, d, lanes);
   if (s.scale()) return scaled_direction(g, curvature.lambda, d);
   // With K = lambda I + R^T R / N and c = R^T g:  d = (g - R K^-1 c / N) / lambda.
   std::vector<double> b(s.samples);
@@ -282,13 +348,13 @@ std::vector<float> Curvature::Kept::values() const {
 
 Status Curvature::restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes) {
   State& s = *state_;
-  if (values.size() != s.samples * s.size.total()) {
+  if (values.size() != s.count * s.size.total()) {
     return fail(ErrorCode::kCorrupt, "block " + s.block.name + ": a curvature of " +
                                          std::to_string(values.size()) + " floats instead of " +
-                                         std::to_string(s.samples * s.size.total()));
+                                         std::to_string(s.count * s.size.total()));
   }
   auto made = s.generation(step, lambda);
-  const std::size_t first = s.samples * s.size.first;
+  const std::size_t first = s.count * s.size.first;
   std::copy_n(values.data(), first, made->store.first.data());
   std::copy_n(values.data() + first, values.size() - first, made->store.second.data());
   SENG_TRY(s.check(*made));
@@ -316,7 +382,9 @@ std::size_t Curvature::bytes() const {
   std::size_t bytes = 0;
   for (const auto* made : {&state_->current, &state_->previous, &state_->pending, &state_->incoming}) {
     if (!*made) continue;
-    bytes += ((*made)->store.first.size() + (*made)->store.second.size()) * sizeof(float);
+    for (const SampleStore* store : {&(*made)->store, &(*made)->arrived})
+      bytes += (store->first.size() + store->second.size()) * sizeof(float);
+    if ((*made)->basis) bytes += (*made)->basis->bytes();
     if ((*made)->system) bytes += state_->samples * state_->samples * sizeof(double);
   }
   return bytes;

@@ -6,8 +6,9 @@
 // (Yang et al., arXiv 2006.05924, section 3). Two exact representations:
 //   explicit   the u_i themselves: m*n (+m) floats a sample
 //   implicit   A_i (n x kappa, unfolded input) and G_i (m x kappa): (U^T U)_ij = <A_i^T A_j, G_i^T G_j> / N
-// The bias is a row of ones below A_i, handled without being stored. One lambda per curvature, that of its
-// refresh, in the matrix and in 1/lambda alike.
+// K-FAC's Kronecker factors take their place where the form says so (kronecker.h): then a refresh renews
+// running means, and what is kept of it are these. The bias is a row of ones below A_i, handled without being
+// stored. One lambda per curvature, that of its refresh, in the matrix and in 1/lambda alike.
 //
 //   begin_refresh -> add_fragment (V of them) -> accept            owner: formed at once
 //                                             -> accept_unformed   backup: formed when first needed
@@ -30,6 +31,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/optim/approximate_columns.h"
 #include "actors/optim/fragment.h"
+#include "actors/optim/kronecker.h"
 #include "actors/optim/representation.h"
 #include "protocol/base/error.h"
 #include "protocol/base/sha256.h"
@@ -45,6 +47,7 @@ struct CurvatureOptions {
   int workers = 1;
   SketchOptions sketch;
   ProductOptions product;
+  KroneckerOptions kronecker;
   std::uint64_t seed = 0;   // the job's, and
   std::uint32_t index = 0;  // the block's place: they key the sketches
 };
@@ -73,7 +76,7 @@ class Curvature {
   // The backup's form of accept(): keeps the fragments, forms nothing until it is needed. Refuses as accept()
   // does but for a matrix that is not positive definite or overflows, which only forming can tell: the
   // owner's refusal must reach the backup, which then calls reject().
-  Status accept_unformed();
+  Status accept_unformed(Lanes& lanes);
   // Closes the open refresh; the old curvature stays in force.
   void reject();
 
@@ -116,7 +119,8 @@ class Curvature {
 
   // Canonical bytes: what a checkpoint holds and the state's hash is over; equal on owner and backup.
   // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
-  // gradients.
+  // gradients; Kronecker factors: packed A, then G, of the running means, each followed by those of the last
+  // inverse where the form keeps two sets.
   std::vector<float> values() const;
   // Error: wrong size, or what accept() refuses; the old curvature then stays in force.
   Status restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes);

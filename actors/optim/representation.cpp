@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "actors/optim/kronecker.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -25,6 +26,8 @@ std::string_view representation_name(Representation representation) {
       return "low_rank";
     case Representation::kScale:
       return "scale";
+    case Representation::kKronecker:
+      return "kronecker";
   }
   return "";
 }
@@ -47,6 +50,7 @@ SampleSize sample_size(const Block& block, const CurvatureForm& form) {
       return {p * (std::size_t(block.n) + (block.bias ? 1 : 0)), p * std::size_t(block.m)};
     }
     case Representation::kScale:
+    case Representation::kKronecker:
       break;
   }
   return {};
@@ -54,11 +58,24 @@ SampleSize sample_size(const Block& block, const CurvatureForm& form) {
 
 FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples) {
   SENG_CHECK(samples >= 0, "samples of a fragment");
+  if (form.representation == Representation::kKronecker)
+    return {form, samples, kronecker_fragment(block, samples).floats()};
   return {form, samples, sample_size(block, form).total() * std::size_t(samples)};
+}
+
+std::size_t curvature_values(const Block& block, const CurvatureForm& form, std::size_t samples) {
+  if (form.representation != Representation::kKronecker) return sample_size(block, form).total() * samples;
+  const KroneckerShape shape = kronecker_shape(block);
+  return (shape.packed_a() + shape.packed_g()) * std::size_t(form.factor_sets);
 }
 
 std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples) {
   if (form.representation == Representation::kScale) return 0;
+  if (form.representation == Representation::kKronecker) {
+    const KroneckerShape shape = kronecker_shape(block);
+    const std::size_t basis = shape.m * (shape.m + 1) + shape.n * (shape.n + 1);  // vectors and values
+    return (curvature_values(block, form, samples) + basis) * sizeof(float);
+  }
   return sample_size(block, form).total() * samples * sizeof(float) + samples * samples * sizeof(double);
 }
 

@@ -92,7 +92,7 @@ class Relations {
       const std::uint32_t most = std::min(kUsualCurvatureSamples, spec_.batch_global);
       samples = std::max(pieces, most / pieces * pieces);
     }
-    if (spec_.optimizer.name != "seng" || !right({"optimizer.curvature.samples"})) return;
+    if (!has_curvature(spec_.optimizer.name) || !right({"optimizer.curvature.samples"})) return;
     if (samples > spec_.batch_global) {
       refuse("optimizer.curvature.samples",
              fmt::format("{} is more than batch.global, {}; expected at most that", samples,
@@ -153,6 +153,10 @@ Error as_error(const SpecProblems& problems) {
 }
 
 }  // namespace
+
+bool has_curvature(std::string_view optimizer_name) {
+  return optimizer_name == "seng" || optimizer_name == "kfac";
+}
 
 Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& source,
                                const std::vector<std::string>& overrides) {

@@ -45,12 +45,14 @@ struct CurvatureSpec {
   std::string mode = "global";           // global | local
   std::uint32_t workers = 1;             // local: M
   std::uint32_t memory_mib = 1024;       // of all blocks' curvature in force; 0: unlimited
+  double decay = 0.95;                   // kfac: of the factors' running means
+  std::uint32_t inverse_every = 1;       // kfac: refreshes between two eigendecompositions
   static constexpr std::uint32_t kRankAuto = 65536;
   bool operator==(const CurvatureSpec&) const = default;
 };
 
 struct OptimizerSpec {
-  std::string name;  // seng | sgd | lars
+  std::string name;  // seng | kfac | sgd | lars
   ScheduleSpec lr;
   double momentum = 0.9;
   bool nesterov = false;
@@ -61,6 +63,9 @@ struct OptimizerSpec {
   double trust_coefficient = 0.001;  // eta of lars
   bool operator==(const OptimizerSpec&) const = default;
 };
+
+// Whether the optimizer keeps curvature, and preconditions with it.
+bool has_curvature(std::string_view optimizer_name);
 
 // What happens to training images; actors/data/README.md says what each does. 0 and false: nothing.
 struct AugmentSpec {

@@ -99,7 +99,7 @@ class RandomSpecs {
   }
   void optimizer(JobSpec& s, std::uint32_t pieces) {
     OptimizerSpec& o = s.optimizer;
-    o.name = std::vector<std::string>{"seng", "sgd", "lars"}[random_() % 3];
+    o.name = std::vector<std::string>{"seng", "kfac", "sgd", "lars"}[random_() % 4];
     o.trust_coefficient = number(1);
     const std::vector<std::string> kinds = {"constant", "exp", "poly", "cosine", "step"};
     o.lr.kind = kinds[random_() % kinds.size()];
@@ -135,6 +135,8 @@ class RandomSpecs {
     o.curvature.mode = one_of({"global", "local"});
     o.curvature.workers = o.curvature.mode == "local" ? pieces : whole(1, 1000);
     o.curvature.memory_mib = whole(0, 1) ? whole(1, 100000) : 0;
+    o.curvature.decay = number(1);
+    o.curvature.inverse_every = whole(1, 50);
     o.trust_region = number(1);
   }
 

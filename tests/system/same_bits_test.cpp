@@ -45,7 +45,25 @@ constexpr const char* kSengApproximate =
     "representation: implicit, rank: 3, sketch: countsketch, sketch_rows: 500, product: countsketch, "
     "product_buckets: 20, mode: local, workers: 4}}";
 
+// The convolutions' fragments are sums, the linear layers' raw.
+constexpr const char* kKfac =
+    "{name: kfac, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.01, trust_region: 0.01, "
+    "curvature: {every: 1, samples: 16, decay: 0.8, inverse_every: 2}}";
 constexpr const char* kLars = "{name: lars, lr: 2, momentum: 0.9, nesterov: true, weight_decay: 0.0005}";
+
+// LeNet's first linear layer is too wide for a test of eigendecompositions.
+JobText small(const char* optimizer) {
+  JobText job = lenet(optimizer, 64, 8);
+  job.model =
+      "{layers: [{name: conv1, type: conv2d, channels: 8, stride: 2, padding: 1}, {name: bn, type: "
+      "batch_norm}, "
+      "{name: relu, type: relu}, {name: conv2, type: conv2d, channels: 12, stride: 2, padding: 1, bias: "
+      "false}, "
+      "{name: pool, type: max_pool}, {name: flat, type: flatten}, {name: drop, type: dropout}, "
+      "{name: fc1, type: linear, features: 20}, {name: relu2, type: relu}, {name: fc2, type: linear, "
+      "features: 10}]}";
+  return job;
+}
 
 JobText augmented_lenet() {
   JobText job = lenet(kSeng, 64, 8);
@@ -110,14 +128,16 @@ TEST(SameBitsOfPictures, WithAugmentation) {
   expect_same_bits(job, {{1, 1}, {2, 1}, {3, 2}});
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Jobs, SameBits,
-    ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)}, Case{"LenetSeng", lenet(kSeng, 64, 8)},
-                      Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
-                      Case{"LenetSengAugmented", augmented_lenet()}, Case{"LenetLars", lenet(kLars, 64, 8)},
-                      Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
-                      Case{"Resnet18Sgd", resnet(kSgd)}, Case{"Resnet18Seng", resnet(kSeng)}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Jobs, SameBits,
+                         ::testing::Values(Case{"LenetSgd", lenet(kSgd, 64, 8)},
+                                           Case{"LenetSeng", lenet(kSeng, 64, 8)},
+                                           Case{"LenetSengSevenMicroBatches", lenet(kSengScale, 35, 5)},
+                                           Case{"LenetSengAugmented", augmented_lenet()},
+                                           Case{"LenetLars", lenet(kLars, 64, 8)},
+                                           Case{"LenetSengApproximate", lenet(kSengApproximate, 64, 8)},
+                                           Case{"SmallKfac", small(kKfac)}, Case{"Resnet18Sgd", resnet(kSgd)},
+                                           Case{"Resnet18Seng", resnet(kSeng)}),
+                         [](const auto& info) { return info.param.name; });
 
 // What the hashes above would not notice if they were constant: another seed, another state.
 TEST(SameBitsControl, AnotherSeedGivesAnotherState) {
