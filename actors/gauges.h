@@ -12,7 +12,8 @@ namespace seng {
 struct Gauges {
   std::atomic<std::uint64_t> counter{0};  // grows with every micro-batch, block and batch of evaluation done
   std::atomic<std::uint64_t> micro_batches{0};
-  std::atomic<std::uint64_t> compute_ns{0};  // that the micro-batches took, all lanes together
+  std::atomic<std::uint64_t> compute_ns{0};       // that the micro-batches took, all lanes together
+  std::atomic<std::uint64_t> curvature_bytes{0};  // held
   std::atomic<std::uint8_t> activity{kIdle};
 };
 

@@ -13,6 +13,7 @@ struct GroupCheckpoint::Snapshot {
   std::vector<float> parameters, momentum, statistics;  // the leader's; empty elsewhere
   std::map<std::uint32_t, Curvature::Kept> curvature;   // of owned blocks, where there is one in force
   EpochSoFar epoch_so_far;
+  std::optional<SavedDamping> damping;
 
   ActorId leader() const { return group.members.front().actor; }
 };
@@ -55,6 +56,8 @@ void GroupCheckpoint::begin(const TrainState& state, const Group& group) {
   snapshot->step = state.step;
   const EpochTally& tally = state.tally;
   if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
+  if (const DampingState& damping = state.damping; workload_.adapts_damping())
+    snapshot->damping = {damping.lambda, damping.predicted, damping.loss};
   for (const auto& [block, curvature] : state.curvature)
     if (group.placement.owner[block] == group.self && curvature.ready())
       snapshot->curvature.emplace(block, curvature.keep());
@@ -195,7 +198,8 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   }
   const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
-  report.state_sha256 = to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position));
+  report.state_sha256 =
+      to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position, snapshot.damping));
   const auto staging = open_staging(directory_, snapshot.step, posix_storage(), snapshot.group.epoch);
   if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {
@@ -216,6 +220,7 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   manifest.step = snapshot.step;
   manifest.sample_position = position;
   manifest.epoch_so_far = snapshot.epoch_so_far;
+  manifest.damping = snapshot.damping;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
   auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep);

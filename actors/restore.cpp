@@ -84,12 +84,16 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
                 fmt::format("{}: sample_position is {}; expected {}, step {} of {} samples", directory,
                             manifest.sample_position, manifest.step * workload.spec.batch_global,
                             manifest.step, workload.spec.batch_global));
+  if (workload.adapts_damping() != manifest.damping.has_value())
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: damping: expected {}", directory,
+                                                 manifest.damping ? "none, as it does not adapt in this job"
+                                                                  : "what the job's damping adapts by"));
   SENG_TRY(check_curvature(workload, content, directory));
   std::vector<Digest> curvature(blocks.size(), Digest{});
   for (const CurvatureValues& each : content.curvature) curvature[each.block] = digest_of(each);
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
-  const std::string state =
-      to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position));
+  const std::string state = to_hex(state_digest(weights, content.momentum, curvature, manifest.step,
+                                                manifest.sample_position, manifest.damping));
   if (state != manifest.state_sha256)
     return fail(ErrorCode::kCorrupt, fmt::format("{}: state_sha256: expected {} by the tensors, found {}",
                                                  directory, state, manifest.state_sha256));
@@ -141,6 +145,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
   auto content = read_checkpoint(checkpoint_dir, workload.network.blocks());
   if (!content) return fail(content.error());
   SENG_TRY(check_state(workload, *content, checkpoint_dir));
+  DampingState damping;
+  if (const auto& saved = content->manifest.damping) damping = {saved->lambda, saved->predicted, saved->loss};
   return RestoredState{.source = checkpoint_dir,
                        .step = content->manifest.step,
                        .parameters = std::move(content->parameters),
@@ -148,7 +154,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .statistics = std::move(content->statistics),
                        .curvature = std::move(content->curvature),
                        .epoch_so_far = content->manifest.epoch_so_far,
-                       .state_sha256 = content->manifest.state_sha256};
+                       .state_sha256 = content->manifest.state_sha256,
+                       .damping = damping};
 }
 
 Result<RestoredState> newest_restorable(const Workload& workload, const std::string& checkpoints_dir,
@@ -172,7 +179,8 @@ Result<RestoredState> read_beginning(const Workload& workload) {
   RestoredState out{.source = fmt::format("the seed {}", workload.spec.seed),
                     .parameters = std::move(state.parameters),
                     .momentum = std::move(state.momentum),
-                    .statistics = std::move(state.statistics)};
+                    .statistics = std::move(state.statistics),
+                    .damping = state.damping};
   const std::string& weights = workload.spec.initial_weights;
   if (weights.empty()) return out;
   out.source = weights;
@@ -210,6 +218,8 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.tally.accuracy = restored.epoch_so_far.accuracy;
   state.tally.steps = restored.epoch_so_far.steps;
   state.curvature_steps.resize(workload.network.blocks().size());
+  state.curvature_lambdas.resize(workload.network.blocks().size());
+  state.damping = restored.damping;
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);
     Curvature curvature = empty_curvature(workload, block);
@@ -220,6 +230,7 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
     std::copy(border, from.values.end(), room.second.begin());
     SENG_TRY(curvature.finish_version());
     state.curvature_steps[block] = from.step;
+    state.curvature_lambdas[block] = from.lambda;
     state.curvature.emplace(block, std::move(curvature));
   }
   return state;

@@ -220,6 +220,7 @@ Message Session::State::progress_message() {
   body.steps.swap(steps);
   body.bytes_sent = bytes_sent;
   body.fragment_bytes_sent = fragment_bytes_sent;
+  body.curvature_bytes = gauges.curvature_bytes;
   Envelope envelope;
   envelope.job = options.job;
   envelope.from = options.actor;

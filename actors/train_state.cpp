@@ -8,8 +8,14 @@ TrainState TrainState::initial(const Workload& workload) {
   state.momentum.resize(workload.network.parameter_count());
   state.statistics.resize(workload.network.statistics_count());
   state.curvature_steps.resize(workload.network.blocks().size());
+  state.curvature_lambdas.resize(workload.network.blocks().size());
+  if (workload.adapts_damping()) state.damping.lambda = workload.spec.optimizer.damping_initial;
   workload.network.initialise(workload.spec.seed, state.parameters, state.statistics);
   return state;
+}
+
+double next_damping(const Workload& workload, const TrainState& state) {
+  return workload.adapts_damping() ? state.damping.lambda : workload.damping_at(state.step + 1);
 }
 
 Curvature empty_curvature(const Workload& workload, std::uint32_t block) {

@@ -35,8 +35,16 @@ struct Workload {
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
   }
-  // The damping of that step; a refresh takes it into its curvature.
+  // The damping of that step by the schedule; next_damping() of train_state.h asks where it adapts.
   double damping_at(std::uint64_t step) const;
+  // With adaptive damping: the steps that are tried, and those that judge the step before.
+  bool adapts_damping() const { return second_order && spec.optimizer.adaptive.every > 0; }
+  bool tries_damping(std::uint64_t step) const {
+    return adapts_damping() && (step + 1) % spec.optimizer.adaptive.every == 0;
+  }
+  bool judges_damping(std::uint64_t step) const {
+    return adapts_damping() && step % spec.optimizer.adaptive.every == 0;
+  }
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
   bool evaluates(std::uint64_t step) const;
   bool checkpoints(std::uint64_t step) const;

@@ -334,6 +334,23 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   return curvature.columns->correct(g, b.data(), 1.0 / curvature.lambda, d, lanes);
 }
 
+double Curvature::curvature_along(std::span<const float> v, Lanes& lanes) {
+  State& s = *state_;
+  SENG_CHECK(v.size() == s.block.count, "vector of block " + s.block.name);
+  if (s.current && !s.form(*s.current, lanes)) s.current = nullptr;
+  if (!s.current || s.scale()) return dot(v.data(), v.data(), v.size());
+  if (s.kronecker()) return s.current->basis->curvature_along(s.block, v, lanes);
+  std::vector<double> c(s.samples);
+  s.current->columns->project(v, c.data(), lanes);
+  double sum = 0;
+  for (const double each : c) sum += each * each;
+  return sum / double(s.samples);
+}
+
+double Curvature::damping(double lambda_fallback) const {
+  return ready() ? lambda() : lambda_fallback;
+}
+
 std::vector<float> Curvature::values() const {
   return ready() ? keep().values() : std::vector<float>{};
 }

@@ -117,6 +117,12 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
+  // v^T F v without the damping: of the matrix that precondition() inverts with it, whose damping is
+  // damping(); before the first accepted refresh, and of kScale, F is the identity. Sketched where c = U^T g
+  // is.
+  double curvature_along(std::span<const float> v, Lanes& lanes);
+  double damping(double lambda_fallback) const;
+
   // Canonical bytes: what a checkpoint holds and the state's hash is over; equal on owner and backup.
   // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
   // gradients; Kronecker factors: packed A, then G, of the running means, each followed by those of the last

@@ -25,6 +25,7 @@ class Relations {
     check_length();
     check_batch();
     check_schedule();
+    check_adaptive_damping();
     if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
@@ -126,6 +127,21 @@ class Relations {
         lr.milestones.empty())
       refuse("optimizer.lr.milestones",
              "missing for the schedule step; expected a list of epochs, as [10, 20]");
+  }
+
+  void check_adaptive_damping() {
+    const OptimizerSpec& o = spec_.optimizer;
+    const AdaptiveDampingSpec& a = o.adaptive;
+    if (a.every == 0 || !has_curvature(o.name) || !right({"optimizer.damping"})) return;
+    if (a.every == 1)
+      refuse("optimizer.damping.adaptive.every",
+             "1: a step is tried and the next one judges it; expected 0 or at least 2");
+    if (o.damping_decay != 1)
+      refuse("optimizer.damping.decay", "given beside adaptive; expected one of the two");
+    if (a.min > o.damping_initial || o.damping_initial > a.max)
+      refuse("optimizer.damping.initial",
+             fmt::format("{} is outside of adaptive.min, {}, and adaptive.max, {}", o.damping_initial, a.min,
+                         a.max));
   }
 
   std::string default_name() const {

@@ -51,6 +51,14 @@ struct CurvatureSpec {
   bool operator==(const CurvatureSpec&) const = default;
 };
 
+// Damping by the reduction ratio: actors/optim/damping_control.h.
+struct AdaptiveDampingSpec {
+  std::uint32_t every = 0;  // steps between two trials; 0: off
+  double factor = 1.5;      // that divides or multiplies it
+  double min = 1e-6, max = 1e6;
+  bool operator==(const AdaptiveDampingSpec&) const = default;
+};
+
 struct OptimizerSpec {
   std::string name;  // seng | kfac | sgd | lars
   ScheduleSpec lr;
@@ -58,6 +66,7 @@ struct OptimizerSpec {
   bool nesterov = false;
   double weight_decay = 0.0;
   double damping_initial = 1.0, damping_decay = 1.0, damping_every_epochs = 10;
+  AdaptiveDampingSpec adaptive;  // of the damping
   CurvatureSpec curvature;
   double trust_region = 0.0;         // kappa; 0: off
   double trust_coefficient = 0.001;  // eta of lars

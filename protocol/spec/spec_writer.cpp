@@ -191,10 +191,13 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   if (!has_curvature(o.name)) {
     const std::string none = o.name + " has no curvature";
     if (o.trust_region != 0) unused("optimizer.trust_region", o.name + " takes the gradient as it is");
-    if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay)
+    if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay ||
+        o.adaptive.every != 0)
       unused("optimizer.damping", none);
     if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", none);
   }
+  if (o.adaptive.every == 0 && o.adaptive != usual.adaptive)
+    unused("optimizer.damping.adaptive", "its `every` is 0");
   if (spec.data_prefetch != JobSpec{}.data_prefetch && spec.data_workers == 0)
     unused("data.prefetch", "data.workers is 0");
   if (o.name != "lars" && o.trust_coefficient != usual.trust_coefficient)

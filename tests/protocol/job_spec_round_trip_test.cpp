@@ -115,8 +115,12 @@ class RandomSpecs {
     o.nesterov = whole(0, 1) == 1;
     o.weight_decay = number(1);
     o.damping_initial = number(1e12);
-    o.damping_decay = number(1);
+    o.damping_decay = whole(0, 1) ? 1 : number(1);
     o.damping_every_epochs = number(100);
+    o.adaptive.every = o.damping_decay == 1 ? whole(2, 100) : 0;
+    o.adaptive.factor = 1.01 + number(10);
+    o.adaptive.min = o.damping_initial * 0.25;
+    o.adaptive.max = o.damping_initial;
     o.curvature.every = whole(1, 1000);
     o.curvature.samples = pieces * whole(1, s.batch_micro);
     o.curvature.batch_norm = whole(0, 1) ? "explicit" : "scale";

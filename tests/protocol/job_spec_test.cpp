@@ -458,6 +458,9 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   EXPECT_TRUE(notes({"optimizer.name=kfac", "optimizer.curvature.inverse_every=3"}).empty());
   EXPECT_THAT(notes({"optimizer.name=kfac", "optimizer.curvature.sketch=rows"}),
               testing::ElementsAre(HasSubstr("optimizer.curvature.sketch has no effect")));
+  EXPECT_TRUE(notes({"optimizer.damping.adaptive=5"}).empty());
+  EXPECT_THAT(notes({"optimizer.damping.adaptive.factor=2"}),
+              testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
   EXPECT_THAT(notes({"optimizer.curvature.decay=0.5"}),
               testing::ElementsAre(HasSubstr("optimizer.curvature.decay")));
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),

@@ -173,6 +173,12 @@ TEST_P(KroneckerTest, DirectionIsTheDenseInverseTimesTheGradient) {
     for (std::size_t j = 0; j < expected.size(); ++j) inner += expected[j] * double(problem_.g[j]);
     EXPECT_FALSE(!(std::abs(inner_ - inner) <= bound * testing::norm(problem_.g)));
     EXPECT_GT(inner_, 0);
+
+    double along = 0;  // g^T (G (x) A) g
+    for (std::size_t i = 0; i < fisher.count; ++i)
+      for (std::size_t j = 0; j < fisher.count; ++j)
+        along += problem_.g[i] * fisher.matrix[i * fisher.count + j] * problem_.g[j];
+    EXPECT_FALSE(!(std::abs(curvature.curvature_along(problem_.g, lanes_) - along) <= 1e-5 * along));
   }
 }
 
