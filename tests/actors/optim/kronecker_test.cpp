@@ -214,6 +214,9 @@ TEST_P(KroneckerTest, RunningMeansFollowTheirDefinition) {
 
     const Dense d = fisher.solve(lambda, problem_.g);
     EXPECT_FALSE(!(testing::distance(direction(curvature), d) <= 1e-5 * testing::norm(d))) << k;
+    Curvature elsewhere = empty(options);  // decomposes the same factors
+    ASSERT_TRUE(elsewhere.restore(curvature.step(), lambda, values, lanes_));
+    EXPECT_EQ(direction(elsewhere), direction(curvature)) << k;
   }
 }
 
@@ -236,8 +239,9 @@ TEST_P(KroneckerTest, BitsDependOnNeitherLanesNorTheOrderOfFragments) {
 TEST_P(KroneckerTest, EveryWayToAVersionGoesOnAlike) {
   const KroneckerOptions options{.decay = 0.9, .inverse_every = 2, .refresh_every = 1};
   const Problem before = next_problem(), after = next_problem();
-  Curvature owner = empty(options), backup = empty(options), left = empty(options), late = empty(options);
-  for (Curvature* each : {&owner, &backup, &left}) {
+  Curvature owner = empty(options), backup = empty(options), left = empty(options), late = empty(options),
+            settled = empty(options);
+  for (Curvature* each : {&owner, &backup, &left, &settled}) {
     refresh(*each, before, 1, 0.5);
     ASSERT_TRUE(each->settle(1));
     open(*each, problem_, 2, 0.25);
@@ -247,19 +251,20 @@ TEST_P(KroneckerTest, EveryWayToAVersionGoesOnAlike) {
   ASSERT_EQ(left.versions().size(), 2u);
   EXPECT_EQ(left.versions()[1].step, 2u);
   ASSERT_TRUE(left.settle(2));
+  ASSERT_TRUE(settled.settle(2));
   const Curvature::Room room = late.begin_version(2, 0.25);
   const std::vector<float> values = owner.values();
   std::copy_n(values.begin(), room.first.size(), room.first.begin());
   std::copy_n(values.begin() + std::ptrdiff_t(room.first.size()), room.second.size(), room.second.begin());
   ASSERT_TRUE(late.finish_version());
   const std::vector<float> d = direction(owner);
-  for (Curvature* each : {&backup, &left, &late}) {
+  for (Curvature* each : {&backup, &left, &late, &settled}) {
     EXPECT_EQ(each->digest(), owner.digest());
     EXPECT_EQ(direction(*each), d);
     refresh(*each, after, 3, 0.125);
   }
   refresh(owner, after, 3, 0.125);
-  for (Curvature* each : {&backup, &left, &late}) {
+  for (Curvature* each : {&backup, &left, &late, &settled}) {
     EXPECT_EQ(each->digest(), owner.digest());
     EXPECT_EQ(direction(*each), direction(owner));
   }
