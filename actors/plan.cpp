@@ -1,5 +1,6 @@
 #include "actors/plan.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -50,23 +51,32 @@ std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
          sizeof(float);
 }
 
+// While a block's Kronecker factors are renewed: sums in double, or the decomposition's work space.
+std::size_t renewal_bytes(const Block& block) {
+  const KroneckerShape shape = kronecker_shape(block);
+  return (shape.n * shape.n + shape.m * shape.m) * sizeof(double);
+}
+
 // What is formed of the curvature: N x N systems in double, one a block with samples' gradients, and one more
-// while it is formed; eigenvectors, and a refresh's fragments, of Kronecker factors.
+// while it is formed; of Kronecker factors eigenvectors, a refresh's fragments, and the largest block's
+// renewal.
 std::size_t formed_bytes(const Workload& workload) {
   if (!workload.second_order) return 0;
   const std::size_t samples = workload.spec.optimizer.curvature.samples;
   const std::size_t system = samples * samples * sizeof(double);
-  std::size_t bytes = system;
+  std::size_t bytes = 0, work = system;
   for (std::size_t i = 0; i < workload.fragments.size(); ++i) {
     const FragmentShape& shape = workload.fragments[i];
+    const Block& block = workload.network.blocks()[i];
     if (shape.form.representation == Representation::kKronecker) {
-      bytes += seng::curvature_bytes(workload.network.blocks()[i], shape.form, samples) -
-               curvature_bytes(workload, i) + shape.floats * workload.spec.micro_batches() * sizeof(float);
+      bytes += seng::curvature_bytes(block, shape.form, samples) - curvature_bytes(workload, i) +
+               shape.floats * workload.spec.micro_batches() * sizeof(float);
+      work = std::max(work, renewal_bytes(block));
     } else {
       bytes += shape.floats > 0 ? system : 0;
     }
   }
-  return bytes;
+  return bytes + work;
 }
 
 Json blocks_json(const Workload& workload) {

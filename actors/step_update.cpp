@@ -91,6 +91,7 @@ double cosine_of(const StepComplete& step, std::size_t blocks) {
 double promised(const Workload& w, const StepComplete& step, double lr, double scale) {
   StepModel sum;
   double product = 0;
+  if (step.models.size() < w.network.blocks().size()) return 0;
   for (std::size_t b = 0; b < w.network.blocks().size(); ++b) {
     product += step.inner_products[b];
     const std::vector<double>& model = step.models[b];

@@ -106,11 +106,11 @@ def main():
         raise SystemExit(result.stderr)
     (OUT / "accuracy_of_direction.csv").write_text(result.stdout)
     table = means(list(csv.DictReader(result.stdout.splitlines())))
-    plot(table, OUT / "accuracy_of_direction.png")
     print(f"{'variant':40} {'parameter':>9} {'error':>8} {'sine':>8} {'ms a step':>10} {'MiB':>8}")
     for (variant, parameter), value in table.items():
         print(f"{variant:40} {parameter:9g} {value['error']:8.3f} {value['sine']:8.3f} {1e3 * value['seconds']:10.2f} "
               f"{value['bytes'] / 2**20:8.1f}")
+    plot(table, OUT / "accuracy_of_direction.png")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 // CSV on stdout, a line per variant and block, the whole step as block "all":
 //   error    |d - d*| / |d*|, d* the exact direction
 //   sine     of the angle between d and d*: what is left when the length does not matter
-//   seconds  of an ordinary step's preconditioning on one lane, the least of three
+//   seconds  of an ordinary step's preconditioning on one lane, the lesser of two
 //   bytes    of curvature in force
 #include <algorithm>
 #include <chrono>
@@ -121,7 +121,7 @@ Measured direction(const Workload& w, const Pass& samples, std::span<const float
   Lanes lanes(1);
   if (auto accepted = curvature.accept(lanes); !accepted) throw std::runtime_error(accepted.error().message);
   Measured made{std::vector<float>(block.count), 1e9, curvature.bytes()};
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 2; ++round) {
     const auto start = std::chrono::steady_clock::now();
     curvature.precondition(g, made.d, 1, lanes);
     made.seconds = std::min(made.seconds,
@@ -137,42 +137,42 @@ std::vector<Variant> variants() {
   all.push_back({"exact", 0, exact});
   const auto with = [&](const std::string& name, double parameter, const CurvatureOptions& options,
                         int rank = -1) {
-    for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    for (std::uint64_t seed = 0; seed < 2; ++seed) {
       all.push_back({name, parameter, options, rank});
       all.back().options.seed = seed;
     }
   };
-  for (const int p : {1, 2, 4, 8, 16, 32})
+  for (const int p : {1, 4, 8, 16, 32})
     for (const RankMethod method : {RankMethod::kSvd, RankMethod::kSubspace}) {
       CurvatureOptions options = exact;
       options.form.rank_method = method;
       with(method == RankMethod::kSvd ? "rank svd" : "rank subspace", p, options, p);
     }
   for (const SketchKind kind : {SketchKind::kRows, SketchKind::kCountSketch})
-    for (const std::size_t q : {64, 256, 1024, 4096}) {
+    for (const std::size_t q : {256, 1024, 4096}) {
       CurvatureOptions options = exact;
       options.sketch = {kind, q};
       with(kind == SketchKind::kRows ? "sketch rows" : "sketch countsketch", double(q), options);
     }
-  for (const std::size_t r : {16, 64, 256, 1024, 4096}) {
+  for (const std::size_t r : {64, 1024}) {
     CurvatureOptions options = exact;
     options.product = {ProductKind::kCountSketch, r};
     with("product countsketch", double(r), options);
   }
-  for (const int p : {4, 16}) {
+  for (const int p : {8, 16}) {
     CurvatureOptions options = exact;
     with(
-        "ours: exact product, rows 1024, rank", p,
+        "ours: exact product, rows 4096, rank", p,
         [&] {
           CurvatureOptions o = options;
-          o.sketch = {SketchKind::kRows, 1024};
+          o.sketch = {SketchKind::kRows, 4096};
           return o;
         }(),
         p);
     options.product = {ProductKind::kAuthors, 1};
     with("authors' product, rank", p, options, p);
-    options.sketch = {SketchKind::kRows, 1024};
-    with("authors' product, rows 1024, rank", p, options, p);
+    options.sketch = {SketchKind::kRows, 4096};
+    with("authors' product, rows 4096, rank", p, options, p);
   }
   for (const int workers : {2, 4, 8, 16, 32}) {
     CurvatureOptions options = exact;
