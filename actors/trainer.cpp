@@ -265,12 +265,14 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   const std::span<float> direction = out.first(block.count);
   if (curvature) {
     Status accepted;
+    parts_.gauges->decomposes = w.spec.optimizer.name == "kfac";
     if (refresh) {
       const auto start = std::chrono::steady_clock::now();
       accepted = curvature->accept(*parts_.lanes);
       refresh_seconds_ += seconds_since(start);
     }
-    word = precondition(block, *curvature, gradient, direction);
+    word = precondition(block, *curvature, gradient, direction);  // a backup's is formed here
+    parts_.gauges->decomposes = false;
     word.refused = !accepted;
     if (!accepted) parts_.event("CurvatureRefused", accepted.error().message);
   } else {
