@@ -12,8 +12,12 @@ namespace seng {
 struct Gauges {
   std::atomic<std::uint64_t> counter{0};  // grows with every micro-batch, block and batch of evaluation done
   std::atomic<std::uint64_t> micro_batches{0};
-  std::atomic<std::uint64_t> compute_ns{0};  // that the micro-batches took, all lanes together
+  std::atomic<std::uint64_t> compute_ns{0};       // that the micro-batches took, all lanes together
+  std::atomic<std::uint64_t> curvature_bytes{0};  // held
   std::atomic<std::uint8_t> activity{kIdle};
+  // Decomposes a block's curvature: it tells kSaving meanwhile, and awaits nobody, since the counter may
+  // stand still for seconds.
+  std::atomic<bool> decomposes{false};
 };
 
 }  // namespace seng

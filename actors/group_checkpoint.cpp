@@ -14,6 +14,7 @@ struct GroupCheckpoint::Snapshot {
   std::vector<float> parameters, momentum, statistics;  // the leader's; empty elsewhere
   std::map<std::uint32_t, KeptCurvature> curvature;     // of owned blocks, where there is any
   EpochSoFar epoch_so_far;
+  std::optional<SavedDamping> damping;
 
   ActorId leader() const { return group.members.front().actor; }
 };
@@ -70,6 +71,8 @@ bool GroupCheckpoint::begin(const TrainState& state, const Group& group, const L
   snapshot->step = state.step;
   const EpochTally& tally = state.tally;
   if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
+  if (const DampingState& damping = state.damping; workload_.adapts_damping())
+    snapshot->damping = {damping.lambda, damping.predicted, damping.loss};
   for (const auto& [block, curvature] : state.curvature) {
     if (group.placement.owner[block] != group.self) continue;
     if (KeptCurvature kept = keep_curvature(curvature); !kept.empty())
@@ -216,7 +219,8 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   }
   const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
-  report.state_sha256 = to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position));
+  report.state_sha256 =
+      to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position, snapshot.damping));
   const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);
   if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {
@@ -237,6 +241,7 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   manifest.step = snapshot.step;
   manifest.sample_position = position;
   manifest.epoch_so_far = snapshot.epoch_so_far;
+  manifest.damping = snapshot.damping;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
   auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep, storage_);

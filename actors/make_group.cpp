@@ -8,7 +8,9 @@ namespace {
 PlacementOptions placement_options(const Workload& workload) {
   if (!workload.second_order) return {};
   const CurvatureSpec& curvature = workload.spec.optimizer.curvature;
-  return {.curvature_samples = curvature.samples, .refresh_every = curvature.every};
+  return {.curvature_samples = curvature.samples,
+          .refresh_every = curvature.every,
+          .inverse_every = workload.spec.optimizer.name == "kfac" ? curvature.inverse_every : 0};
 }
 
 }  // namespace

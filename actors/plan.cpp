@@ -1,5 +1,6 @@
 #include "actors/plan.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -48,17 +49,34 @@ PlanOutcome refused(const std::string& message) {
 // Of all blocks together: what a group of one holds. More actors share it, each block held twice.
 std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return 0;
-  return workload.fragments[block].floats * workload.spec.micro_batches() * bytes_of(workload.stored);
+  return curvature_values(workload.network.blocks()[block], workload.fragments[block].form,
+                          workload.spec.optimizer.curvature.samples) *
+         bytes_of(workload.stored);
 }
 
-// What is formed of it: the N x N system in double, and the samples' sketches. Of a refresh beside that
-// before, until its step is committed.
+// What is formed of it: the N x N system in double, and the samples' sketches; or the factors' eigenvectors.
+// Of a refresh beside that before, until its step is committed.
 std::size_t formed_bytes(const Workload& workload, std::uint32_t block) {
   if (!workload.second_order || workload.fragments[block].floats == 0) return 0;
   const std::size_t samples = workload.spec.optimizer.curvature.samples;
-  const SampleSize sketch = sketched_size(workload.network.blocks()[block], workload.fragments[block].form,
-                                          curvature_options(workload, block).sketch);
+  const Block& shape = workload.network.blocks()[block];
+  const CurvatureForm& form = workload.fragments[block].form;
+  if (form.representation == Representation::kKronecker)
+    return seng::curvature_bytes(shape, form, samples) - curvature_values(shape, form, samples) * sizeof(float);
+  const SampleSize sketch = sketched_size(shape, form, curvature_options(workload, block).sketch);
   return samples * (samples * sizeof(double) + sketch.total() * sizeof(float));
+}
+
+// While a block's Kronecker factors are renewed: sums in double, or the decomposition's work space. One block
+// at a time.
+std::size_t renewal_bytes(const Workload& workload) {
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < workload.fragments.size(); ++i) {
+    if (workload.fragments[i].form.representation != Representation::kKronecker) continue;
+    const KroneckerShape shape = kronecker_shape(workload.network.blocks()[i]);
+    most = std::max(most, (shape.n * shape.n + shape.m * shape.m) * sizeof(double));
+  }
+  return most;
 }
 
 // The most that a member holds for those who join: a snapshot of weights, momentum and statistics, and the
@@ -139,7 +157,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   std::size_t fragments = 0;
   for (const FragmentShape& shape : workload->fragments)
     fragments += shape.words * sizeof(float) * spec->micro_batches();
-  const std::size_t curvature_peak = held * curvature + fragments + 2 * formed;
+  const std::size_t curvature_peak = held * curvature + fragments + 2 * formed + renewal_bytes(*workload);
   // Copies of weights, momentum and statistics.
   const std::size_t checkpoint = (2 * network.parameter_count() + network.statistics_count()) * sizeof(float);
   const std::size_t joining = joining_bytes(*workload);

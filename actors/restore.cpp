@@ -75,9 +75,11 @@ Status check_curvature(const Workload& workload, const CheckpointContent& conten
   const std::uint64_t waiting = workload.waiting_after(content.manifest.step);
   std::size_t blocks_waiting = 0;
   for (const CurvatureValues& curvature : content.curvature) {
-    const std::size_t expected =
-        workload.second_order ? workload.fragments[curvature.block].floats * workload.spec.micro_batches()
-                              : 0;
+    const std::size_t expected = workload.second_order
+                                     ? curvature_values(workload.network.blocks()[curvature.block],
+                                                        workload.fragments[curvature.block].form,
+                                                        workload.spec.optimizer.curvature.samples)
+                                     : 0;
     const std::string& block = workload.network.blocks()[curvature.block].name;
     if (!workload.second_order || curvature.values.size() != expected)
       return fail(ErrorCode::kCorrupt, fmt::format("{}: the curvature of block {} has {} values; expected {}",
@@ -107,6 +109,10 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
                 fmt::format("{}: sample_position is {}; expected {}, step {} of {} samples", directory,
                             manifest.sample_position, manifest.step * workload.spec.batch_global,
                             manifest.step, workload.spec.batch_global));
+  if (workload.adapts_damping() != manifest.damping.has_value())
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: damping: expected {}", directory,
+                                                 manifest.damping ? "none, as it does not adapt in this job"
+                                                                  : "what the job's damping adapts by"));
   SENG_TRY(check_curvature(workload, content, directory));
   std::vector<Digest> curvature(blocks.size(), Digest{});
   for (const CurvatureValues& each : content.curvature) {  // what waits behind what is in force
@@ -114,8 +120,8 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
     digest = each.waiting ? digest_with_waiting(digest, digest_of(each)) : digest_of(each);
   }
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
-  const std::string state =
-      to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position));
+  const std::string state = to_hex(state_digest(weights, content.momentum, curvature, manifest.step,
+                                                manifest.sample_position, manifest.damping));
   if (state != manifest.state_sha256)
     return fail(ErrorCode::kCorrupt, fmt::format("{}: state_sha256: expected {} by the tensors, found {}",
                                                  directory, state, manifest.state_sha256));
@@ -183,6 +189,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
   auto content = read_checkpoint(checkpoint_dir, workload.network.blocks());
   if (!content) return fail(content.error());
   SENG_TRY(check_state(workload, *content, checkpoint_dir));
+  DampingState damping;
+  if (const auto& saved = content->manifest.damping) damping = {saved->lambda, saved->predicted, saved->loss};
   return RestoredState{.source = checkpoint_dir,
                        .step = content->manifest.step,
                        .parameters = std::move(content->parameters),
@@ -190,7 +198,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .statistics = std::move(content->statistics),
                        .curvature = std::move(content->curvature),
                        .epoch_so_far = content->manifest.epoch_so_far,
-                       .state_sha256 = content->manifest.state_sha256};
+                       .state_sha256 = content->manifest.state_sha256,
+                       .damping = damping};
 }
 
 namespace {
@@ -261,7 +270,8 @@ Result<RestoredState> read_beginning(const Workload& workload) {
   RestoredState out{.source = fmt::format("the seed {}", workload.spec.seed),
                     .parameters = std::move(state.parameters),
                     .momentum = std::move(state.momentum),
-                    .statistics = std::move(state.statistics)};
+                    .statistics = std::move(state.statistics),
+                    .damping = state.damping};
   const std::string& weights = workload.spec.initial_weights;
   if (weights.empty()) return out;
   out.source = weights;
@@ -318,13 +328,16 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.tally.accuracy = restored.epoch_so_far.accuracy;
   state.tally.steps = restored.epoch_so_far.steps;
   state.curvature_steps.resize(workload.network.blocks().size());
+  state.curvature_lambdas.resize(workload.network.blocks().size());
+  state.damping = restored.damping;
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);
     Curvature& curvature = state.curvature.try_emplace(block, empty_curvature(workload, block)).first->second;
     const Curvature::Room room = curvature.begin_version(from.step, from.lambda, from.waiting);
     put_values(from, room);
     SENG_TRY(curvature.finish_version());
-    if (!from.waiting) state.curvature_steps[block] = from.step;
+    if (!from.waiting)
+      state.curvature_steps[block] = from.step, state.curvature_lambdas[block] = from.lambda;
   }
   return state;
 }

@@ -23,7 +23,8 @@ struct RestoredState {
   std::vector<CurvatureValues> curvature;  // by block; none of a block that was never refreshed
   EpochSoFar epoch_so_far;                 // a checkpoint's
   std::string state_sha256;                // a checkpoint's; empty at step 0
-  std::string weights_file_sha256;         // of the file that initial.weights names; else empty
+  DampingState damping;
+  std::string weights_file_sha256;  // of the file that initial.weights names; else empty
 };
 
 // Whether a job goes on from a checkpoint of the job `checkpoint` with the bits that the latter would have

@@ -220,10 +220,12 @@ Message Session::State::progress_message() {
   body.applied_step = applied_step.load();
   body.counter = gauges.counter.load();
   body.memory_bytes = process_resident_bytes();
-  body.activity = gauges.activity.load();
+  const bool decomposes = gauges.decomposes;
+  body.activity = decomposes ? std::uint8_t{kSaving} : gauges.activity.load();
   body.micro_batches = gauges.micro_batches.load();
   body.compute_seconds = 1e-9 * static_cast<double>(gauges.compute_ns.load());
-  if (body.activity == kWaiting || body.activity == kSaving) {  // saving: of whom parts are gathered
+  if (!decomposes &&
+      (body.activity == kWaiting || body.activity == kSaving)) {  // saving: of whom parts are gathered
     const std::lock_guard lock(urgent_mutex);
     if (awaits) body.awaits = awaits();
   }
@@ -231,6 +233,7 @@ Message Session::State::progress_message() {
   body.steps.swap(steps);
   body.bytes_sent = bytes_sent;
   body.fragment_bytes_sent = fragment_bytes_sent;
+  body.curvature_bytes = gauges.curvature_bytes;
   Envelope envelope;
   envelope.job = options.job;
   envelope.from = options.actor;

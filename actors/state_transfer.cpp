@@ -21,13 +21,16 @@ std::span<std::byte> room_in(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
-constexpr std::size_t kTallyWords = 4;
+constexpr std::size_t kDampingWords = 3, kTallyWords = 4;
 
-// Little-endian: per block the refresh in force, then the tally. The same bytes on every holder.
+// Little-endian: per block the refresh in force, per block its damping, what the damping adapts by, the
+// tally. The same bytes on every holder.
 std::vector<std::byte> write_meta(const TrainState& state) {
   std::vector<std::uint64_t> words = state.curvature_steps;
+  for (const double lambda : state.curvature_lambdas) words.push_back(std::bit_cast<std::uint64_t>(lambda));
   const EpochTally& tally = state.tally;
-  for (const double value : {tally.loss, tally.accuracy})
+  const DampingState& damping = state.damping;
+  for (const double value : {damping.lambda, damping.predicted, damping.loss, tally.loss, tally.accuracy})
     words.push_back(std::bit_cast<std::uint64_t>(value));
   words.push_back(tally.steps);
   words.push_back(tally.closed ? 1 : 0);
@@ -36,18 +39,23 @@ std::vector<std::byte> write_meta(const TrainState& state) {
 }
 
 std::size_t meta_bytes(std::size_t blocks) {
-  return (blocks + kTallyWords) * sizeof(std::uint64_t);
+  return (2 * blocks + kDampingWords + kTallyWords) * sizeof(std::uint64_t);
 }
 
 void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
   std::memcpy(words.data(), bytes.data(), bytes.size());
-  const std::size_t blocks = words.size() - kTallyWords;
+  const std::size_t blocks = (words.size() - kDampingWords - kTallyWords) / 2;
+  const auto number = [&](std::size_t word) { return std::bit_cast<double>(words[word]); };
   state.curvature_steps.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(blocks));
-  state.tally.loss = std::bit_cast<double>(words[blocks]);
-  state.tally.accuracy = std::bit_cast<double>(words[blocks + 1]);
-  state.tally.steps = words[blocks + 2];
-  state.tally.closed = words[blocks + 3] != 0;
+  state.curvature_lambdas.clear();
+  for (std::size_t b = 0; b < blocks; ++b) state.curvature_lambdas.push_back(number(blocks + b));
+  const std::size_t damping = 2 * blocks, tally = damping + kDampingWords;
+  state.damping = {number(damping), number(damping + 1), number(damping + 2)};
+  state.tally.loss = number(tally);
+  state.tally.accuracy = number(tally + 1);
+  state.tally.steps = words[tally + 2];
+  state.tally.closed = words[tally + 3] != 0;
 }
 
 std::string curvature_blob(std::uint32_t block, const char* half) {
@@ -216,8 +224,9 @@ Result<StateTransfer::Outcome> StateTransfer::pull_curvature(const Assign& assig
       auto [place, fresh] = state_.curvature.try_emplace(b, empty_curvature(workload_, b));
       const auto versions = place->second.versions();
       if (std::ranges::any_of(versions, [&](const auto& version) { return version.step == step; })) continue;
-      const Curvature::Room room =
-          place->second.begin_version(step, workload_.damping_at(step), step == waiting);
+      // Where the damping adapts no refresh waits, so the schedule has what one that waits was begun with.
+      const double lambda = step == waiting ? workload_.damping_at(step) : state_.curvature_lambdas[b];
+      const Curvature::Room room = place->second.begin_version(step, lambda, step == waiting);
       if (incoming_.empty() || incoming_.back() != b) incoming_.push_back(b);
       if (room.first.empty() && room.second.empty()) continue;
       std::vector<std::size_t> places;

@@ -1,6 +1,8 @@
 #include "actors/step_update.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "actors/optim/update.h"
@@ -11,6 +13,9 @@ namespace {
 
 // Elementwise work is cut into runs of this many floats; the cut changes no result.
 constexpr std::size_t kRun = 1 << 16;
+
+// Of a step's record, before the directions: g^T d, refused, the model.
+constexpr std::size_t kWordsPerBlock = 2 + kModelTerms;
 
 // LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
 // one.
@@ -72,6 +77,45 @@ void update_statistics(const Workload& w, const StepComplete& step, TrainState& 
   }
 }
 
+double cosine_of(const StepComplete& step, std::size_t blocks) {
+  double product = 0, gradient = 0, direction = 0;
+  for (std::size_t b = 0; b < blocks && step.gradient_squares.size() > b; ++b) {
+    product += step.inner_products[b];
+    gradient += step.gradient_squares[b];
+    direction += step.direction_squares[b];
+  }
+  return gradient > 0 && direction > 0 ? product / std::sqrt(gradient * direction) : 1;
+}
+
+// The model's change of the loss; 0 where it promises no fall, so that nothing can be judged by it.
+double promised(const Workload& w, const StepComplete& step, double lr, double scale) {
+  StepModel sum;
+  double product = 0;
+  if (step.models.size() < w.network.blocks().size()) return 0;
+  for (std::size_t b = 0; b < w.network.blocks().size(); ++b) {
+    product += step.inner_products[b];
+    const std::vector<double>& model = step.models[b];
+    if (model.size() != kModelTerms) return 0;
+    sum.slope += model[0], sum.vv += model[1], sum.vd += model[2], sum.dd += model[3];
+  }
+  const double change = predicted_change(w.spec.optimizer, lr, scale, product, sum);
+  return std::isfinite(change) && change < 0 ? change : 0;
+}
+
+// Judges the step before by its batch's loss now, and notes what the next one is to judge this one by.
+void adapt_damping(const Workload& w, const StepComplete& step, double lr, AppliedStep& applied,
+                   std::uint64_t number, DampingState& damping) {
+  if (w.judges_damping(number) && damping.predicted < 0) {
+    const double after = step.directions.back()[kJudgedLoss] / double(w.spec.batch_global);
+    applied.reduction_ratio = (after - damping.loss) / damping.predicted;
+    damping.lambda = adapted_damping(w.spec.optimizer.adaptive, damping.lambda, applied.reduction_ratio);
+  }
+  damping.predicted = damping.loss = 0;
+  if (!w.tries_damping(number) || !std::isfinite(applied.loss)) return;
+  damping.predicted = promised(w, step, lr, applied.trust_scale);
+  damping.loss = applied.loss;
+}
+
 std::vector<std::size_t> direction_floats(const Workload& workload) {
   std::vector<std::size_t> floats;
   for (const Block& block : workload.network.blocks()) floats.push_back(block.count + block.statistics_count);
@@ -89,26 +133,31 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
   const std::uint64_t number = state.step + 1;
   const double lr = learning_rate_at(w, number);
   const auto& blocks = w.network.blocks();
+  const double damping = next_damping(w, state);
   AppliedStep applied;
   if (w.second_order) {
     const auto products = std::span(step.inner_products).first(blocks.size());
     applied.trust_scale = trust_region_scale(w.spec.optimizer.trust_region, lr, products);
+    applied.cosine = cosine_of(step, blocks.size());
   }
   // The owners' word decides which refreshes count, so that all know what is in force where.
   if (const std::uint64_t refresh = w.taking_effect(number); refresh != 0)
     for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
-      if (!step.refused[b]) state.curvature_steps[b] = refresh;
+      if (!step.refused[b])
+        state.curvature_steps[b] = refresh,
+        state.curvature_lambdas[b] = refresh == number ? damping : w.damping_at(refresh);
   update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
   update_statistics(w, step, state);
   const std::span<const float> summary = step.directions.back();
   applied.loss = summary[0] / static_cast<double>(w.spec.batch_global);
   applied.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
+  if (w.adapts_damping()) adapt_damping(w, step, lr, applied, number, state.damping);
   state.step = number;
   return applied;
 }
 
 std::size_t step_record_bytes(const Workload& workload) {
-  std::size_t bytes = (1 + 2 * workload.network.blocks().size()) * sizeof(std::uint64_t);
+  std::size_t bytes = (1 + kWordsPerBlock * workload.network.blocks().size()) * sizeof(std::uint64_t);
   for (const std::size_t floats : direction_floats(workload)) bytes += floats * sizeof(float);
   return bytes;
 }
@@ -128,6 +177,11 @@ void write_step_record(const StepComplete& step, std::span<std::byte> into) {
     const std::uint64_t refused = step.refused[b] ? 1 : 0;
     put(&refused, sizeof refused);
   }
+  constexpr std::array<double, kModelTerms> kNone{};
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const bool tried = b < step.models.size() && step.models[b].size() == kModelTerms;
+    put(tried ? step.models[b].data() : kNone.data(), sizeof kNone);
+  }
   for (const auto& direction : step.directions) put(direction.data(), direction.size_bytes());
   SENG_CHECK(at == into.size(), "a step of another network");
 }
@@ -135,13 +189,17 @@ void write_step_record(const StepComplete& step, std::span<std::byte> into) {
 StepComplete read_step_record(const Workload& workload, std::span<const std::byte> record) {
   SENG_CHECK(record.size() == step_record_bytes(workload), "a step of another network");
   const std::size_t blocks = workload.network.blocks().size();
-  std::vector<std::uint64_t> words(1 + 2 * blocks);
+  std::vector<std::uint64_t> words(1 + kWordsPerBlock * blocks);
   std::memcpy(words.data(), record.data(), words.size() * sizeof(std::uint64_t));
   StepComplete step;
   step.flags = static_cast<std::uint32_t>(words[0]);
   step.inner_products.resize(blocks);
   std::memcpy(step.inner_products.data(), words.data() + 1, blocks * sizeof(double));
   for (std::size_t b = 0; b < blocks; ++b) step.refused.push_back(words[1 + blocks + b] != 0);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    std::vector<double>& model = step.models.emplace_back(kModelTerms);
+    std::memcpy(model.data(), words.data() + 1 + 2 * blocks + b * kModelTerms, kModelTerms * sizeof(double));
+  }
   const auto* floats = reinterpret_cast<const float*>(record.data() + words.size() * sizeof(std::uint64_t));
   for (const std::size_t count : direction_floats(workload)) {
     step.directions.emplace_back(floats, count);

@@ -19,6 +19,8 @@ double learning_rate_at(const Workload& workload, std::uint64_t step);
 struct AppliedStep {
   double trust_scale = 1;         // of the trust region
   double loss = 0, accuracy = 0;  // means over the global batch
+  double cosine = 1;              // of the angle between direction and gradient
+  double reduction_ratio = 0;     // of the step before, where this one judges it
 };
 // Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
 // are in force. The objects in state.curvature are the caller's. Bit for bit the same for any number of
@@ -27,7 +29,7 @@ AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes
 
 // A committed step as a newcomer gets it: everything that apply_step() takes, and the leader's flags. Of one
 // size for a network. Little-endian: flags (u64); per block g^T d (f64), then whether its refresh was refused
-// (u64); the directions of all blocks, the summary last (f32).
+// (u64), then the model's kModelTerms (f64); the directions of all blocks, the summary last (f32).
 std::size_t step_record_bytes(const Workload& workload);
 void write_step_record(const StepComplete& step, std::span<std::byte> into);
 // The directions point into `record`, which is aligned to 8 bytes and as long as step_record_bytes().

@@ -8,8 +8,14 @@ TrainState TrainState::initial(const Workload& workload) {
   state.momentum.resize(workload.network.parameter_count());
   state.statistics.resize(workload.network.statistics_count());
   state.curvature_steps.resize(workload.network.blocks().size());
+  state.curvature_lambdas.resize(workload.network.blocks().size());
+  if (workload.adapts_damping()) state.damping.lambda = workload.spec.optimizer.damping_initial;
   workload.network.initialise(workload.spec.seed, state.parameters, state.statistics);
   return state;
+}
+
+double next_damping(const Workload& workload, const TrainState& state) {
+  return workload.adapts_damping() ? state.damping.lambda : workload.damping_at(state.step + 1);
 }
 
 CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block) {
@@ -18,6 +24,7 @@ CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block
   options.micro_batches = static_cast<int>(workload.spec.micro_batches());
   options.samples_per_micro = workload.factor_samples;
   options.form = workload.fragments[block].form;
+  options.kronecker = {spec.decay, spec.inverse_every, spec.every};
   options.workers = spec.mode == "local" ? static_cast<int>(spec.workers) : 1;
   if (spec.sketch != "none")
     options.sketch = {spec.sketch == "rows" ? SketchKind::kRows : SketchKind::kCountSketch, spec.sketch_rows};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/optim/curvature.h"
+#include "actors/optim/damping_control.h"
 #include "actors/workload.h"
 
 namespace seng {
@@ -40,6 +41,8 @@ struct TrainState {
   std::vector<float> parameters, momentum, statistics;
   // Per block: the refresh whose curvature is in force, wherever it lies; 0: none.
   std::vector<std::uint64_t> curvature_steps;
+  std::vector<double> curvature_lambdas;  // per block: its damping; 0: none
+  DampingState damping;                   // all zero where the damping does not adapt
   EpochTally tally;
   std::map<std::uint32_t, Curvature> curvature;  // by block: what lies here
 
@@ -50,6 +53,9 @@ struct TrainState {
     return std::span(parameters).subspan(block.offset, block.count);
   }
 };
+
+// The damping of the step to come; a refresh takes it into its curvature.
+double next_damping(const Workload& workload, const TrainState& state);
 
 CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block);
 // An empty place for a block's curvature.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "actors/data/data_error.h"
+#include "actors/optim/update.h"
 #include "actors/step_update.h"
 
 namespace seng {
@@ -57,7 +58,7 @@ Trainer::Trainer(Parts parts)
       loader_(*parts_.workload->augmenter, {.workers = static_cast<int>(parts_.workload->spec.data_workers),
                                             .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
   images_.resize(parts_.lanes->count());
-  if (parts_.workload->second_order && parts_.workload->spec.optimizer.curvature.overlap)
+  if (parts_.workload->overlaps())
     background_ = std::make_unique<Background>();
 }
 
@@ -92,7 +93,8 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   const std::uint64_t step = parts_.state->step + 1;
   const bool refresh = w.refreshes(step);
   lr_ = learning_rate_at(w, step);
-  damping_ = w.damping_at(step);
+  damping_ = next_damping(w, *parts_.state);
+  refresh_seconds_ = 0;
   ask_ = ask;
   parts_.gauges->activity = kComputing;
   for (OwnedBlock& block : owned_) block.summed = block.published = false;
@@ -149,14 +151,12 @@ void Trainer::begin_refresh(std::uint64_t step, double damping) {
 
 void Trainer::compute(std::uint64_t step, bool refresh) {
   const Workload& w = *parts_.workload;
-  const std::uint32_t micro = w.spec.batch_micro;
-  const std::uint64_t begin = (step - 1) * w.spec.batch_global + std::uint64_t(first_) * micro;
-  order_.resize(std::size_t(last_ - first_) * micro);
+  order_ = samples_of(step);
+  judged_.clear();
+  if (w.judges_damping(step) && parts_.state->damping.predicted < 0) judged_ = samples_of(step - 1);
   if (parts_.ledger) parts_.ledger->begin_step(group_.epoch, step);
-  for (std::size_t i = 0; i < order_.size(); ++i) {
-    order_[i] = {stream_.epoch_at(begin + i), stream_.sample_at(begin + i)};
-    if (parts_.ledger) parts_.ledger->add(order_[i].epoch, order_[i].index);
-  }
+  for (const SampleUse& use : order_)
+    if (parts_.ledger) parts_.ledger->add(use.epoch, use.index);
   if (parts_.ledger) (void)parts_.ledger->publish();  // what could not be written waits; commit() says so
 
   announce(step);
@@ -174,12 +174,23 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   });
 }
 
-// Those of this step and of the next, which is likely to have the same membership.
+// Of this actor's micro-batches.
+std::vector<SampleUse> Trainer::samples_of(std::uint64_t step) {
+  const JobSpec& spec = parts_.workload->spec;
+  const std::uint64_t begin = (step - 1) * spec.batch_global + std::uint64_t(first_) * spec.batch_micro;
+  std::vector<SampleUse> order(std::size_t(last_ - first_) * spec.batch_micro);
+  for (std::size_t i = 0; i < order.size(); ++i)
+    order[i] = {stream_.epoch_at(begin + i), stream_.sample_at(begin + i)};
+  return order;
+}
+
+// Those of this step and of the next, which is likely to have the same membership; before them those of a
+// step that this one judges.
 void Trainer::announce(std::uint64_t step) {
   if (!loader_.reads_ahead()) return;
   const JobSpec& spec = parts_.workload->spec;
   std::vector<UpcomingBatch> upcoming;
-  for (const std::uint64_t each : {step, step + 1}) {
+  for (std::uint64_t each = judged_.empty() ? step : step - 1; each <= step + 1; ++each) {
     for (std::uint32_t micro = first_; micro < last_; ++micro) {
       UpcomingBatch batch{(each - 1) * spec.batch_global + std::uint64_t(micro) * spec.batch_micro, {}};
       for (std::uint64_t at = batch.position; at < batch.position + spec.batch_micro; ++at)
@@ -190,10 +201,12 @@ void Trainer::announce(std::uint64_t step) {
   loader_.announce(std::move(upcoming));
 }
 
-void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples) {
+// The samples of a step's micro-batch, in the lane's memory.
+MicroBatch Trainer::take(std::uint32_t micro, int lane, std::uint64_t step,
+                         const std::vector<SampleUse>& order) {
   const Workload& w = *parts_.workload;
   const std::size_t samples = w.spec.batch_micro;
-  const auto uses = std::span<const SampleUse>(order_).subspan((micro - first_) * samples, samples);
+  const auto uses = std::span<const SampleUse>(order).subspan((micro - first_) * samples, samples);
   LabelledImages& images = images_[lane];
   const std::uint64_t position = (step - 1) * w.spec.batch_global + std::uint64_t(micro) * samples;
   if (auto read = loader_.take(position, uses, images); !read)
@@ -208,12 +221,22 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
   batch.seed = w.spec.seed;
   batch.step = step;
   batch.first_sample = micro * w.spec.batch_micro;
-  LaneSink sink(*this, micro, step);
-  const LossSum loss = (*parts_.replicas)[lane].train(batch, factor_samples, sink);
+  return batch;
+}
 
-  const std::array<float, kSummaryFloats> summary = {static_cast<float>(loss.loss),
-                                                     static_cast<float>(loss.hits)};
-  parts_.exchange->add_leaf(static_cast<std::uint32_t>(w.network.blocks().size()), micro, summary, {});
+void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples) {
+  Replica& replica = (*parts_.replicas)[lane];
+  double judged = 0;
+  if (!judged_.empty()) judged = replica.training_loss(take(micro, lane, step - 1, judged_)).loss;
+  LaneSink sink(*this, micro, step);
+  const LossSum loss = replica.train(take(micro, lane, step, order_), factor_samples, sink);
+
+  std::array<float, kSummaryFloats> summary{};
+  summary[0] = static_cast<float>(loss.loss);
+  summary[1] = static_cast<float>(loss.hits);
+  summary[kJudgedLoss] = static_cast<float>(judged);
+  parts_.exchange->add_leaf(static_cast<std::uint32_t>(parts_.workload->network.blocks().size()), micro,
+                            summary, {});
 }
 
 void Trainer::on_fragment(const FragmentArrived& event) {
@@ -254,15 +277,17 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
   const std::span<float> direction = out.first(block.count);
   if (curvature) {
+    Status accepted;
+    parts_.gauges->decomposes = w.spec.optimizer.name == "kfac";
     if (w.taking_effect(parts_.state->step + 1) != 0) {
-      const Status accepted =
-          background_ ? curvature->accept_waiting(*parts_.lanes) : curvature->accept(*parts_.lanes);
-      if (!accepted) {
-        word.refused = true;
-        parts_.event("CurvatureRefused", accepted.error().message);
-      }
+      const auto start = std::chrono::steady_clock::now();
+      accepted = background_ ? curvature->accept_waiting(*parts_.lanes) : curvature->accept(*parts_.lanes);
+      refresh_seconds_ += seconds_since(start);
     }
-    word.inner_product = curvature->precondition(gradient, direction, damping_, *parts_.lanes);
+    word = precondition(block, *curvature, gradient, direction);  // a backup's is formed here
+    parts_.gauges->decomposes = false;
+    word.refused = !accepted;
+    if (!accepted) parts_.event("CurvatureRefused", accepted.error().message);
   } else {
     std::copy(gradient.begin(), gradient.end(), direction.begin());
   }
@@ -271,6 +296,27 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   owned.published = true;
   parts_.exchange->publish(index, out, word);
   parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
+}
+
+PublishWord Trainer::precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
+                                  std::span<float> direction) {
+  const Workload& w = *parts_.workload;
+  Lanes& lanes = *parts_.lanes;
+  PublishWord word;
+  word.inner_product = curvature.precondition(gradient, direction, damping_, lanes);
+  word.gradient_squared = inner_product(gradient, gradient, lanes);
+  word.direction_squared = inner_product(direction, direction, lanes);
+  if (!w.tries_damping(parts_.state->step + 1)) return word;
+  // F d = g - lambda d (damping_control.h).
+  const auto v = unpreconditioned_part(w.spec.optimizer,
+                                       std::span(parts_.state->momentum).subspan(block.offset, block.count),
+                                       parts_.state->parameters_of(block));
+  const double lambda = curvature.damping(damping_);
+  const double slope = inner_product(gradient, v, lanes);
+  word.model = {slope, curvature.curvature_along(v, lanes),
+                slope - lambda * inner_product(v, direction, lanes),
+                word.inner_product - lambda * word.direction_squared};
+  return word;
 }
 
 void Trainer::publish_summary(std::span<float> sum) {
@@ -285,6 +331,11 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   const AppliedStep applied = apply_step(*parts_.workload, complete, *parts_.lanes, *parts_.state);
   if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
   metrics.trust_scale = applied.trust_scale;
+  metrics.cosine = applied.cosine;
+  metrics.reduction_ratio = applied.reduction_ratio;
+  metrics.refresh_seconds = refresh_seconds_;
+  for (const auto& [block, curvature] : parts_.state->curvature) metrics.curvature_bytes += curvature.bytes();
+  parts_.gauges->curvature_bytes = metrics.curvature_bytes;
   metrics.loss = applied.loss;
   metrics.accuracy = applied.accuracy;
   if (parts_.committed) parts_.committed(complete);
@@ -296,7 +347,7 @@ void Trainer::settle_curvature(const StepComplete& complete) {
     const bool takes = !background_ && !owned_[block].mine;  // a refresh of this very step, as its backup
     if (takes && complete.refused[block]) curvature.reject();
     if (takes && !complete.refused[block])
-      if (auto kept = curvature.accept_unformed(); !kept)
+      if (auto kept = curvature.accept_unformed(*parts_.lanes); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
     (void)curvature.settle(state.curvature_steps[block], parts_.workload->waiting_after(state.step));
   }

@@ -73,6 +73,8 @@ class Trainer {
 
   void compute(std::uint64_t step, bool refresh);
   void announce(std::uint64_t step);
+  std::vector<SampleUse> samples_of(std::uint64_t step);
+  MicroBatch take(std::uint32_t micro, int lane, std::uint64_t step, const std::vector<SampleUse>& order);
   void compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples);
   void begin_refresh(std::uint64_t step, double damping);
   void on_sum(const BlockSummed& event, bool refresh);
@@ -80,6 +82,8 @@ class Trainer {
   void advance(std::uint32_t block, bool refresh);
   void form_ahead(std::uint32_t block);
   void leave();
+  PublishWord precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
+                           std::span<float> direction);
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void settle_curvature(const StepComplete& complete);
@@ -90,9 +94,11 @@ class Trainer {
   std::vector<OwnedBlock> owned_;  // per block; inactive for those of others
   Loader loader_;
   std::vector<SampleUse> order_;        // this step's samples, of this actor's micro-batches
+  std::vector<SampleUse> judged_;       // of the step before, where this one judges it; else empty
   std::vector<LabelledImages> images_;  // per lane
   std::uint32_t first_ = 0, last_ = 0;  // this actor's micro-batches
   double lr_ = 0, damping_ = 0;         // of the step in hand
+  double refresh_seconds_ = 0;          // likewise
   Ask ask_;
   std::string interruption_;
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect

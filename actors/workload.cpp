@@ -34,7 +34,7 @@ double least_replica_bytes(const Network& network) {
 Result<std::vector<int>> ranks_of(const Workload& workload) {
   const std::uint32_t rank = workload.spec.optimizer.curvature.rank;
   const std::string& decided = workload.spec.optimizer.curvature.ranks;
-  if (rank == 0) return std::vector<int>();
+  if (rank == 0 || workload.spec.optimizer.name == "kfac") return std::vector<int>();
   if (rank == CurvatureSpec::kRankAuto && !decided.empty()) {
     auto ranks = parse_ranks(decided);
     if (ranks && ranks->size() != workload.network.blocks().size())
@@ -51,19 +51,22 @@ Result<std::vector<int>> ranks_of(const Workload& workload) {
   return std::vector<int>(workload.network.blocks().size(), static_cast<int>(all));
 }
 
-Precision precision_of(const std::string& dtype) {
-  return dtype == "bf16" ? Precision::kBf16 : Precision::kF32;
+// Kronecker factors are floats everywhere.
+Precision precision_of(const OptimizerSpec& optimizer, const std::string& dtype) {
+  return optimizer.name == "seng" && dtype == "bf16" ? Precision::kBf16 : Precision::kF32;
 }
 
-FormOptions form_options(const CurvatureSpec& spec, const std::vector<int>& ranks) {
+FormOptions form_options(const OptimizerSpec& optimizer, const std::vector<int>& ranks) {
+  const CurvatureSpec& spec = optimizer.curvature;
   FormOptions options;
+  if (optimizer.name == "kfac") options.factor_sets = spec.inverse_every > 1 ? 2 : 1;
   options.samples = spec.samples;
   options.every = spec.every;
   options.batch_norm_scale = spec.batch_norm == "scale";
   options.representation = spec.representation;
   options.ranks = ranks;
   options.rank_method = spec.rank_method == "svd" ? RankMethod::kSvd : RankMethod::kSubspace;
-  options.stored = precision_of(spec.dtype);
+  options.stored = precision_of(optimizer, spec.dtype);
   options.memory_bytes = std::size_t(spec.memory_mib) << 20;
   return options;
 }
@@ -147,22 +150,22 @@ Result<Workload> load_workload(const JobSpec& spec) {
   workload.schedule_end = workload.epoch_after(
       static_cast<std::uint64_t>(schedule_end_in_steps(spec, workload.data.train->size())));
 
-  workload.second_order = spec.optimizer.name == "seng";
+  workload.second_order = has_curvature(spec.optimizer.name);
   if (workload.second_order) {
     const CurvatureSpec& curvature = spec.optimizer.curvature;
-    workload.stored = precision_of(curvature.dtype);
+    workload.stored = precision_of(spec.optimizer, curvature.dtype);
     workload.factor_samples = static_cast<int>(curvature.samples / spec.micro_batches());
     const auto ranks = ranks_of(workload);
     if (!ranks) return fail(ranks.error().with_context("optimizer.curvature.rank"));
     // Decided once: rounding differs between machines, and with it may what a rank holds.
     if (curvature.rank == CurvatureSpec::kRankAuto)
       workload.spec.optimizer.curvature.ranks = ranks_text(*ranks);
-    const auto forms = choose_forms(workload.network.blocks(), form_options(curvature, *ranks));
+    const auto forms = choose_forms(workload.network.blocks(), form_options(spec.optimizer, *ranks));
     if (!forms) return fail(forms.error().with_context("optimizer.curvature.memory_mib"));
     for (std::size_t i = 0; i < forms->size(); ++i)
       workload.fragments.push_back(fragment_shape(workload.network.blocks()[i], (*forms)[i],
                                                   workload.factor_samples,
-                                                  precision_of(curvature.fragment_dtype)));
+                                                  precision_of(spec.optimizer, curvature.fragment_dtype)));
   }
   return workload;
 }

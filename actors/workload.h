@@ -36,19 +36,28 @@ struct Workload {
   bool refreshes(std::uint64_t step) const {
     return second_order && (step - 1) % spec.optimizer.curvature.every == 0;
   }
+  // Whether refreshes take effect one step later: of seng's curvature only.
+  bool overlaps() const { return spec.optimizer.name == "seng" && spec.optimizer.curvature.overlap; }
   // The refresh that takes effect in that step: its own, or with `overlap` that of the step before; 0: none.
   std::uint64_t taking_effect(std::uint64_t step) const {
-    const bool later = spec.optimizer.curvature.overlap;
-    if (later) return step > 1 && refreshes(step - 1) ? step - 1 : 0;
+    if (overlaps()) return step > 1 && refreshes(step - 1) ? step - 1 : 0;
     return refreshes(step) ? step : 0;
   }
   // With `overlap`, the refresh whose samples are all there after that step and which waits for the next; 0:
   // none.
   std::uint64_t waiting_after(std::uint64_t step) const {
-    return step > 0 && spec.optimizer.curvature.overlap && refreshes(step) ? step : 0;
+    return step > 0 && overlaps() && refreshes(step) ? step : 0;
   }
-  // The damping of that step; a refresh takes it into its curvature.
+  // The damping of that step by the schedule; next_damping() of train_state.h asks where it adapts.
   double damping_at(std::uint64_t step) const;
+  // With adaptive damping: the steps that are tried, and those that judge the step before.
+  bool adapts_damping() const { return second_order && spec.optimizer.adaptive.every > 0; }
+  bool tries_damping(std::uint64_t step) const {
+    return adapts_damping() && (step + 1) % spec.optimizer.adaptive.every == 0;
+  }
+  bool judges_damping(std::uint64_t step) const {
+    return adapts_damping() && step % spec.optimizer.adaptive.every == 0;
+  }
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
   bool evaluates(std::uint64_t step) const;
   bool checkpoints(std::uint64_t step) const;

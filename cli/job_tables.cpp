@@ -66,12 +66,13 @@ Table actor_table(const std::vector<ActorRecord>& actors) {
                {"MEMORY", true},
                {"SENT", true},
                {"FRAGMENTS", true},
+               {"CURVATURE", true},
                {"EXIT", false, true}});
   for (const ActorRecord& a : actors) {
     table.add({std::to_string(a.actor), a.state, a.node, std::to_string(a.slot), std::to_string(a.pid),
                a.device, fmt::format("[{}, {})", a.first_micro, a.last_micro), std::to_string(a.step),
                format_bytes(a.memory_bytes), format_bytes(a.bytes_sent), format_bytes(a.fragment_bytes_sent),
-               a.exit});
+               format_bytes(a.curvature_bytes), a.exit});
   }
   return table;
 }

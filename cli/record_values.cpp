@@ -110,6 +110,7 @@ Json actor_value(const ActorRecord& actor) {
           {"memory_bytes", actor.memory_bytes},
           {"bytes_sent", actor.bytes_sent},
           {"fragment_bytes_sent", actor.fragment_bytes_sent},
+          {"curvature_bytes", actor.curvature_bytes},
           {"endpoint", actor.endpoint},
           {"log_path", actor.log_path}};
 }
@@ -135,7 +136,11 @@ Json step_value(const StepMetrics& step) {
           {"seconds", step.seconds},
           {"refreshed", step.refreshed},
           {"bytes_sent", step.bytes_sent},
-          {"fragment_bytes_sent", step.fragment_bytes_sent}};
+          {"fragment_bytes_sent", step.fragment_bytes_sent},
+          {"cosine", step.cosine},
+          {"reduction_ratio", step.reduction_ratio == 0 ? Json(nullptr) : Json(step.reduction_ratio)},
+          {"curvature_bytes", step.curvature_bytes},
+          {"refresh_seconds", step.refreshed ? Json(step.refresh_seconds) : Json(nullptr)}};
 }
 
 Json epoch_value(const EpochMetrics& epoch) {

@@ -176,6 +176,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   a.record.memory_bytes = body.memory_bytes;
   a.record.bytes_sent = body.bytes_sent;
   a.record.fragment_bytes_sent = body.fragment_bytes_sent;
+  a.record.curvature_bytes = body.curvature_bytes;
   if (!job_.runs()) return;
   const double now = ports_.clock.now();
   warm_ups_.heard(actor, body.counter, body.activity == kWaiting, now);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,9 +25,14 @@ Storage& posix_storage();
 Digest weights_digest(std::span<const Block> blocks, std::span<const float> parameters,
                       std::span<const float> statistics);
 // Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample
-// position (little-endian uint64). `curvature` has one entry per block; all zeros where a block has none.
+// position (little-endian uint64), and, where the damping adapts, lambda, predicted and loss of SavedDamping
+// (IEEE doubles). `curvature` has one entry per block; all zeros where a block has none.
+struct SavedDamping {  // DampingState of actors/optim
+  double lambda = 0, predicted = 0, loss = 0;
+};
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
-                    std::uint64_t step, std::uint64_t sample_position);
+                    std::uint64_t step, std::uint64_t sample_position,
+                    const std::optional<SavedDamping>& damping = {});
 // The digest of a block's curvature where a refresh waits to take effect: over both, zeros for none in force.
 Digest digest_with_waiting(const Digest& in_force, const Digest& waiting);
 
@@ -48,7 +54,8 @@ struct Manifest {
   std::uint64_t step = 0, sample_position = 0;
   std::string weights_sha256, state_sha256;
   std::vector<ManifestFile> files;
-  EpochSoFar epoch_so_far;  // left out of the file where it has no steps
+  EpochSoFar epoch_so_far;              // left out of the file where it has no steps
+  std::optional<SavedDamping> damping;  // where it adapts
 };
 inline constexpr std::size_t kManifestMaxBytes = std::size_t{16} << 20;
 std::string to_json(const Manifest& manifest);

@@ -39,13 +39,17 @@ Digest digest_with_waiting(const Digest& in_force, const Digest& waiting) {
 }
 
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
-                    std::uint64_t step, std::uint64_t sample_position) {
+                    std::uint64_t step, std::uint64_t sample_position,
+                    const std::optional<SavedDamping>& damping) {
   Sha256 hash;
   hash.update(weights.data(), weights.size());
   hash.update(momentum.data(), momentum.size_bytes());
   for (const Digest& digest : curvature) hash.update(digest.data(), digest.size());
   update(hash, step);
   update(hash, sample_position);
+  if (damping)
+    for (const double value : {damping->lambda, damping->predicted, damping->loss})
+      update(hash, std::bit_cast<std::uint64_t>(value));
   return hash.finish();
 }
 

@@ -88,6 +88,21 @@ Status take_epoch_so_far(const JsonFields& fields, const std::string& source, Ep
   return {};
 }
 
+Status take_damping(const JsonFields& fields, const std::string& source, std::optional<SavedDamping>* out) {
+  if (!fields.has("damping")) return {};
+  auto inner = JsonFields::open(**fields.field("damping"), source + ": damping");
+  if (!inner) return fail(inner.error());
+  SENG_TRY(inner->only({"lambda", "predicted", "loss"}));
+  SavedDamping& damping = out->emplace();
+  for (auto [name, value] : {std::pair{"lambda", &damping.lambda}, std::pair{"predicted", &damping.predicted},
+                             std::pair{"loss", &damping.loss}}) {
+    auto number = inner->number(name);
+    if (!number) return fail(number.error());
+    *value = *number;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
@@ -101,6 +116,9 @@ std::string to_json(const Manifest& manifest) {
   const EpochSoFar& epoch = manifest.epoch_so_far;
   if (epoch.steps > 0)
     json["epoch_so_far"] = {{"steps", epoch.steps}, {"loss", epoch.loss}, {"accuracy", epoch.accuracy}};
+  if (const auto& damping = manifest.damping)
+    json["damping"] = {
+        {"lambda", damping->lambda}, {"predicted", damping->predicted}, {"loss", damping->loss}};
   json["files"] = nlohmann::ordered_json::array();
   for (const ManifestFile& file : manifest.files) {
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
@@ -121,7 +139,7 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
                             kFormat));
   }
   SENG_TRY(fields->only({"format", "step", "sample_position", "weights_sha256", "state_sha256", "spec",
-                         "epoch_so_far", "files"}));
+                         "epoch_so_far", "damping", "files"}));
   Manifest manifest;
   SENG_TRY(take_whole(*fields, "step", &manifest.step));
   SENG_TRY(take_whole(*fields, "sample_position", &manifest.sample_position));
@@ -131,6 +149,7 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
   if (!spec) return fail(spec.error());
   manifest.spec_yaml = std::move(*spec);
   SENG_TRY(take_epoch_so_far(*fields, source, &manifest.epoch_so_far));
+  SENG_TRY(take_damping(*fields, source, &manifest.damping));
   SENG_TRY(take_files(*fields, source, &manifest.files));
   return manifest;
 }

@@ -78,6 +78,7 @@ bool cholesky(double* a, std::size_t n);
 // The eigenvalues of a symmetric n x n matrix, largest first, and its orthonormal eigenvectors as the rows of
 // `a`, which they replace. Finite values only. False: the iteration did not end.
 bool symmetric_eigen(double* a, std::size_t n, double* values);
+bool symmetric_eigen(float* a, std::size_t n, float* values);
 
 // x <- (L L^T)^-1 x.
 void cholesky_solve(const double* l, std::size_t n, double* x);

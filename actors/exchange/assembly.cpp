@@ -16,7 +16,7 @@ void DirectionSet::begin() {
     Entry& entry = entries_[block];
     entry.owner.reset();
     entry.data = nullptr;
-    entry.refused = false;
+    entry.word = {};
     entry.runs_missing = group_->grid(block).runs();
     entry.seen.assign(entry.runs_missing, false);
   }
@@ -36,13 +36,12 @@ std::span<float> DirectionSet::buffer(std::uint32_t block) {
   return {entries_[block].data, group_->grid(block).floats};
 }
 
-Arrival DirectionSet::set_own(std::uint32_t block, double inner_product, bool refused) {
+Arrival DirectionSet::set_own(std::uint32_t block, const PublishWord& word) {
   std::lock_guard lock(mutex_);
   Entry& entry = entries_[block];
   if (entry.runs_missing == 0) return Arrival::kDuplicate;
   entry.runs_missing = 0;
-  entry.inner_product = inner_product;
-  entry.refused = refused;
+  entry.word = word;
   return --blocks_missing_ == 0 ? Arrival::kCompleted : Arrival::kTaken;
 }
 
@@ -53,7 +52,7 @@ Frame DirectionSet::frame(std::uint32_t block, std::uint32_t run) {
   return Frame(entry.owner, entry.data + grid.offset(run), grid.count(run) * sizeof(float));
 }
 
-Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, double inner_product, bool refused,
+Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, const PublishWord& word,
                           const Frame& values) {
   float* data = nullptr;
   {
@@ -61,7 +60,7 @@ Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, double inner_p
     Entry& entry = entries_[block];
     if (entry.seen[run]) return Arrival::kDuplicate;
     entry.seen[run] = true;
-    if (run == 0) entry.inner_product = inner_product, entry.refused = refused;
+    if (run == 0) entry.word = word;
     allocate(entry, block);
     data = entry.data;
   }
@@ -81,18 +80,11 @@ std::vector<std::span<const float>> DirectionSet::directions() const {
   return all;
 }
 
-std::vector<double> DirectionSet::inner_products() const {
+std::vector<PublishWord> DirectionSet::words() const {
   std::lock_guard lock(mutex_);
-  std::vector<double> all;
+  std::vector<PublishWord> all;
   all.reserve(entries_.size());
-  for (const Entry& entry : entries_) all.push_back(entry.inner_product);
-  return all;
-}
-
-std::vector<bool> DirectionSet::refused() const {
-  std::lock_guard lock(mutex_);
-  std::vector<bool> all;
-  for (const Entry& entry : entries_) all.push_back(entry.refused);
+  for (const Entry& entry : entries_) all.push_back(entry.word);
   return all;
 }
 

@@ -29,26 +29,23 @@ class DirectionSet {
   // This actor's own block: its place, and, once it is filled, the word that it is. kCompleted: all blocks
   // are here.
   std::span<float> buffer(std::uint32_t block);
-  Arrival set_own(std::uint32_t block, double inner_product, bool refused);
+  Arrival set_own(std::uint32_t block, const PublishWord& word);
   // The buffer's bytes, alive as long as somebody holds the frame.
   Frame frame(std::uint32_t block, std::uint32_t run);
 
   // A run of a peer's block, checked by GroupView.
-  Arrival add(std::uint32_t block, std::uint32_t run, double inner_product, bool refused,
-              const Frame& values);
+  Arrival add(std::uint32_t block, std::uint32_t run, const PublishWord& word, const Frame& values);
 
   // Valid until begin(); only once all are here.
   std::vector<std::span<const float>> directions() const;
-  std::vector<double> inner_products() const;
-  std::vector<bool> refused() const;
+  std::vector<PublishWord> words() const;
   bool complete(std::uint32_t block) const;
 
  private:
   struct Entry {
     std::shared_ptr<const void> owner;
     float* data = nullptr;
-    double inner_product = 0;
-    bool refused = false;
+    PublishWord word;
     std::vector<bool> seen;  // per run
     std::uint32_t runs_missing = 0;
   };

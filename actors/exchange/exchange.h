@@ -28,13 +28,17 @@
 namespace seng {
 
 inline constexpr std::size_t kSummaryFloats = 4;
+inline constexpr std::size_t kJudgedLoss = 2;  // where it holds the loss of the step before's batch, now
 
 // What the owner says beside the direction.
 struct PublishWord {
   double inner_product = 0;  // g^T d
   std::uint32_t flags = 0;   // the leader's StepFlag bits; only with the summary block
   bool refused = false;      // the refresh of this step was refused: the curvature of before stays in force
+  double gradient_squared = 0, direction_squared = 0;  // |g|^2, |d|^2
+  std::vector<double> model = {};  // kModelTerms numbers where the step's damping is tried, else none
 };
+inline constexpr std::size_t kModelTerms = 4;  // StepModel of actors/optim/damping_control.h
 
 struct Placement {              // placement.h computes it: a pure function of blocks and members
   std::vector<ActorId> owner;   // per block, the summary last
@@ -75,6 +79,9 @@ struct StepComplete {
   std::vector<double> inner_products;              // per block
   std::vector<bool> refused;                       // per block: publish() said so
   std::uint32_t flags = 0;                         // the leader's StepFlag bits
+  // Per block, as published.
+  std::vector<double> gradient_squares = {}, direction_squares = {};
+  std::vector<std::vector<double>> models = {};
 };
 // What came on the side channels. next() returns these only while no step is open (before begin_step, or
 // after StepComplete), so that a peer that is already past the step disturbs nobody in it.

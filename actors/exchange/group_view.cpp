@@ -146,6 +146,9 @@ Result<GroupView::DirectionRun> GroupView::check(const DirectionPart& part, Acto
     return refuse("block {}: {} values at offset {} are no run of its {}", part.block, part.count,
                   part.offset, grids_[part.block].floats);
   }
+  if (!part.model.empty() && part.model.size() != kModelTerms)
+    return refuse("block {}: a model of {} numbers instead of {}", part.block, part.model.size(),
+                  kModelTerms);
   return DirectionRun{part.block, *run};
 }
 

@@ -45,6 +45,23 @@ double refresh_cost(const Block& block, double samples) {
   return (pairs * columns + pairs * samples / 3) * kNsPerOperation;
 }
 
+bool has_factors(const Block& block, const PlacementOptions& options) {
+  return options.inverse_every > 0 && block.kind != BlockKind::kBatchNorm;
+}
+
+double cube(double x) {
+  return x * x * x;
+}
+
+// Rotations of the gradient into the eigenbasis and back; sums over positions, and eigendecompositions.
+double kronecker_cost(const Block& block, const PlacementOptions& options) {
+  const double m = static_cast<double>(block.m), n = static_cast<double>(block.n);
+  const double decompositions = 20 * (cube(m) + cube(n)) / options.inverse_every;
+  const double sums = options.curvature_samples * kappa(block) * (m * m + n * n);
+  return (4 * m * n * (m + n) + (sums + decompositions) / std::max<std::uint32_t>(1, options.refresh_every)) *
+         kNsPerOperation;
+}
+
 std::vector<std::size_t> largest_first(const std::vector<double>& weights) {
   std::vector<std::size_t> order(weights.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -56,13 +73,19 @@ std::vector<std::size_t> largest_first(const std::vector<double>& weights) {
 }  // namespace
 
 double curvature_floats(const Block& block, const PlacementOptions& options) {
+  if (has_factors(block, options)) {
+    const double m = static_cast<double>(block.m), n = static_cast<double>(block.n);
+    return (m * m + n * n) / 2;
+  }
   return floats_per_sample(block) * options.curvature_samples;
 }
 
 double block_cost(const Block& block, std::size_t members, const PlacementOptions& options) {
   const double floats = static_cast<double>(block.count + block.statistics_count);
   double cost = 1 + 2 * static_cast<double>(members - 1) * floats * sizeof(float) * kNsPerByteMoved;
-  if (options.curvature_samples > 0) {
+  if (has_factors(block, options)) {
+    cost += kronecker_cost(block, options);
+  } else if (options.curvature_samples > 0) {
     const double samples = options.curvature_samples;
     cost += precondition_cost(block, samples);
     cost += refresh_cost(block, samples) / std::max<std::uint32_t>(1, options.refresh_every);

@@ -15,6 +15,9 @@ namespace seng {
 struct PlacementOptions {
   std::uint32_t curvature_samples = 0;  // N; 0: no curvature (sgd), only sums and bytes count
   std::uint32_t refresh_every = 100;    // steps: the refresh's work is spread over them
+  // K-FAC's factors in the place of samples, their eigendecompositions renewed at every so many refreshes; 0:
+  // SENG.
+  std::uint32_t inverse_every = 0;
 };
 
 // Nanoseconds an ordinary step costs the owner in a group of `members`, estimated: preconditioning (reading
@@ -22,7 +25,8 @@ struct PlacementOptions {
 // guess at ratios, not a measurement; at least 1. Pure IEEE arithmetic: the same on every actor.
 double block_cost(const Block& block, std::size_t members, const PlacementOptions& options);
 
-// Floats of curvature that owner and backup keep: N times the smaller of both representations.
+// Floats of curvature that owner and backup keep: N times the smaller of both representations, or the
+// factors.
 double curvature_floats(const Block& block, const PlacementOptions& options);
 
 // Owners: the most expensive block first (of equal ones the first), each to the member with the least so far

@@ -148,11 +148,14 @@ void StepExchange::publish(std::uint32_t block, std::span<const float> direction
 
 void StepExchange::release(std::uint32_t block, const PublishWord& word) {
   if (block == group_->summary()) flags_ = word.flags;
-  const Arrival arrival = directions_->set_own(block, word.inner_product, word.refused);
+  const Arrival arrival = directions_->set_own(block, word);
   if (arrival == Arrival::kDuplicate) return;
   const RunGrid& grid = group_->grid(block);
   for (std::uint32_t run = 0; run < grid.runs() && !group_->alone(); ++run) {
-    const DirectionPart part{block, grid.offset(run), grid.count(run), word.inner_product, word.refused};
+    DirectionPart part{block, grid.offset(run), grid.count(run), word.inner_product, word.refused};
+    part.gradient_squared = word.gradient_squared;
+    part.direction_squared = word.direction_squared;
+    part.model = word.model;
     outbox_.add_direction(part, directions_->frame(block, run), block == group_->summary() ? word.flags : 0);
   }
   if (arrival == Arrival::kCompleted) directions_complete();
@@ -183,8 +186,16 @@ void StepExchange::fragment_complete(std::uint32_t block) {
 }
 
 void StepExchange::push_complete() {
-  push(StepComplete{directions_->directions(), directions_->inner_products(), directions_->refused(),
-                    flags_.load()});
+  StepComplete complete{
+      .directions = directions_->directions(), .inner_products = {}, .refused = {}, .flags = flags_.load()};
+  for (PublishWord& word : directions_->words()) {
+    complete.inner_products.push_back(word.inner_product);
+    complete.refused.push_back(word.refused);
+    complete.gradient_squares.push_back(word.gradient_squared);
+    complete.direction_squares.push_back(word.direction_squared);
+    complete.models.push_back(std::move(word.model));
+  }
+  push(std::move(complete));
 }
 
 std::vector<ActorId> StepExchange::awaits() const {

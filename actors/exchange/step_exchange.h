@@ -98,9 +98,7 @@ class StepExchange {
   };
   struct DirectionArrival {
     GroupView::DirectionRun run;
-    double inner_product;
-    std::uint32_t flags;
-    bool refused;
+    PublishWord word;
     Frame values;
   };
   struct FragmentArrival {

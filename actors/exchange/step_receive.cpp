@@ -172,11 +172,13 @@ Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& me
     auto body = parse_body<Directions>(message);
     if (!body) return fail(std::move(body).error());
     const auto flags = body->flags;
-    return cut<Arrived>(
-        *group_, message, body->parts,
-        [&](const GroupView::DirectionRun& run, const DirectionPart& part, Frame values) {
-          return DirectionArrival{run, part.inner_product, flags, part.refused, std::move(values)};
-        });
+    return cut<Arrived>(*group_, message, body->parts,
+                        [&](const GroupView::DirectionRun& run, const DirectionPart& part, Frame values) {
+                          return DirectionArrival{run,
+                                                  {part.inner_product, flags, part.refused,
+                                                   part.gradient_squared, part.direction_squared, part.model},
+                                                  std::move(values)};
+                        });
   }
   if (is_kind(message, MessageKind::kCurvatureHeld)) {
     const auto body = parse_body<CurvatureHeld>(message);
@@ -220,9 +222,8 @@ Status StepExchange::apply(const SumArrival& sum) {
 
 Status StepExchange::apply(const DirectionArrival& direction) {
   const GroupView::DirectionRun& run = direction.run;
-  if (run.block == group_->summary()) flags_ = direction.flags;
-  switch (
-      directions_->add(run.block, run.run, direction.inner_product, direction.refused, direction.values)) {
+  if (run.block == group_->summary()) flags_ = direction.word.flags;
+  switch (directions_->add(run.block, run.run, direction.word, direction.values)) {
     case Arrival::kDuplicate:
       ++duplicates_;
       break;

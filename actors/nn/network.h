@@ -116,6 +116,9 @@ class Replica {
   // first that many samples' factors to the sink.
   LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink);
 
+  // The loss that train() would give, without its backward pass.
+  LossSum training_loss(const MicroBatch& batch);
+
   // Forward with running statistics and no dropout. The loss has no label smoothing.
   LossSum evaluate(const MicroBatch& batch);
   void logits(const MicroBatch& batch, std::span<float> out);  // [samples, classes]

@@ -52,6 +52,7 @@ struct Replica::State {
 
   void take_images(const MicroBatch& batch);
   void infer(const MicroBatch& batch);
+  void forward(const MicroBatch& batch, const DropoutKey& key);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
   void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, BackwardSink& sink);
@@ -85,6 +86,18 @@ void Replica::State::infer(const MicroBatch& batch) {
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Stopwatch watch(forward_time(i));
     plan.steps()[i].plan->infer(plan.steps()[i].forward);
+  }
+}
+
+// A training pass' first half.
+void Replica::State::forward(const MicroBatch& batch, const DropoutKey& key) {
+  SENG_CHECK(options.training && batch.samples == options.micro_batch,
+             "a training pass takes whole micro-batches");
+  take_images(batch);
+  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
+    const Stopwatch watch(forward_time(i));
+    plan.steps()[i].forward.dropout = key;
+    plan.steps()[i].plan->forward(plan.steps()[i].forward);
   }
 }
 
@@ -151,17 +164,9 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
 
 LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink) {
   State& s = *state_;
-  SENG_CHECK(s.options.training && batch.samples == s.options.micro_batch,
-             "a training pass takes whole micro-batches");
-  s.take_images(batch);
   if (factor_samples > 0) s.prepare_factors(factor_samples);
   const DropoutKey key{batch.seed, batch.step, batch.first_sample, 0};
-  auto& steps = s.plan.steps();
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    const Stopwatch watch(s.forward_time(i));
-    steps[i].forward.dropout = key;
-    steps[i].plan->forward(steps[i].forward);
-  }
+  s.forward(batch, key);
   const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
                                       batch.samples, s.options.label_smoothing, s.plan.logits_gradient());
   const auto& segments = s.plan.segments();
@@ -169,6 +174,14 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
     if (segment->again) s.forward_again(*segment, key);
     for (int i = segment->last; i-- > segment->first;) s.backward_step(i, key, factor_samples, sink);
   }
+  return {loss.loss, loss.hits};
+}
+
+LossSum Replica::training_loss(const MicroBatch& batch) {
+  State& s = *state_;
+  s.forward(batch, {batch.seed, batch.step, batch.first_sample, 0});
+  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
+                                      batch.samples, s.options.label_smoothing, nullptr);
   return {loss.loss, loss.hits};
 }
 

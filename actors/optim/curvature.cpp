@@ -32,23 +32,58 @@ struct Curvature::State {
         block(*block_kept),
         options(options_in),
         samples(std::size_t(options_in.micro_batches) * std::size_t(options_in.samples_per_micro)),
-        size(sample_size(block_in, options_in.form)) {}
+        size(stored_size(block_in, options_in.form)),
+        count(kronecker() ? 1 : samples) {}
+
+  static SampleSize stored_size(const Block& block, const CurvatureForm& form) {
+    if (form.representation != Representation::kKronecker) return sample_size(block, form);
+    const KroneckerShape shape = kronecker_shape(block);
+    const std::size_t sets = std::size_t(form.factor_sets);
+    return {sets * shape.packed_a(), sets * shape.packed_g()};
+  }
 
   const std::shared_ptr<const Block> block_kept;
   const Block& block;
   const CurvatureOptions options;
   const std::size_t samples;  // N
-  const SampleSize size;
+  const SampleSize size;      // of what is stored, `count` times
+  const std::size_t count;    // N; 1 for kKronecker
   std::shared_ptr<Generation> current, previous, pending, waiting, incoming, incoming_waiting;
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
   bool scale() const { return options.form.representation == Representation::kScale; }
+  bool kronecker() const { return options.form.representation == Representation::kKronecker; }
 
   std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
-    auto made = std::make_shared<Generation>(block_kept, step, lambda, samples, size, options.stored);
-    if (!scale()) made->set_columns(columns(made->store(), step), std::size_t(options.workers));
+    auto made = std::make_shared<Generation>(block_kept, step, lambda, count, size, options.stored);
+    if (kronecker()) {
+      made->set_factors(std::size_t(options.form.factor_sets));
+    } else if (!scale()) {
+      made->set_columns(columns(made->store(), step), std::size_t(options.workers));
+    }
     return made;
+  }
+
+  // Makes a whole refresh of Kronecker factors what it is kept as; `current` is that of before.
+  void fold(Generation& made, Lanes& lanes) const {
+    if (made.arrived().count == 0) return;
+    KroneckerRefresh refresh;
+    refresh.sums = kronecker_fragment(block, options.samples_per_micro).sums;
+    refresh.samples = samples;
+    if (current) {
+      refresh.retained = retained_share(options.kronecker, made.step());
+      refresh.old_a = current->factor_a(0);
+      refresh.old_g = current->factor_g(0);
+    }
+    fold_factors(block, made.arrived(), refresh, made.factor_a(0), made.factor_g(0), lanes);
+    made.arrived() = {};
+    if (options.form.factor_sets == 1) return;
+    const bool renews = !current || renews_inverse(options.kronecker, made.step());
+    Generation& inverse = renews ? made : *current;
+    std::ranges::copy(inverse.factor_a(renews ? 0 : 1), made.factor_a(1).begin());
+    std::ranges::copy(inverse.factor_g(renews ? 0 : 1), made.factor_g(1).begin());
+    if (!renews) made.take_basis(*current);
   }
 
   std::unique_ptr<GradientColumns> columns(const SampleStore& store, std::uint64_t step) const {
@@ -73,7 +108,7 @@ struct Curvature::State {
   }
 
   // Closes the open refresh.
-  Result<std::shared_ptr<Generation>> take_pending() {
+  Result<std::shared_ptr<Generation>> take_pending(Lanes& lanes) {
     const bool all_in = whole();
     auto made = std::exchange(pending, nullptr);
     if (!made)
@@ -82,6 +117,7 @@ struct Curvature::State {
       Status refused = fail(made->refusal(std::to_string(missing) + " micro-batches' fragments are missing"));
       return fail(told(std::move(refused)).error());
     }
+    fold(*made, lanes);
     return made;
   }
 };
@@ -99,6 +135,9 @@ void Curvature::begin_refresh(std::uint64_t step, double lambda) {
   s.pending = s.generation(step, lambda);
   s.missing = s.scale() ? 0 : std::size_t(s.options.micro_batches);
   s.arrived.assign(std::size_t(s.options.micro_batches), false);
+  if (!s.kronecker()) return;
+  const KroneckerFragment fragment = kronecker_fragment(s.block, s.options.samples_per_micro);
+  s.pending->arrived() = make_store(s.arrived.size() * std::size_t(fragment.count), fragment.size, Precision::kF32);
 }
 
 Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> values) {
@@ -109,15 +148,15 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
     return fail(ErrorCode::kInvalidArgument, where() + ": a fragment of one of only " +
                                                  std::to_string(s.arrived.size()) + " micro-batches");
   }
-  const std::size_t per_micro = std::size_t(s.options.samples_per_micro);
-  const std::size_t words = fragment_shape(s.block, s.options.form, int(per_micro), s.options.wire).words;
+  const std::size_t words = fragment_shape(s.block, s.options.form, s.options.samples_per_micro, s.options.wire).words;
   if (values.size() != words) {
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
                                          " floats instead of " + std::to_string(words));
   }
   if (s.scale() || s.arrived[micro]) return {};
-  const std::size_t first = per_micro * s.size.first, second = per_micro * s.size.second;
-  SampleStore& store = s.pending->store();
+  SampleStore& store = s.kronecker() ? s.pending->arrived() : s.pending->store();
+  const std::size_t per_micro = store.count / s.arrived.size();
+  const std::size_t first = per_micro * store.size.first, second = per_micro * store.size.second;
   store.first.put(micro * first, s.options.wire, values.data(), 0, first);
   store.second.put(micro * second, s.options.wire, values.data(), first, second);
   s.arrived[micro] = true;
@@ -131,16 +170,16 @@ bool Curvature::complete() const {
 
 Status Curvature::accept(Lanes& lanes) {
   State& s = *state_;
-  auto made = s.take_pending();
+  auto made = s.take_pending(lanes);
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.told((*made)->form(lanes)));
   s.put_in_force(std::move(*made));
   return {};
 }
 
-Status Curvature::accept_unformed() {
+Status Curvature::accept_unformed(Lanes& lanes) {
   State& s = *state_;
-  auto made = s.take_pending();
+  auto made = s.take_pending(lanes);
   if (!made) return fail(std::move(made).error());
   SENG_TRY(s.told((*made)->check()));
   s.put_in_force(std::move(*made));
@@ -173,7 +212,11 @@ std::vector<Curvature::Version> Curvature::versions() const {
   add(s.current);
   add(s.previous);
   if (s.waiting != s.current) add(s.waiting);
-  if (s.whole()) add(s.pending);
+  if (s.whole()) {
+    Lanes here(1);
+    s.fold(*s.pending, here);
+    add(s.pending);
+  }
   return out;
 }
 
@@ -196,6 +239,8 @@ bool Curvature::settle(std::uint64_t step, std::uint64_t waiting) {
   };
   auto kept = step == 0 ? nullptr : find(step), kept_waiting = waiting == 0 ? nullptr : find(waiting);
   if ((step != 0 && !kept) || (waiting != 0 && !kept_waiting)) return false;
+  Lanes here(1);
+  if (kept) s.fold(*kept, here);
   s.current = std::move(kept);
   s.waiting = std::move(kept_waiting);
   s.incoming = s.incoming_waiting = s.previous = s.pending = nullptr;
@@ -244,6 +289,7 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   if (s.current && !s.current->form(lanes)) s.current = nullptr;
   if (!s.current) return scaled_direction(g, lambda_fallback, d);
   const Generation& curvature = *s.current;
+  if (s.kronecker()) return curvature.basis().precondition(s.block, g, curvature.lambda(), d, lanes);
   if (s.scale()) return scaled_direction(g, curvature.lambda(), d);
   // With K = lambda I + R^T R / N and c = R^T g:  d = (g - R K^-1 c / N) / lambda.
   std::vector<double> b(s.samples);
@@ -251,6 +297,23 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   curvature.system().solve(b.data());
   for (double& weight : b) weight /= double(s.samples);
   return curvature.columns().correct(g, b.data(), 1.0 / curvature.lambda(), d, lanes);
+}
+
+double Curvature::curvature_along(std::span<const float> v, Lanes& lanes) {
+  State& s = *state_;
+  SENG_CHECK(v.size() == s.block.count, "vector of block " + s.block.name);
+  if (s.current && !s.current->form(lanes)) s.current = nullptr;
+  if (!s.current || s.scale()) return dot(v.data(), v.data(), v.size());
+  if (s.kronecker()) return s.current->basis().curvature_along(s.block, v, lanes);
+  std::vector<double> c(s.samples);
+  s.current->columns().project(v, c.data(), lanes);
+  double sum = 0;
+  for (const double each : c) sum += each * each;
+  return sum / double(s.samples);
+}
+
+double Curvature::damping(double lambda_fallback) const {
+  return ready() ? lambda() : lambda_fallback;
 }
 
 std::vector<float> Curvature::values() const {
@@ -274,13 +337,13 @@ std::vector<float> Curvature::Kept::values() const {
 
 Status Curvature::restore(std::uint64_t step, double lambda, std::span<const float> values, Lanes& lanes) {
   State& s = *state_;
-  if (values.size() != s.samples * s.size.total()) {
+  if (values.size() != s.count * s.size.total()) {
     return fail(ErrorCode::kCorrupt, "block " + s.block.name + ": a curvature of " +
                                          std::to_string(values.size()) + " floats instead of " +
-                                         std::to_string(s.samples * s.size.total()));
+                                         std::to_string(s.count * s.size.total()));
   }
   auto made = s.generation(step, lambda);
-  const std::size_t first = s.samples * s.size.first;
+  const std::size_t first = s.count * s.size.first;
   made->store().first.put(0, Precision::kF32, values.data(), 0, first);
   made->store().second.put(0, Precision::kF32, values.data(), first, values.size() - first);
   SENG_TRY(s.told(made->form(lanes)));

@@ -6,8 +6,9 @@
 // (Yang et al., arXiv 2006.05924, section 3). Two exact representations:
 //   explicit   the u_i themselves: m*n (+m) floats a sample
 //   implicit   A_i (n x kappa, unfolded input) and G_i (m x kappa): (U^T U)_ij = <A_i^T A_j, G_i^T G_j> / N
-// The bias is a row of ones below A_i, handled without being stored. One lambda per curvature, that of its
-// refresh, in the matrix and in 1/lambda alike.
+// K-FAC's Kronecker factors take their place where the form says so (kronecker.h): then a refresh renews
+// running means, and what is kept of it are these. The bias is a row of ones below A_i, handled without being
+// stored. One lambda per curvature, that of its refresh, in the matrix and in 1/lambda alike.
 //
 //   begin_refresh -> add_fragment (V of them) -> accept            owner: formed at once
 //                                             -> accept_unformed   backup: formed when first needed
@@ -36,6 +37,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/optim/approximate_columns.h"
 #include "actors/optim/fragment.h"
+#include "actors/optim/kronecker.h"
 #include "actors/optim/representation.h"
 #include "protocol/base/error.h"
 #include "protocol/base/sha256.h"
@@ -55,6 +57,7 @@ struct CurvatureOptions {
   Precision wire = Precision::kF32;    // as fragments come
   std::uint64_t seed = 0;              // the job's, and
   std::uint32_t index = 0;             // the block's place: they key the sketches
+  KroneckerOptions kronecker;
 };
 
 class Curvature {
@@ -81,7 +84,7 @@ class Curvature {
   // The backup's form of accept(): keeps the fragments, forms nothing until it is needed. Refuses as accept()
   // does but for a matrix that is not positive definite or overflows, which only forming can tell: the
   // owner's refusal must reach the backup, which then calls reject().
-  Status accept_unformed();
+  Status accept_unformed(Lanes& lanes);
   // Closes the open refresh; the old curvature stays in force.
   void reject();
   // As accept(), of the refresh that waits. It is kept until settle(), whether it was refused or not.
@@ -130,10 +133,16 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
+  // v^T F v without the damping: of the matrix that precondition() inverts with it, whose damping is
+  // damping(); before the first accepted refresh, and of kScale, F is the identity. Sketched where c = U^T g
+  // is.
+  double curvature_along(std::span<const float> v, Lanes& lanes);
+  double damping(double lambda_fallback) const;
+
   // Canonical values: what a checkpoint holds and the state's hash is over; equal on owner and backup.
   // All samples' stored values in micro-batch order: explicit u_1 ... u_N; implicit all inputs, then all
-  // gradients.
-  // Widened, which is exact.
+  // gradients; Kronecker factors: packed A, then G, of the running means, each followed by those of the last
+  // inverse where the form keeps two sets. Widened, which is exact.
   std::vector<float> values() const;
   // Values that are not as they are stored are rounded. Error: wrong size, or what accept() refuses; the old
   // curvature then stays in force.

@@ -22,6 +22,10 @@ std::vector<CurvatureForm> allowed(const Block& block, std::size_t index, const 
     return {options.batch_norm_scale ? Representation::kScale : Representation::kExplicit};
   }
   std::vector<CurvatureForm> out;
+  if (options.factor_sets > 0) {
+    out.emplace_back(Representation::kKronecker).factor_sets = options.factor_sets;
+    return out;
+  }
   if (options.representation != "implicit") out.emplace_back(Representation::kExplicit);
   if (options.representation == "explicit") return out;
   const int rank = options.ranks.empty() ? 0 : options.ranks[index];
@@ -64,6 +68,14 @@ FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t sa
           count * (8 * m * kappa * (p + 4) + 2 * (m + n) * kappa * p) + count * count * p * p * (m + n);
       break;
     }
+    case Representation::kKronecker: {
+      // Four rotations; sums over all positions, and both eigendecompositions, some 20 n^3 at a product's
+      // speed.
+      step_operations = 4 * m * n * (m + n);
+      step_bytes = 4 * (m * m + n * n) + 16 * parameters;
+      refresh = count * kappa * (n * n + m * m) + 20 * (n * n * n + m * m * m);
+      break;
+    }
     case Representation::kScale:
       return {};
   }
@@ -104,8 +116,9 @@ Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks
       return fail(
           ErrorCode::kInvalidArgument,
           fmt::format("{:.0f} MiB do not hold the curvature of {} samples, which takes {:.0f} MiB in the "
-                      "smallest form: allow more memory, fewer samples, or a rank",
-                      double(options.memory_bytes) / kMiB, options.samples, double(bytes) / kMiB));
+                      "smallest form: allow more memory{}",
+                      double(options.memory_bytes) / kMiB, options.samples, double(bytes) / kMiB,
+                      options.factor_sets > 0 ? "" : ", fewer samples, or a rank"));
     }
     bytes -= candidates[change->first][chosen[change->first]].cost.bytes;
     chosen[change->first] = change->second;

@@ -36,6 +36,8 @@ struct FormOptions {
   RankMethod rank_method = RankMethod::kSubspace;
   Precision stored = Precision::kF32;
   std::size_t memory_bytes = 0;  // for all blocks together; 0: no bound
+  // 0: SENG; else K-FAC's factors for every block but batch norms: so many sets of them.
+  int factor_sets = 0;
 };
 
 // The quickest form of each block (step + refresh / every); while all together take more than `memory_bytes`,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/engine/linalg.h"
+#include "actors/optim/kronecker.h"
 #include "actors/optim/low_rank.h"
 #include "actors/optim/unfold.h"
 #include "actors/optim/workspace.h"
@@ -73,7 +74,10 @@ std::vector<float> fragment_values(const Block& block, const FragmentShape& shap
   SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
   const std::size_t samples = std::size_t(shape.samples);
   const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
-  if (shape.form.representation == Representation::kImplicit) {
+  const bool kronecker = shape.form.representation == Representation::kKronecker;
+  if (kronecker && kronecker_fragment(block, shape.samples).sums)
+    return kronecker_sums(block, factors, shape.samples);
+  if (kronecker || shape.form.representation == Representation::kImplicit) {
     const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
     std::copy_n(factors.activations, samples * inputs, values.data());
     std::copy_n(factors.gradients, samples * outputs, values.data() + samples * inputs);

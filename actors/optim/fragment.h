@@ -24,6 +24,7 @@ struct FragmentKey {
 //   kLowRank   [samples, p, n (+1)]: Q_i^T A_i^T with the row of ones as the last column where there is a
 //   bias; then
 //              [samples, p, m]: Q_i^T G_i^T
+//   kKronecker sum_i A_i A_i^T, sum_i G_i G_i^T, packed, or as kImplicit: kronecker_fragment()
 //   kScale     empty
 // Of shape.words floats: with wire kBf16 each is the bits of two rounded values.
 // Called on a lane: single-threaded. A sample's values depend on nothing but its own factors.

@@ -7,16 +7,29 @@ namespace seng {
 
 Generation::Generation(std::shared_ptr<const Block> block, std::uint64_t step, double lambda,
                        std::size_t count, const SampleSize& size, Precision stored)
-    : block_(std::move(block)), step_(step), lambda_(lambda) {
-  store_->count = count;
-  store_->size = size;
-  store_->first = StoredValues(stored, count * size.first);
-  store_->second = StoredValues(stored, count * size.second);
-}
+    : block_(std::move(block)),
+      step_(step),
+      lambda_(lambda),
+      store_(std::make_shared<SampleStore>(make_store(count, size, stored))) {}
 
 void Generation::set_columns(std::unique_ptr<GradientColumns> columns, std::size_t workers) {
   columns_ = std::move(columns);
   workers_ = workers;
+}
+
+void Generation::set_factors(std::size_t sets) {
+  SENG_CHECK(store_->first.precision() == Precision::kF32, "Kronecker factors are kept as floats");
+  factor_sets_ = sets;
+}
+
+std::span<float> Generation::factor_a(std::size_t set) {
+  const std::size_t packed = kronecker_shape(*block_).packed_a();
+  return {reinterpret_cast<float*>(store_->first.bytes().data()) + set * packed, packed};
+}
+
+std::span<float> Generation::factor_g(std::size_t set) {
+  const std::size_t packed = kronecker_shape(*block_).packed_g();
+  return {reinterpret_cast<float*>(store_->second.bytes().data()) + set * packed, packed};
 }
 
 Error Generation::refusal(const std::string& reason) const {
@@ -31,7 +44,8 @@ Status Generation::check() const {
   for (std::size_t i = 0; i < store_->count; ++i) {
     if (!store_->first.all_finite(i * size.first, size.first) ||
         !store_->second.all_finite(i * size.second, size.second))
-      return fail(refusal("sample " + std::to_string(i) + " holds a value that is not finite"));
+      return fail(refusal((factor_sets_ > 0 ? "a factor" : "sample " + std::to_string(i)) +
+                          " holds a value that is not finite"));
   }
   return {};
 }
@@ -44,20 +58,34 @@ Status Generation::form(Lanes& lanes) {
 
 Status Generation::form_now(Lanes& lanes) {
   SENG_TRY(check());
+  if (factor_sets_ > 0) return decompose(lanes);
   if (!columns_) return {};
   AlignedBuffer<double> gram(store_->count * store_->count);
   columns_->gram(gram.data(), lanes);
   auto system = DampedSystem::form(std::move(gram), store_->count, lambda_, workers_);
   if (!system) return fail(refusal(system.error().message));
   system_ = std::move(*system);
-  has_system_ = true;
+  has_formed_ = true;
+  return {};
+}
+
+Status Generation::decompose(Lanes& lanes) {
+  if (!basis_) {
+    auto basis = KroneckerBasis::form(*block_, factor_a(factor_sets_ - 1), factor_g(factor_sets_ - 1), lanes);
+    if (!basis) return fail(refusal(basis.error().message));
+    basis_ = std::move(*basis);
+  }
+  has_formed_ = true;
   return {};
 }
 
 std::size_t Generation::bytes() const {
-  const std::size_t samples = store_->first.bytes().size() + store_->second.bytes().size();
-  if (!has_system_) return samples;
-  return samples + store_->count * store_->count * sizeof(double) + columns_->bytes();
+  std::size_t bytes = 0;
+  for (const SampleStore* store : {static_cast<const SampleStore*>(store_.get()), &arrived_})
+    bytes += store->first.bytes().size() + store->second.bytes().size();
+  if (!has_formed_) return bytes;
+  if (basis_) return bytes + basis_->bytes();
+  return bytes + store_->count * store_->count * sizeof(double) + columns_->bytes();
 }
 
 }  // namespace seng

@@ -7,12 +7,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
 #include "actors/optim/damped_system.h"
 #include "actors/optim/gradient_columns.h"
+#include "actors/optim/kronecker.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -35,6 +37,14 @@ class Generation {
 
   // Once, at the beginning: how R is multiplied (they borrow block() and store()); none for kScale.
   void set_columns(std::unique_ptr<GradientColumns> columns, std::size_t workers);
+  // Or that it is Kronecker factors: so many sets of A and G, packed, of floats; the last one is decomposed.
+  void set_factors(std::size_t sets);
+  // Of factors: what came for them, until it is folded into the first set; then empty.
+  SampleStore& arrived() { return arrived_; }
+  std::span<float> factor_a(std::size_t set);
+  std::span<float> factor_g(std::size_t set);
+  // The last set is that of `other`, and so is what was formed of it.
+  void take_basis(const Generation& other) { basis_ = other.basis_; }
 
   // What can be said without forming anything: a damping that is positive, values that are finite.
   Status check() const;
@@ -45,24 +55,29 @@ class Generation {
   // After form() without an error, and not for kScale.
   const GradientColumns& columns() const { return *columns_; }
   const DampedSystem& system() const { return *system_; }
+  const KroneckerBasis& basis() const { return *basis_; }
   std::size_t bytes() const;  // of samples, and of what is formed
 
   Error refusal(const std::string& reason) const;
 
  private:
   Status form_now(Lanes& lanes);
+  Status decompose(Lanes& lanes);
 
   const std::shared_ptr<const Block> block_;
   const std::uint64_t step_;
   const double lambda_;
-  const std::shared_ptr<SampleStore> store_ = std::make_shared<SampleStore>();
+  const std::shared_ptr<SampleStore> store_;
   std::unique_ptr<GradientColumns> columns_;
   std::size_t workers_ = 1;
+  std::size_t factor_sets_ = 0;  // 0: samples
+  SampleStore arrived_;
+  std::shared_ptr<const KroneckerBasis> basis_;
 
   std::mutex mutex_;
   std::optional<Status> formed_;  // guarded by mutex_
   std::optional<DampedSystem> system_;
-  std::atomic<bool> has_system_{false};
+  std::atomic<bool> has_formed_{false};
 };
 
 }  // namespace seng

@@ -11,11 +11,12 @@
 namespace seng {
 
 enum class Representation {
-  kExplicit,  // u_i itself: block.count floats, in the parameters' layout
-  kImplicit,  // its factors: the layer's raw input and the gradient of its output; convolutions and linear
-              // layers
-  kLowRank,   // its factors cut to rank p: Q_i^T A_i^T and Q_i^T G_i^T (low_rank.h); convolutions
-  kScale,     // batch norm's g/(1+lambda): keeps nothing
+  kExplicit,   // u_i itself: block.count floats, in the parameters' layout
+  kImplicit,   // its factors: the layer's raw input and the gradient of its output; convolutions and linear
+               // layers
+  kLowRank,    // its factors cut to rank p: Q_i^T A_i^T and Q_i^T G_i^T (low_rank.h); convolutions
+  kScale,      // batch norm's g/(1+lambda): keeps nothing
+  kKronecker,  // K-FAC's factors A and G, over all samples (kronecker.h); convolutions and linear layers
 };
 std::string_view representation_name(Representation representation);  // "explicit", "low_rank" ...
 
@@ -30,6 +31,9 @@ struct CurvatureForm {
   Representation representation;
   int rank;  // p of kLowRank; 0 for the others
   RankMethod rank_method;
+  // Of kKronecker: 2 where those of the last inverse are kept beside the running means, since it is renewed
+  // less often.
+  int factor_sets = 1;
   bool operator==(const CurvatureForm&) const = default;
 };
 
@@ -37,7 +41,8 @@ struct CurvatureForm {
 int full_rank(const Block& block);
 
 // Floats of one sample as they are stored and travel: `first` u_i, or the raw input ([C_in, H, W] or [n]), or
-// [p, n] (with a bias [p, n+1]); `second` nothing, or the output's gradient [m, kappa], or [p, m].
+// [p, n] (with a bias [p, n+1]); `second` nothing, or the output's gradient [m, kappa], or [p, m]. kKronecker
+// keeps no samples: its fragments are as kronecker_fragment() says.
 struct SampleSize {
   std::size_t first = 0, second = 0;
   std::size_t total() const { return first + second; }
@@ -56,8 +61,11 @@ struct FragmentShape {
 FragmentShape fragment_shape(const Block& block, const CurvatureForm& form, int samples,
                              Precision wire = Precision::kF32);
 
-// What a curvature over `samples` samples in all holds once it is in force: the samples and the N x N factor.
-// While a refresh is open the samples are there twice.
+// Values of a block's curvature in force, `samples` in all, as checkpoints and peers have them: the samples,
+// or the factors, packed.
+std::size_t curvature_values(const Block& block, const CurvatureForm& form, std::size_t samples);
+// What a curvature over `samples` samples in all holds once it is in force: the samples and the N x N factor,
+// or the factors and their eigenvectors. While a refresh is open the samples are there twice.
 std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::size_t samples,
                             Precision stored = Precision::kF32);
 

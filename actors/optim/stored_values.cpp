@@ -71,6 +71,10 @@ bool StoredValues::all_finite(std::size_t at, std::size_t count) const {
                                        : seng::all_finite(bf16() + at, count);
 }
 
+SampleStore make_store(std::size_t count, const SampleSize& size, Precision stored) {
+  return {count, size, StoredValues(stored, count * size.first), StoredValues(stored, count * size.second)};
+}
+
 void multiply_stored(std::size_t m, MatrixOperand a, const StoredValues& x, std::size_t at, std::size_t ld,
                      std::size_t rows, std::size_t width, float* c, std::size_t ldc) {
   const std::size_t run = x.precision() == Precision::kF32

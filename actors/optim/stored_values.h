@@ -60,6 +60,8 @@ struct SampleStore {
   SampleSize size;
   StoredValues first, second;
 };
+// Room that is not filled yet.
+SampleStore make_store(std::size_t count, const SampleSize& size, Precision stored);
 
 // C (m x width, ldc) = op(A) (m x rows) * X, X being `rows` rows of x from `at`, `ld` apart. Stored as bf16,
 // X is widened and multiplied a run of rows at a time.

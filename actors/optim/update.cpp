@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "actors/engine/linalg.h"
+#include "actors/optim/tasks.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -57,6 +58,16 @@ double trust_region_scale(double kappa, double lr, std::span<const double> inner
   // A NaN is no reason to scale: it stays visible in the weights and the loss.
   if (!(kappa > 0) || !(squared_length > 0)) return 1;
   return std::min(1.0, std::sqrt(kappa / squared_length));
+}
+
+double inner_product(std::span<const float> a, std::span<const float> b, Lanes& lanes) {
+  SENG_CHECK(a.size() == b.size(), "vectors of one length");
+  const Cut runs{a.size(), std::size_t(1) << 16};
+  std::vector<double> parts(runs.tasks());
+  run_tasks(lanes, runs.tasks(), double(a.size()), [&](std::size_t run) {
+    parts[run] = dot(a.data() + runs.begin(run), b.data() + runs.begin(run), runs.size(run));
+  });
+  return std::accumulate(parts.begin(), parts.end(), 0.0);
 }
 
 double lars_scale(double eta, double weight_decay, std::span<const float> weights,

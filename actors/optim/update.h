@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "actors/engine/lanes.h"
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
@@ -19,6 +20,9 @@ double damping_value(const OptimizerSpec& optimizer,
 // kfac-pytorch). `inner_products` are g^T d per block, added in block order. kappa 0 is 1. A sum that is not
 // positive gives 1.
 double trust_region_scale(double kappa, double lr, std::span<const double> inner_products);
+
+// a . b: runs of 65,536 by dot(), added in order.
+double inner_product(std::span<const float> a, std::span<const float> b, Lanes& lanes);
 
 // LARS (You, Gitman, Ginsburg 2017, arXiv 1708.03888, algorithm 1): the factor of a block's whole step,
 //   eta * |w| / (|g| + weight_decay * |w|), and 1 where one of |w|, |g| is 0.

@@ -39,16 +39,22 @@ Table step_table(const std::vector<StepMetrics>& steps) {
                {"ACCURACY", true},
                {"LR", true},
                {"DAMPING", true},
+               {"RATIO", true},
                {"TRUST", true},
+               {"COSINE", true},
                {"SECONDS", true},
-               {"REFRESH"},
+               {"REFRESH", true},
                {"SENT", true},
-               {"FRAGMENTS", true}});
+               {"FRAGMENTS", true},
+               {"CURVATURE", true}});
   for (const StepMetrics& s : steps) {
     table.add({std::to_string(s.step), fmt::format("{:.3f}", s.epoch), format_loss(s.loss),
                format_percent(s.accuracy), fmt::format("{:.4g}", s.lr), fmt::format("{:.4g}", s.damping),
-               fmt::format("{:.3g}", s.trust_scale), fmt::format("{:.4f}", s.seconds),
-               s.refreshed ? "yes" : "", format_bytes(s.bytes_sent), format_bytes(s.fragment_bytes_sent)});
+               s.reduction_ratio == 0 ? "" : fmt::format("{:.3g}", s.reduction_ratio),
+               fmt::format("{:.3g}", s.trust_scale), fmt::format("{:.3f}", s.cosine),
+               fmt::format("{:.4f}", s.seconds), s.refreshed ? fmt::format("{:.4f}", s.refresh_seconds) : "",
+               format_bytes(s.bytes_sent), format_bytes(s.fragment_bytes_sent),
+               format_bytes(s.curvature_bytes)});
   }
   return table;
 }

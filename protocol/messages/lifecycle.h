@@ -110,9 +110,10 @@ struct Progress {
   std::vector<StepMetrics> steps;                         // since the report before
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;  // as in ActorRecord
   std::uint8_t activity = kIdle;                          // an Activity
-  std::vector<ActorId> awaits;      // kWaiting: whose parts of the step are missing, this actor's left out
-  std::uint64_t micro_batches = 0;  // computed since it started
-  double compute_seconds = 0;       // that they took, all lanes together
+  std::vector<ActorId> awaits;        // kWaiting: whose parts of the step are missing, this actor's left out
+  std::uint64_t micro_batches = 0;    // computed since it started
+  double compute_seconds = 0;         // that they took, all lanes together
+  std::uint64_t curvature_bytes = 0;  // as in ActorRecord
   template <class V>
   void visit(V& v) {
     v.field(1, "applied_step", applied_step);
@@ -125,6 +126,7 @@ struct Progress {
     v.field(8, "awaits", awaits);
     v.field(9, "micro_batches", micro_batches);
     v.field(10, "compute_seconds", compute_seconds);
+    v.field(11, "curvature_bytes", curvature_bytes);
   }
 };
 

@@ -16,6 +16,10 @@ struct StepMetrics {
   bool refreshed = false;                 // curvature was renewed
   std::uint64_t bytes_sent = 0;           // by this actor in this step: gradient sums and directions
   std::uint64_t fragment_bytes_sent = 0;  // by this actor in this step: curvature fragments
+  double cosine = 1;                      // of the angle between direction and gradient; 1 without curvature
+  double reduction_ratio = 0;  // the loss' change by the step before, over what its model promised; 0: none
+  std::uint64_t curvature_bytes = 0;  // that this actor holds behind the step
+  double refresh_seconds = 0;         // that this actor took to form the curvature of its blocks
 
   template <class V>
   void visit(V& v) {
@@ -30,6 +34,10 @@ struct StepMetrics {
     v.field(9, "refreshed", refreshed);
     v.field(10, "bytes_sent", bytes_sent);
     v.field(11, "fragment_bytes_sent", fragment_bytes_sent);
+    v.field(12, "cosine", cosine);
+    v.field(13, "reduction_ratio", reduction_ratio);
+    v.field(14, "curvature_bytes", curvature_bytes);
+    v.field(15, "refresh_seconds", refresh_seconds);
   }
 };
 

@@ -50,6 +50,9 @@ struct DirectionPart {
   std::uint64_t offset = 0, count = 0;
   double inner_product = 0;  // g^T d of the whole block
   bool refused = false;      // on a refresh step: the owner keeps the block's curvature of before
+  double gradient_squared = 0, direction_squared = 0;  // |g|^2 and |d|^2 of the whole block
+  std::vector<double>
+      model;  // where the step's damping is tried: four numbers, of the whole block; else none
   template <class V>
   void visit(V& v) {
     v.field(1, "block", block);
@@ -57,6 +60,9 @@ struct DirectionPart {
     v.field(3, "count", count);
     v.field(4, "inner_product", inner_product);
     v.field(5, "refused", refused);
+    v.field(6, "gradient_squared", gradient_squared);
+    v.field(7, "direction_squared", direction_squared);
+    v.field(8, "model", model);
   }
 };
 struct Directions {

@@ -107,6 +107,7 @@ struct ActorRecord {
   std::string exit;              // "exit 0", "signal 9 (KILL)"; empty while it runs
   std::uint64_t bytes_sent = 0;  // to peers since it started: gradient sums and directions, headers included
   std::uint64_t fragment_bytes_sent = 0;  // to peers since it started: curvature fragments
+  std::uint64_t curvature_bytes = 0;      // that it holds, of blocks that it owns or backs up
 
   template <class V>
   void visit(V& v) {
@@ -125,6 +126,7 @@ struct ActorRecord {
     v.field(13, "exit", exit);
     v.field(14, "bytes_sent", bytes_sent);
     v.field(15, "fragment_bytes_sent", fragment_bytes_sent);
+    v.field(16, "curvature_bytes", curvature_bytes);
   }
 };
 

@@ -25,6 +25,7 @@ class Relations {
     check_length();
     check_batch();
     check_schedule();
+    check_adaptive_damping();
     if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
@@ -92,7 +93,7 @@ class Relations {
       const std::uint32_t most = std::min(kUsualCurvatureSamples, spec_.batch_global);
       samples = std::max(pieces, most / pieces * pieces);
     }
-    if (spec_.optimizer.name != "seng" || !right({"optimizer.curvature.samples"})) return;
+    if (!has_curvature(spec_.optimizer.name) || !right({"optimizer.curvature.samples"})) return;
     if (samples > spec_.batch_global) {
       refuse("optimizer.curvature.samples",
              fmt::format("{} is more than batch.global, {}; expected at most that", samples,
@@ -128,6 +129,24 @@ class Relations {
              "missing for the schedule step; expected a list of epochs, as [10, 20]");
   }
 
+  void check_adaptive_damping() {
+    const OptimizerSpec& o = spec_.optimizer;
+    const AdaptiveDampingSpec& a = o.adaptive;
+    if (a.every == 0 || !has_curvature(o.name) || !right({"optimizer.damping"})) return;
+    if (a.every == 1)
+      refuse("optimizer.damping.adaptive.every",
+             "1: a step is tried and the next one judges it; expected 0 or at least 2");
+    if (o.name == "seng" && o.curvature.overlap)
+      refuse("optimizer.curvature.overlap",
+             "given beside optimizer.damping.adaptive; expected one of the two");
+    if (o.damping_decay != 1)
+      refuse("optimizer.damping.decay", "given beside adaptive; expected one of the two");
+    if (a.min > o.damping_initial || o.damping_initial > a.max)
+      refuse("optimizer.damping.initial",
+             fmt::format("{} is outside of adaptive.min, {}, and adaptive.max, {}", o.damping_initial, a.min,
+                         a.max));
+  }
+
   std::string default_name() const {
     std::string name = fmt::format("{}-{}", spec_.model_label(), spec_.optimizer.name);
     name.resize(std::min<std::size_t>(name.size(), 64));
@@ -153,6 +172,10 @@ Error as_error(const SpecProblems& problems) {
 }
 
 }  // namespace
+
+bool has_curvature(std::string_view optimizer_name) {
+  return optimizer_name == "seng" || optimizer_name == "kfac";
+}
 
 Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& source,
                                const std::vector<std::string>& overrides) {

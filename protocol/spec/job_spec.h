@@ -49,22 +49,36 @@ struct CurvatureSpec {
   std::string fragment_dtype = "f32";    // f32 | bf16, of what travels
   bool overlap = false;                  // a refresh takes effect one step later, formed meanwhile
   std::uint32_t memory_mib = 1024;       // of all blocks' curvature in force; 0: unlimited
+  double decay = 0.95;                   // kfac: of the factors' running means
+  std::uint32_t inverse_every = 1;       // kfac: refreshes between two eigendecompositions
   static constexpr std::uint32_t kRankAuto = 65536;
   bool operator==(const CurvatureSpec&) const = default;
 };
 
+// Damping by the reduction ratio: actors/optim/damping_control.h.
+struct AdaptiveDampingSpec {
+  std::uint32_t every = 0;  // steps between two trials; 0: off
+  double factor = 1.5;      // that divides or multiplies it
+  double min = 1e-6, max = 1e6;
+  bool operator==(const AdaptiveDampingSpec&) const = default;
+};
+
 struct OptimizerSpec {
-  std::string name;  // seng | sgd | lars
+  std::string name;  // seng | kfac | sgd | lars
   ScheduleSpec lr;
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 0.0;
   double damping_initial = 1.0, damping_decay = 1.0, damping_every_epochs = 10;
+  AdaptiveDampingSpec adaptive;  // of the damping
   CurvatureSpec curvature;
   double trust_region = 0.0;         // kappa; 0: off
   double trust_coefficient = 0.001;  // eta of lars
   bool operator==(const OptimizerSpec&) const = default;
 };
+
+// Whether the optimizer keeps curvature, and preconditions with it.
+bool has_curvature(std::string_view optimizer_name);
 
 // What happens to training images; actors/data/README.md says what each does. 0 and false: nothing.
 struct AugmentSpec {

@@ -165,6 +165,23 @@ void curvature_notes(const CurvatureSpec& c, const Unused& unused) {
   if (c.product != "countsketch" && c.product_buckets != usual.product_buckets)
     unused("optimizer.curvature.product_buckets", "the product is " + c.product);
   if (c.mode == "global" && c.workers != 1) unused("optimizer.curvature.workers", "the mode is global");
+  if (c.decay != usual.decay || c.inverse_every != usual.inverse_every)
+    unused("optimizer.curvature.decay and inverse_every", "they are kfac's");
+}
+
+// K-FAC has one form; what chooses among SENG's says nothing to it.
+void kfac_notes(const CurvatureSpec& c, const Unused& unused) {
+  const CurvatureSpec usual;
+  const std::pair<const char*, bool> keys[] = {{"representation", c.representation != usual.representation},
+                                               {"rank", c.rank != usual.rank},
+                                               {"sketch", c.sketch != usual.sketch},
+                                               {"product", c.product != usual.product},
+                                               {"mode", c.mode != usual.mode},
+                                               {"overlap", c.overlap},
+                                               {"dtype", c.dtype != usual.dtype},
+                                               {"fragment_dtype", c.fragment_dtype != usual.fragment_dtype}};
+  for (const auto& [key, given] : keys)
+    if (given) unused(fmt::format("optimizer.curvature.{}", key), "it is seng's");
 }
 
 }  // namespace
@@ -176,18 +193,22 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   };
   const OptimizerSpec& o = spec.optimizer;
   const OptimizerSpec usual;
-  if (o.name != "seng") {
+  if (!has_curvature(o.name)) {
     const std::string none = o.name + " has no curvature";
     if (o.trust_region != 0) unused("optimizer.trust_region", o.name + " takes the gradient as it is");
-    if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay)
+    if (o.damping_initial != usual.damping_initial || o.damping_decay != usual.damping_decay ||
+        o.adaptive.every != 0)
       unused("optimizer.damping", none);
     if (o.curvature.every != usual.curvature.every) unused("optimizer.curvature", none);
   }
+  if (o.adaptive.every == 0 && o.adaptive != usual.adaptive)
+    unused("optimizer.damping.adaptive", "its `every` is 0");
   if (spec.data_prefetch != JobSpec{}.data_prefetch && spec.data_workers == 0)
     unused("data.prefetch", "data.workers is 0");
   if (o.name != "lars" && o.trust_coefficient != usual.trust_coefficient)
     unused("optimizer.trust_coefficient", "it is lars's");
   if (o.name == "seng") curvature_notes(o.curvature, unused);
+  if (o.name == "kfac") kfac_notes(o.curvature, unused);
   const ScheduleSpec& lr = o.lr;
   const bool fades = lr.kind == "exp" || lr.kind == "poly";
   if (lr.exponent != 1 && !fades) unused("optimizer.lr.exponent", "the schedule is " + lr.kind);

@@ -95,6 +95,23 @@ TEST(Plan, NarrowCurvatureTakesHalf) {
   EXPECT_LT(curvature(kept), curvature(wide));
 }
 
+TEST(Plan, KfacKeepsFactorsAndDecompositions) {
+  const std::string kfac =
+      job("name: seng, lr: 0.05, curvature: {every: 3", "name: kfac, lr: 0.05, curvature: {inverse_every: 2");
+  const PlanOutcome outcome = plan_job(kfac, 2);
+  ASSERT_TRUE(outcome.ok) << outcome.json;
+  const auto plan = nlohmann::json::parse(outcome.json);
+  const auto& conv2 = plan["blocks"][2];
+  EXPECT_EQ(conv2["representation"], "kronecker");
+  EXPECT_EQ(conv2["curvature_bytes"], 2 * 4 * (288 * 289 / 2 + 64 * 65 / 2));
+  EXPECT_EQ(plan["blocks"][1]["representation"], "explicit");
+  EXPECT_GT(plan["memory"]["curvature"].get<std::size_t>(), std::size_t{3136} * 3136 * 4);
+  const PlanOutcome refused = plan_job(
+      job("name: seng, lr: 0.05, curvature: {", "name: kfac, lr: 0.05, curvature: {memory_mib: 10, "), 2);
+  ASSERT_FALSE(refused.ok);
+  EXPECT_NE(refused.json.find("allow more memory"), std::string::npos) << refused.json;
+}
+
 TEST(Plan, ShippedJobsAreRight) {
   int jobs = 0;
   for (const auto& file : std::filesystem::directory_iterator(SENG_SOURCE_DIR "/scripts/jobs")) {

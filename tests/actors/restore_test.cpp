@@ -56,6 +56,12 @@ Workload workload_of(const std::string& text) {
   return value_of(load_workload(value_of(parse_job_spec(text, "test"))));
 }
 
+// Step 6 is tried, and 7 judges it: the checkpoint of step 6 has its promise.
+constexpr const char* kAdaptiveKfac =
+    "{name: kfac, lr: 0.005, damping: {initial: 0.3, adaptive: {every: 7}}, trust_region: 0.01, curvature: "
+    "{every: 2, "
+    "samples: 14, inverse_every: 2}}";
+
 // A group of one, without a daemon.
 class Training {
  public:
@@ -92,7 +98,12 @@ class Training {
   std::string state_sha256() const {
     std::vector<Digest> curvature(workload_.network.blocks().size(), Digest{});
     for (const auto& [block, each] : state_.curvature) curvature[block] = digest_of(keep_curvature(each));
-    return to_hex(state_digest(weights(), state_.momentum, curvature, state_.step, state_.step * 42));
+    return to_hex(
+        state_digest(weights(), state_.momentum, curvature, state_.step, state_.step * 42, damping()));
+  }
+  std::optional<SavedDamping> damping() const {
+    if (!workload_.adapts_damping()) return std::nullopt;
+    return SavedDamping{state_.damping.lambda, state_.damping.predicted, state_.damping.loss};
   }
   // As a group of two would write it. Returns its directory.
   std::string save(const std::string& checkpoints) const {
@@ -105,7 +116,8 @@ class Training {
                       .state_sha256 = state_sha256(),
                       .files = value_of(write_model(staging, blocks, state_.parameters, state_.statistics,
                                                     state_.momentum, state_.step)),
-                      .epoch_so_far = {2, 3.5, 0.75}};
+                      .epoch_so_far = {2, 3.5, 0.75},
+                      .damping = damping()};
     std::map<std::uint32_t, KeptCurvature> kept;
     std::vector<CurvatureView> parts[2];
     for (const auto& [block, each] : state_.curvature) {
@@ -221,6 +233,31 @@ TEST_P(RestoredCurvature, GoesOnWithTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(Kinds, RestoredCurvature,
                          ::testing::Values("dtype: bf16", "overlap: true",
                                            "overlap: true, dtype: bf16, fragment_dtype: bf16"));
+
+TEST_F(Restore, RunningMeansAndTheDampingGoOnToo) {
+  const std::string text = job_text({{kSeng, kAdaptiveKfac}});
+  Training straight(text), again(text);
+  straight.train_to(6);
+  EXPECT_LT(straight.state().damping.predicted, 0);
+  const std::string saved = straight.save(own_.path() + "/kfac");
+  straight.train_to(10);
+  auto restored = restore_state(again.workload(), saved);
+  ASSERT_TRUE(restored) << restored.error().message;
+  again.begin(std::move(*restored));
+  again.train_to(10);
+  EXPECT_EQ(again.state_sha256(), straight.state_sha256());
+  EXPECT_EQ(again.state().damping, straight.state().damping);
+  EXPECT_NE(again.state().damping.lambda, 0.3);
+
+  rewrite(saved + "/manifest.json", [](std::string& json) {
+    const auto at = json.find("\"lambda\": 0.");
+    ASSERT_NE(at, std::string::npos) << json;
+    json.insert(at + 12, "1");
+  });
+  const auto refused = restore_state(again.workload(), saved);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("state_sha256"));
+}
 
 TEST_F(Restore, AnotherJobMayGoOnFromIt) {
   const std::string text =

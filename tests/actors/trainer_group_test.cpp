@@ -38,9 +38,20 @@ constexpr const char* kSengLater =
 // Every step is a refresh, and takes the one before.
 constexpr const char* kSengAlwaysLater =
     "{name: seng, lr: 0.05, damping: 0.3, curvature: {every: 1, samples: 14, overlap: true, dtype: bf16}}";
+// Steps 1, 3 and 5 are tried, 2, 4 and 6 judge them; refreshes take what they come to.
+constexpr const char* kAdaptiveSeng =
+    "{name: seng, lr: 0.05, nesterov: true, weight_decay: 0.001, damping: {initial: 0.3, adaptive: {every: "
+    "2, factor: 3}}, "
+    "trust_region: 0.01, curvature: {every: 2, samples: 14}}";
+constexpr const char* kAdaptiveKfac =
+    "{name: kfac, lr: 0.05, damping: {initial: 0.3, adaptive: {every: 3}}, curvature: {every: 1, samples: "
+    "14, "
+    "inverse_every: 2}}";
 
 struct MemberResult {
   std::string weights, momentum;
+  DampingState damping;
+  std::vector<double> ratios, cosines;
   std::map<std::uint32_t, std::string> curvature;  // of owned blocks
   std::vector<double> losses;
   std::string problem;
@@ -87,9 +98,13 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
     const auto step = trainer.step({});
     if (!step) return result.problem = trainer.interruption(), result;
     result.losses.push_back(step->metrics.loss);
+    result.ratios.push_back(step->metrics.reduction_ratio);
+    result.cosines.push_back(step->metrics.cosine);
+    EXPECT_EQ(step->metrics.curvature_bytes > 0, workload->second_order && !state.curvature.empty());
   }
   result.weights = to_hex(weights_digest(workload->network.blocks(), state.parameters, state.statistics));
   result.momentum = hash_of(state.momentum);
+  result.damping = state.damping;
   for (const auto& [block, curvature] : state.curvature)
     if (group.placement.owner[block] == self)
       result.curvature[block] = to_hex(digest_of(keep_curvature(curvature)));
@@ -121,6 +136,13 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
   ASSERT_EQ(alone[0].problem, "");
   ASSERT_EQ(alone[0].losses.size(), 6u);
   for (const double loss : alone[0].losses) ASSERT_TRUE(std::isfinite(loss));
+  const JobSpec spec = *parse_job_spec(text, "test");
+  for (std::size_t i = 0; i < 6; ++i) {
+    const std::uint32_t every = spec.optimizer.adaptive.every;
+    EXPECT_EQ(alone[0].ratios[i] != 0, every > 0 && (i + 1) % every == 0) << i;
+    EXPECT_GT(alone[0].cosines[i], 0);
+    EXPECT_LT(alone[0].cosines[i], has_curvature(spec.optimizer.name) ? 0.9999 : 1.0001);
+  }
   for (const auto& [actors, lanes] :
        std::vector<std::pair<int, int>>{{1, 3}, {2, 1}, {3, 2}, {5, 1}, {7, 1}}) {
     std::map<std::uint32_t, std::string> curvature;
@@ -128,6 +150,9 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
       ASSERT_EQ(member.problem, "") << actors << "x" << lanes;
       EXPECT_EQ(member.weights, alone[0].weights) << actors << "x" << lanes;
       EXPECT_EQ(member.momentum, alone[0].momentum) << actors << "x" << lanes;
+      EXPECT_EQ(member.damping, alone[0].damping) << actors << "x" << lanes;
+      EXPECT_EQ(member.ratios, alone[0].ratios) << actors << "x" << lanes;
+      EXPECT_EQ(member.cosines, alone[0].cosines) << actors << "x" << lanes;
       EXPECT_EQ(member.losses, alone[0].losses) << actors << "x" << lanes;
       curvature.insert(member.curvature.begin(), member.curvature.end());
     }
@@ -139,7 +164,8 @@ constexpr const char* kMlp = "{name: mlp, hidden: \"16,8\"}";
 INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
                          ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp},
                                            std::pair{kSengBf16, kMlp}, std::pair{kSengLater, kMlp},
-                                           std::pair{kSengAlwaysLater, kMlp}));
+                                           std::pair{kSengAlwaysLater, kMlp}, std::pair{kAdaptiveSeng, kMlp},
+                                           std::pair{kAdaptiveKfac, kMlp}));
 
 }  // namespace
 }  // namespace seng

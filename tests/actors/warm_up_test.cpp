@@ -22,6 +22,10 @@ constexpr GroupEpoch kEpoch{1, 4};
 constexpr const char* kSgd = "{name: sgd, lr: 0.05, momentum: 0.9, weight_decay: 0.001, nesterov: true}";
 constexpr const char* kSeng =
     "{name: seng, lr: 0.05, damping: 0.3, trust_region: 0.01, curvature: {every: 3, samples: 14}}";
+constexpr const char* kKfac =
+    "{name: kfac, lr: 0.05, damping: {initial: 0.3, adaptive: {every: 2}}, trust_region: 0.01, curvature: "
+    "{every: 3, "
+    "samples: 14, inverse_every: 2}}";
 constexpr const char* kMlp = "{name: mlp, hidden: \"16,8\"}";
 constexpr const char* kResnet = "{name: resnet18, width: 4}";
 
@@ -161,6 +165,8 @@ void expect_same(const TrainState& is, const TrainState& should_be) {
   EXPECT_EQ(is.momentum, should_be.momentum);
   EXPECT_EQ(is.statistics, should_be.statistics);
   EXPECT_EQ(is.curvature_steps, should_be.curvature_steps);
+  EXPECT_EQ(is.curvature_lambdas, should_be.curvature_lambdas);
+  EXPECT_EQ(is.damping, should_be.damping);
   EXPECT_EQ(is.tally.loss, should_be.tally.loss);
   EXPECT_EQ(is.tally.accuracy, should_be.tally.accuracy);
   EXPECT_EQ(is.tally.steps, should_be.tally.steps);
@@ -194,7 +200,7 @@ TEST_P(Followed, ItComesToTheMembersBits) {
 }
 INSTANTIATE_TEST_SUITE_P(Jobs, Followed,
                          ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp},
-                                           std::pair{kSeng, kResnet}));
+                                           std::pair{kSeng, kResnet}, std::pair{kKfac, kMlp}));
 
 TEST_F(WarmUpTest, AnotherOrderGoesOnWhereItWas) {
   const std::string text = job_text(kSeng, kMlp);

@@ -100,7 +100,7 @@ class RandomSpecs {
   }
   void optimizer(JobSpec& s, std::uint32_t pieces) {
     OptimizerSpec& o = s.optimizer;
-    o.name = std::vector<std::string>{"seng", "sgd", "lars"}[random_() % 3];
+    o.name = std::vector<std::string>{"seng", "kfac", "sgd", "lars"}[random_() % 4];
     o.trust_coefficient = number(1);
     const std::vector<std::string> kinds = {"constant", "exp", "poly", "cosine", "step"};
     o.lr.kind = kinds[random_() % kinds.size()];
@@ -116,8 +116,12 @@ class RandomSpecs {
     o.nesterov = whole(0, 1) == 1;
     o.weight_decay = number(1);
     o.damping_initial = number(1e12);
-    o.damping_decay = number(1);
+    o.damping_decay = whole(0, 1) ? 1 : number(1);
     o.damping_every_epochs = number(100);
+    o.adaptive.every = o.damping_decay == 1 ? whole(2, 100) : 0;
+    o.adaptive.factor = 1.01 + number(10);
+    o.adaptive.min = o.damping_initial * 0.25;
+    o.adaptive.max = o.damping_initial;
     o.curvature.every = whole(1, 1000);
     o.curvature.samples = pieces * whole(1, s.batch_micro);
     o.curvature.batch_norm = whole(0, 1) ? "explicit" : "scale";
@@ -139,8 +143,10 @@ class RandomSpecs {
     o.curvature.workers = o.curvature.mode == "local" ? pieces : whole(1, 1000);
     o.curvature.dtype = whole(0, 1) ? "f32" : "bf16";
     o.curvature.fragment_dtype = whole(0, 1) ? "f32" : "bf16";
-    o.curvature.overlap = whole(0, 1) == 1;
+    o.curvature.overlap = o.adaptive.every == 0 && whole(0, 1) == 1;
     o.curvature.memory_mib = whole(0, 1) ? whole(1, 100000) : 0;
+    o.curvature.decay = number(1);
+    o.curvature.inverse_every = whole(1, 50);
     o.trust_region = number(1);
   }
 

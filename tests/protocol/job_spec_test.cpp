@@ -215,11 +215,12 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
        "f.yaml:6:25: loss.label_smoothing: 1 is out of range; expected a number from 0, below 1"},
       {"loss:", "f.yaml:6:1: loss: nothing; expected a map"},
       {"epochs: 1\nepochs: 2", "f.yaml:5:1: epochs: given twice, first at f.yaml:4:1; expected once"},
-      {"optimizer: {lr: 3}", "f.yaml:5:12: optimizer.name: missing; expected seng, sgd or lars"},
-      {"optimizer: adam", "f.yaml:5:12: optimizer.name: unknown value \"adam\"; expected seng, sgd or lars"},
+      {"optimizer: {lr: 3}", "f.yaml:5:12: optimizer.name: missing; expected seng, kfac, sgd or lars"},
+      {"optimizer: adam",
+       "f.yaml:5:12: optimizer.name: unknown value \"adam\"; expected seng, kfac, sgd or lars"},
       {"optimizer: {name: sngd}",
-       "f.yaml:5:19: optimizer.name: unknown value \"sngd\"; did you mean \"sgd\"?; expected seng, sgd or "
-       "lars"},
+       "f.yaml:5:19: optimizer.name: unknown value \"sngd\"; did you mean \"sgd\"?; expected seng, kfac, "
+       "sgd or lars"},
       {"optimizer: {name: sgd, momentum: 1}",
        "f.yaml:5:34: optimizer.momentum: 1 is out of range; expected a number from 0, below 1"},
       {"optimizer: {name: sgd, nesterov: yes}",
@@ -465,6 +466,14 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   };
   EXPECT_THAT(notes({"optimizer=sgd"}),
               testing::ElementsAre(HasSubstr("optimizer.trust_region has no effect")));
+  EXPECT_TRUE(notes({"optimizer.name=kfac", "optimizer.curvature.inverse_every=3"}).empty());
+  EXPECT_THAT(notes({"optimizer.name=kfac", "optimizer.curvature.sketch=rows"}),
+              testing::ElementsAre(HasSubstr("optimizer.curvature.sketch has no effect")));
+  EXPECT_TRUE(notes({"optimizer.damping.adaptive=5"}).empty());
+  EXPECT_THAT(notes({"optimizer.damping.adaptive.factor=2"}),
+              testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
+  EXPECT_THAT(notes({"optimizer.curvature.decay=0.5"}),
+              testing::ElementsAre(HasSubstr("optimizer.curvature.decay")));
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),
               testing::ElementsAre(HasSubstr("optimizer.lr.exponent")));
   EXPECT_THAT(notes({"actors.max=9"}), testing::ElementsAre(HasSubstr("only 8 actors have work")));

@@ -19,6 +19,16 @@ constexpr const char* kSeng =
     "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
     "curvature: {every: 7, samples: 16}}";
 
+// Its factors' running means and its damping are state, which moves with the membership.
+constexpr const char* kKfac =
+    "{name: kfac, lr: 0.05, momentum: 0.9, damping: {initial: 0.5, adaptive: {every: 4}}, trust_region: "
+    "0.01, "
+    "curvature: {every: 3, samples: 16, inverse_every: 2}}";
+constexpr const char* kSmall =
+    "{layers: [{name: conv, type: conv2d, channels: 8, stride: 2, padding: 1}, {name: bn, type: batch_norm}, "
+    "{name: relu, type: relu}, {name: pool, type: max_pool, kernel: 4}, {name: flat, type: flatten}, "
+    "{name: fc1, type: linear, features: 20}, {name: fc2, type: linear, features: 10}]}";
+
 JobText elastic_job(const char* optimizer, int steps) {
   JobText job;
   job.data = "{name: synthetic, train: 1000, test: 50, channels: 1, height: 28, width: 28, classes: 10}";
@@ -104,7 +114,9 @@ class Elastic : public ::testing::Test {
 class Resized : public Elastic, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(Resized, UpAndDownInTheSameProcesses) {
-  const JobText job = elastic_job(GetParam(), 400);
+  const bool small = GetParam() == kKfac;
+  JobText job = elastic_job(GetParam(), small ? 2000 : 400);
+  if (small) job.model = kSmall;
   const std::string expected = undisturbed(job);
   submit(job, 1, 1);
   ASSERT_TRUE(has_actors(1));
@@ -131,9 +143,9 @@ constexpr const char* kSengLater =
     "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
     "curvature: {every: 2, samples: 16, overlap: true, dtype: bf16, fragment_dtype: bf16}}";
 std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
-  return info.param == kSgd ? "Sgd" : info.param == kSeng ? "Seng" : "SengLater";
+  return info.param == kSgd ? "Sgd" : info.param == kSeng ? "Seng" : info.param == kKfac ? "Kfac" : "SengLater";
 }
-INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng, kSengLater), name_of);
+INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng, kSengLater, kKfac), name_of);
 
 // A newcomer pulls and follows while the others commit steps; when they stop for it, it lacks nothing. (With
 // curvature it may lack what the last step has renewed.)

@@ -30,6 +30,15 @@ bool own_kernel(const MatrixOperand& a, const MatrixOperand& b, std::size_t k) {
   return b.transposed ? !a.transposed && k >= kLongRows : true;
 }
 
+// Smallest first, as LAPACK gives them, becomes largest first.
+template <class T>
+void reverse_order(T* vectors, std::size_t n, T* values) {
+  std::reverse(values, values + n);
+  for (std::size_t low = 0, high = n - 1; low < high; ++low, --high) {
+    std::swap_ranges(vectors + low * n, vectors + (low + 1) * n, vectors + high * n);
+  }
+}
+
 }  // namespace
 
 void* allocate_aligned(std::size_t bytes) {
@@ -91,10 +100,23 @@ bool symmetric_eigen(double* a, std::size_t n, double* values) {
   const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', size, a, size, values);
   if (info < 0) throw VendorError("LAPACKE_dsyevd: argument " + std::to_string(-info) + " is not valid");
   if (info > 0) return false;
-  std::reverse(values, values + n);
-  for (std::size_t low = 0, high = n - 1; low < high; ++low, --high) {
-    std::swap_ranges(a + low * n, a + (low + 1) * n, a + high * n);
-  }
+  reverse_order(a, n, values);
+  return true;
+}
+
+bool symmetric_eigen(float* a, std::size_t n, float* values) {
+  if (n == 0) return true;
+  cpu::use_one_thread();
+  const auto size = static_cast<lapack_int>(n);
+  // Work space of our own: ssyevd tells its size as a float, which rounds it down where n is above 2,895.
+  AlignedBuffer<float> work(1 + 6 * n + 2 * n * n);
+  AlignedBuffer<lapack_int> whole(3 + 5 * n);
+  const lapack_int info = LAPACKE_ssyevd_work(LAPACK_COL_MAJOR, 'V', 'U', size, a, size, values, work.data(),
+                                              static_cast<lapack_int>(work.size()), whole.data(),
+                                              static_cast<lapack_int>(whole.size()));
+  if (info < 0) throw VendorError("LAPACKE_ssyevd: argument " + std::to_string(-info) + " is not valid");
+  if (info > 0) return false;
+  reverse_order(a, n, values);
   return true;
 }
 

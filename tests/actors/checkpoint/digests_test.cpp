@@ -25,6 +25,11 @@ TEST(DigestsTest, AreOverTheDocumentedBytes) {
   bytes += std::string("\x05\0\0\0\0\0\0\0\x00\x01\0\0\0\0\0\x80", 16);
   EXPECT_EQ(state_digest(weights, state.momentum, curvature, 5, 0x8000000000000100),
             sha256(bytes.data(), bytes.size()));
+  const double damping[] = {0.5, -0.25, 2};
+  append(bytes, damping, sizeof damping);
+  EXPECT_EQ(
+      state_digest(weights, state.momentum, curvature, 5, 0x8000000000000100, SavedDamping{0.5, -0.25, 2}),
+      sha256(bytes.data(), bytes.size()));
 }
 
 TEST(DigestsTest, GoTensorByTensorThroughTheFlatArray) {

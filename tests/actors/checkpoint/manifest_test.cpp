@@ -59,6 +59,30 @@ TEST(ManifestTest, IsTheJsonThatItsPageSpecifies) {
 )");
 }
 
+TEST(ManifestTest, WhatTheDampingAdaptsByMayBeMissing) {
+  EXPECT_FALSE(parse_manifest(to_json(sample()), "m")->damping);
+  Manifest manifest = sample();
+  manifest.damping = {0.1 + 0.2, -1e-7 / 3, 2};
+  const std::string json = to_json(manifest);
+  const auto read = parse_manifest(json, "m");
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_TRUE(read->damping);
+  EXPECT_EQ(read->damping->lambda, 0.1 + 0.2) << "to the last bit";
+  EXPECT_EQ(read->damping->predicted, -1e-7 / 3);
+  EXPECT_EQ(read->damping->loss, 2);
+  for (const auto& [from, to, what] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"\"lambda\": 0.3", "\"lambda\": \"\", \"a\": 0.3", "damping: unknown field"},
+           {"\"predicted\"", "\"promised\"", "damping: unknown field"},
+           {"\"loss\": 2.0", "\"loss\": null", "damping: loss"}}) {
+    std::string wrong = json;
+    ASSERT_NE(wrong.find(from), wrong.npos) << from << json;
+    wrong.replace(wrong.find(from), from.size(), to);
+    const auto refused = parse_manifest(wrong, "m");
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_THAT(refused.error().message, HasSubstr(what));
+  }
+}
+
 TEST(ManifestTest, TheEpochSoFarMayBeMissing) {
   EXPECT_EQ(parse_manifest(to_json(sample()), "m")->epoch_so_far.steps, 0u);
   Manifest manifest = sample();

@@ -143,7 +143,10 @@ void MemoryGroup::publish(Peer& peer) {
   const bool summary = block + 1 == numbers_.blocks();
   peer.exchange->publish(block, from,
                          {.inner_product = StepNumbers::inner_product(peer.step, block),
-                          .flags = summary ? static_cast<std::uint32_t>(peer.step) : 0});
+                          .flags = summary ? static_cast<std::uint32_t>(peer.step) : 0,
+                          .gradient_squared = 2 * StepNumbers::inner_product(peer.step, block),
+                          .direction_squared = 3 * StepNumbers::inner_product(peer.step, block),
+                          .model = StepNumbers::model(peer.step, block)});
 }
 
 // An owner forms a block's direction of a refresh step from all its fragments.
@@ -198,7 +201,11 @@ void MemoryGroup::complete(Peer& peer, const StepComplete& done) {
   for (std::uint32_t block = 0; block < numbers_.blocks(); ++block) {
     ASSERT_TRUE(same_bits(done.directions[block], StepNumbers::direction(numbers_.sum(peer.step, block))))
         << block;
-    ASSERT_EQ(done.inner_products[block], StepNumbers::inner_product(peer.step, block));
+    const double product = StepNumbers::inner_product(peer.step, block);
+    ASSERT_EQ(done.inner_products[block], product);
+    ASSERT_EQ(done.gradient_squares[block], 2 * product);
+    ASSERT_EQ(done.direction_squares[block], 3 * product);
+    ASSERT_EQ(done.models[block], StepNumbers::model(peer.step, block));
   }
   EXPECT_EQ(done.flags, peer.step);
   // Every fragment that concerns this member came before, once.

@@ -35,6 +35,10 @@ class StepNumbers {
   std::vector<float> fragment(std::uint64_t step, std::uint32_t block, std::uint32_t micro) const;
   static std::vector<float> direction(std::span<const float> sum);
   static double inner_product(std::uint64_t step, std::uint32_t block) { return 0.1 * double(step) + block; }
+  static std::vector<double> model(std::uint64_t step, std::uint32_t block) {
+    if (step % 2 == 0) return {};
+    return {double(step), -1.5, 0.1 * block, 4};
+  }
   // Without the summary; 0 for every fourth block, as `scale` batch norms have none.
   std::vector<std::uint64_t> fragment_floats() const;
 

@@ -215,6 +215,7 @@ TEST_F(Refusals, Directions) {
   refused(Directions{{{9, 0, 16, 1}}}, 16, "block 9 of 3");
   refused(Directions{{{1, 8, 16, 1}}}, 16, "at offset 8");
   refused(Directions{{{1, 32, 16, 1}}}, 16, "16 values at offset 32");
+  refused(Directions{{{1, 0, 16, 1, false, 0, 0, {1, 2, 3}}}}, 16, "a model of 3 numbers instead of 4");
   refused(Directions{}, 0, "no parts");
   // A good part does not carry flags for a block that is not the leader's.
   step_completes();

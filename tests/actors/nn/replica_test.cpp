@@ -83,6 +83,35 @@ TEST(ReplicaBits, EqualOnEveryLaneAndEveryTime) {
   }
 }
 
+// Without the backward pass the same loss comes, and it leaves no trace.
+TEST(ReplicaBits, TheTrainingLossAloneIsThatOfTraining) {
+  const ImageShape input{1, 28, 28};
+  const std::vector<LayerSpec> layers = {{"conv", "conv2d", {}, {{"channels", "4"}}},
+                                         {"bn", "batch_norm", {}, {}},
+                                         {"flat", "flatten", {}, {}},
+                                         {"drop", "dropout", {}, {{"probability", "0.3"}}},
+                                         {"fc", "linear", {}, {{"features", "10"}}}};
+  const Network network = *Network::create(layers, input, 10);
+  const Weights weights = random_weights(network, 3);
+  ReplicaOptions options;
+  options.micro_batch = 8;
+  options.label_smoothing = 0.1;
+  Replica replica(network, options), other(network, options);
+  for (Replica* each : {&replica, &other}) each->load(weights.parameters, weights.statistics);
+  const Batch first = random_batch(5, 8, input, 10), second = random_batch(6, 8, input, 10);
+  MicroBatch micro = first.micro();
+  micro.seed = 7;
+  micro.step = 4;
+  Recorder alone(network), behind(network);
+  alone.loss = other.train(micro, 4, alone);
+  const LossSum loss = replica.training_loss(micro);
+  EXPECT_EQ(loss.loss, alone.loss.loss);
+  EXPECT_EQ(loss.hits, alone.loss.hits);
+  replica.training_loss(second.micro());
+  behind.loss = replica.train(micro, 4, behind);
+  EXPECT_TRUE(alone == behind);
+}
+
 TEST(ReplicaBits, DoNotDependOnWhatRanBefore) {
   const Network network = create("lenet", {}, {1, 28, 28});
   const Weights weights = random_weights(network, 2), others = random_weights(network, 3);

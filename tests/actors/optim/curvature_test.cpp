@@ -286,7 +286,7 @@ TEST_P(CurvatureTest, ValuesThatAreNotFiniteAreRefused) {
       const Digest before = curvature.digest();
       const std::vector<float> d = direction(curvature);
       spoil(curvature, value);
-      const Status refused = owner ? curvature.accept(lanes_) : curvature.accept_unformed();
+      const Status refused = owner ? curvature.accept(lanes_) : curvature.accept_unformed(lanes_);
       ASSERT_FALSE(refused) << value;
       EXPECT_THAT(refused.error().message, HasSubstr("block " + problem_.block.name));
       EXPECT_THAT(refused.error().message, HasSubstr("step 100"));
@@ -352,7 +352,7 @@ TEST_P(CurvatureTest, MatrixThatIsNotPositiveDefiniteIsRefused) {
 TEST_P(CurvatureTest, BackupFormedLateEqualsTheOwner) {
   Curvature owner = accepted();
   Curvature backup = fragments(7, 0.5, {5, 3, 0, 1, 4, 2});
-  ASSERT_TRUE(backup.accept_unformed());
+  ASSERT_TRUE(backup.accept_unformed(lanes_));
   EXPECT_TRUE(backup.ready());
   EXPECT_EQ(backup.digest(), owner.digest());
   EXPECT_EQ(backup.values(), owner.values());
@@ -374,7 +374,7 @@ TEST_P(CurvatureTest, BackupThatCannotBeFormedFallsBack) {
   const std::vector<float> same(std::size_t(kPerMicro) * per_sample, 0.7f);
   backup.begin_refresh(100, 1e-30);
   for (std::uint32_t micro = 0; micro < kMicros; ++micro) ASSERT_TRUE(backup.add_fragment(micro, same));
-  ASSERT_TRUE(backup.accept_unformed());
+  ASSERT_TRUE(backup.accept_unformed(lanes_));
   EXPECT_EQ(direction(backup, 2), scaled_gradient(2));
   EXPECT_FALSE(backup.ready());
 }
@@ -476,7 +476,7 @@ TEST(ScaledCurvatureTest, DividesByOnePlusDampingAndKeepsNothing) {
 
   Curvature backup(block, {4, 2, Representation::kScale}), restored(block, {4, 2, Representation::kScale});
   backup.begin_refresh(5, 0.25);
-  ASSERT_TRUE(backup.accept_unformed());
+  ASSERT_TRUE(backup.accept_unformed(lanes));
   EXPECT_EQ(backup.digest(), curvature.digest());
   ASSERT_TRUE(restored.restore(5, 0.25, {}, lanes));
   EXPECT_EQ(restored.digest(), curvature.digest());

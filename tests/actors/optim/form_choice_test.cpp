@@ -86,6 +86,27 @@ TEST(FormChoice, StaysWithinTheMemory) {
   EXPECT_THAT(refused.error().message, HasSubstr("do not hold the curvature of 256 samples"));
 }
 
+TEST(FormChoice, KfacHasOneForm) {
+  const std::vector<Block> blocks = {kLenetConv2, testing::linear_block(100, 10, true),
+                                     testing::batch_norm_block(8, 4)};
+  FormOptions options;
+  options.factor_sets = 2;
+  const auto forms = choose_forms(blocks, options).value();
+  for (const std::size_t i : {0, 1}) {
+    EXPECT_EQ(forms[i].representation, Representation::kKronecker);
+    EXPECT_EQ(forms[i].factor_sets, 2);
+    EXPECT_GT(form_cost(blocks[i], forms[i], 256).refresh_seconds, 0);
+  }
+  EXPECT_EQ(forms[2], CurvatureForm(Representation::kExplicit));
+  // Two packed sets, eigenvectors and eigenvalues.
+  EXPECT_EQ(curvature_bytes(blocks[1], forms[1], 256),
+            4 * (2 * (101 * 102 / 2 + 10 * 11 / 2) + 101 * 102 + 10 * 11));
+  options.memory_bytes = 1000;
+  const auto refused = choose_forms(blocks, options);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("allow more memory"));
+}
+
 TEST(FormChoice, RareRefreshesMakeThemMatterLess) {
   const FormCost cost = form_cost(kLenetConv2, Representation::kExplicit, 256);
   EXPECT_DOUBLE_EQ(cost.step_seconds, 8.0 * 256 * 64 * 288 / 1e10);
