@@ -19,6 +19,16 @@ namespace {
 // How long a holder of state may say nothing, in leases: the daemon notices that it is gone long before.
 constexpr double kStallLeases = 10;
 
+// A disk that is full for a while is no reason to give the job up before it has begun.
+Result<Ledger> open_ledger(const std::string& path, std::chrono::milliseconds patience) {
+  constexpr int kTries = 100;
+  for (int tries = 1;; ++tries) {
+    auto ledger = Ledger::create(path);
+    if (ledger || tries == kTries) return ledger;
+    std::this_thread::sleep_for(patience / kTries);
+  }
+}
+
 Status refused(const ErrorReply& refusal) {
   return fail(refusal.code, "the daemon does not want this actor: " + refusal.message);
 }
@@ -81,7 +91,8 @@ Status Driver::prepare(const Welcome& welcome) {
   initial_sha256_ = welcome.initial_sha256;
   SENG_TRY(open_sockets(welcome));
   if (spec->ledger) {
-    auto ledger = Ledger::create(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv");
+    auto ledger =
+        open_ledger(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv", patience_);
     if (!ledger) return fail(ledger.error());
     ledger_ = std::make_unique<Ledger>(std::move(*ledger));
   }

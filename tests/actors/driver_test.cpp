@@ -225,6 +225,23 @@ TEST(DriverSession, WhoHasFinishedStaysUntilADaemonHasHeardIt) {
   EXPECT_TRUE(actor.finish());
 }
 
+TEST(DriverSession, WaitsForRoomForItsLedger) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  const Welcome welcome = welcome_of(daemon);
+  const std::string ledger = welcome.job_dir + "/ledger-0.csv";
+  std::filesystem::create_directory(ledger);  // so that it cannot be made
+  daemon.send(welcome, {});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  ASSERT_TRUE(daemon.expect<Progress>());
+  std::filesystem::remove(ledger);
+  ASSERT_TRUE(daemon.expect<Prepared>());
+  start_group(daemon, {3, 1});
+  ASSERT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
 // It came to the job's end with what it was given, and has committed no step itself.
 TEST(DriverSession, WhoLedNoStepTellsItsReportsAgainToo) {
   PlayedDaemon daemon;

@@ -189,5 +189,16 @@ TEST_F(BlobStreamTest, WhatIsAmendedWithoutARunningOfferIsLetGo) {
   EXPECT_TRUE(kept.expired());
 }
 
+// What is asked for beyond that a holder would refuse.
+TEST(BlobStreamWindow, IsBelowWhatAHolderGives) {
+  static_assert(2 * kMostPiecesAsked <= kMostPiecesInFlight);
+  EXPECT_EQ(BlobServerOptions{}.max_in_flight, kMostPiecesInFlight);
+  BlobStreamOptions options;
+  options.endpoint = "ipc:///nowhere/s";
+  options.bytes = 8;
+  options.window = kMostPiecesAsked + 1;
+  EXPECT_THROW((void)BlobStream::open(options), InvariantError);
+}
+
 }  // namespace
 }  // namespace seng
