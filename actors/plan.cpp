@@ -62,7 +62,8 @@ std::size_t formed_bytes(const Workload& workload, std::uint32_t block) {
   const Block& shape = workload.network.blocks()[block];
   const CurvatureForm& form = workload.fragments[block].form;
   if (form.representation == Representation::kKronecker)
-    return seng::curvature_bytes(shape, form, samples) - curvature_values(shape, form, samples) * sizeof(float);
+    return seng::curvature_bytes(shape, form, samples) -
+           curvature_values(shape, form, samples) * sizeof(float);
   const SampleSize sketch = sketched_size(shape, form, curvature_options(workload, block).sketch);
   return samples * (samples * sizeof(double) + sketch.total() * sizeof(float));
 }

@@ -336,8 +336,7 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
     const Curvature::Room room = curvature.begin_version(from.step, from.lambda, from.waiting);
     put_values(from, room);
     SENG_TRY(curvature.finish_version());
-    if (!from.waiting)
-      state.curvature_steps[block] = from.step, state.curvature_lambdas[block] = from.lambda;
+    if (!from.waiting) state.curvature_steps[block] = from.step, state.curvature_lambdas[block] = from.lambda;
   }
   return state;
 }

@@ -58,8 +58,7 @@ Trainer::Trainer(Parts parts)
       loader_(*parts_.workload->augmenter, {.workers = static_cast<int>(parts_.workload->spec.data_workers),
                                             .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
   images_.resize(parts_.lanes->count());
-  if (parts_.workload->overlaps())
-    background_ = std::make_unique<Background>();
+  if (parts_.workload->overlaps()) background_ = std::make_unique<Background>();
 }
 
 Trainer::~Trainer() = default;

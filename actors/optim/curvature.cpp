@@ -137,7 +137,8 @@ void Curvature::begin_refresh(std::uint64_t step, double lambda) {
   s.arrived.assign(std::size_t(s.options.micro_batches), false);
   if (!s.kronecker()) return;
   const KroneckerFragment fragment = kronecker_fragment(s.block, s.options.samples_per_micro);
-  s.pending->arrived() = make_store(s.arrived.size() * std::size_t(fragment.count), fragment.size, Precision::kF32);
+  s.pending->arrived() =
+      make_store(s.arrived.size() * std::size_t(fragment.count), fragment.size, Precision::kF32);
 }
 
 Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> values) {
@@ -148,7 +149,8 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
     return fail(ErrorCode::kInvalidArgument, where() + ": a fragment of one of only " +
                                                  std::to_string(s.arrived.size()) + " micro-batches");
   }
-  const std::size_t words = fragment_shape(s.block, s.options.form, s.options.samples_per_micro, s.options.wire).words;
+  const std::size_t words =
+      fragment_shape(s.block, s.options.form, s.options.samples_per_micro, s.options.wire).words;
   if (values.size() != words) {
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
                                          " floats instead of " + std::to_string(words));

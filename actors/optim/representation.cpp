@@ -76,7 +76,8 @@ std::size_t curvature_bytes(const Block& block, const CurvatureForm& form, std::
   const std::size_t values = curvature_values(block, form, samples) * bytes_of(stored);
   if (form.representation == Representation::kKronecker) {
     const KroneckerShape shape = kronecker_shape(block);
-    return values + (shape.m * (shape.m + 1) + shape.n * (shape.n + 1)) * sizeof(float);  // eigenvectors and -values
+    return values +
+           (shape.m * (shape.m + 1) + shape.n * (shape.n + 1)) * sizeof(float);  // eigenvectors and -values
   }
   return values + samples * samples * sizeof(double);
 }

@@ -143,7 +143,10 @@ constexpr const char* kSengLater =
     "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
     "curvature: {every: 2, samples: 16, overlap: true, dtype: bf16, fragment_dtype: bf16}}";
 std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
-  return info.param == kSgd ? "Sgd" : info.param == kSeng ? "Seng" : info.param == kKfac ? "Kfac" : "SengLater";
+  return info.param == kSgd    ? "Sgd"
+         : info.param == kSeng ? "Seng"
+         : info.param == kKfac ? "Kfac"
+                               : "SengLater";
 }
 INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng, kSengLater, kKfac), name_of);
 
