@@ -85,7 +85,9 @@ Status Driver::prepare(const Welcome& welcome) {
   workload_ = std::make_unique<Workload>(std::move(*workload));
   const int lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : options_.slot_lanes;
   lanes_ = std::make_unique<Lanes>(lanes);
-  for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, replica_options(*spec));
+  ReplicaOptions options = replica_options(*spec);
+  options.device = options_.device;
+  for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, options);
   state_ = TrainState::initial(*workload_);
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
   initial_sha256_ = welcome.initial_sha256;

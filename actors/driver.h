@@ -40,7 +40,8 @@ namespace seng {
 struct DriverOptions {
   JobId job = 0;
   ActorId actor = 0;
-  int slot_lanes = 1;          // threads of the slot, where the job does not say
+  int slot_lanes = 1;  // threads of the slot, where the job does not say
+  Device device = Device::kCpu;
   std::string peer_endpoint;   // where this actor's peer socket binds
   std::string state_endpoint;  // where it offers its state
 };

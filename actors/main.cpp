@@ -33,6 +33,13 @@ int run_plan(const ActorCommandLine& line) {
   return outcome.ok ? 0 : 2;
 }
 
+// "auto": the GPU where there is one that can be used.
+Result<std::unique_ptr<Backend>> backend_of(const std::string& device) {
+  if (device != "cpu")
+    if (auto backend = make_backend(Device::kCuda); backend || device == "cuda") return backend;
+  return make_backend(Device::kCpu);
+}
+
 int run_actor(const ActorCommandLine& line) {
   const std::string name = "actor " + actor_name(line.job, line.actor);
   if (auto logging = init_log({.name = name}); !logging) std::cerr << logging.error().message << "\n";
@@ -50,16 +57,18 @@ int run_actor(const ActorCommandLine& line) {
       "ipc://" + line.peer_dir + "/a" + std::to_string(line.job) + "." + std::to_string(line.actor);
   options.hello.state_endpoint =
       "ipc://" + line.peer_dir + "/s" + std::to_string(line.job) + "." + std::to_string(line.actor);
-  options.hello.device = "cpu x" + std::to_string(line.lanes);
   options.hello.lanes = static_cast<std::uint32_t>(line.lanes);
   options.hello.version = std::string(seng_version());
   unsetenv("SENG_ACTOR_TOKEN");
 
-  if (line.device == "cuda")
-    if (auto backend = make_backend(Device::kCuda); !backend) {
-      log_error("{}", backend.error().message);
-      return 1;
-    }
+  auto backend = backend_of(line.device);
+  if (!backend) {
+    log_error("{}", backend.error().message);
+    return 1;
+  }
+  const Device device = (*backend)->device();
+  options.hello.device = (*backend)->device_name() + " x" + std::to_string(line.lanes);
+  backend->reset();
   Session session(options);
   if (auto started = session.start(); !started) {
     log_error("{}", started.error().message);
@@ -68,6 +77,7 @@ int run_actor(const ActorCommandLine& line) {
   Driver driver({.job = line.job,
                  .actor = line.actor,
                  .slot_lanes = line.lanes,
+                 .device = device,
                  .peer_endpoint = options.hello.peer_endpoint,
                  .state_endpoint = options.hello.state_endpoint},
                 session);

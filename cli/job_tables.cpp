@@ -77,12 +77,25 @@ Table actor_table(const std::vector<ActorRecord>& actors) {
   return table;
 }
 
+Table gpu_table(const std::vector<NodeRecord>& nodes) {
+  Table table({{"NODE", false, true}, {"GPU"}, {"MODEL"}, {"MEMORY", true}, {"USED", true}, {"BUSY", true}});
+  for (const NodeRecord& node : nodes) {
+    for (const GpuRecord& gpu : node.gpus) {
+      table.add({node.name, gpu.uuid, gpu.model, gpu.memory_bytes > 0 ? format_bytes(gpu.memory_bytes) : "-",
+                 gpu.memory_bytes > 0 ? format_bytes(gpu.memory_used_bytes) : "-",
+                 gpu.utilisation >= 0 ? fmt::format("{:.0f} %", 100 * gpu.utilisation) : "-"});
+    }
+  }
+  return table;
+}
+
 Table slot_table(const std::vector<NodeRecord>& nodes) {
-  Table table({{"NODE", false, true}, {"STATE"}, {"SLOT", true}, {"DEVICE"}, {"THREADS", true}, {"ACTOR"}});
+  Table table(
+      {{"NODE", false, true}, {"STATE"}, {"SLOT", true}, {"DEVICE"}, {"THREADS", true}, {"ACTOR"}, {"GPU"}});
   for (const NodeRecord& node : nodes) {
     for (const SlotRecord& slot : node.slots) {
       table.add({node.name, node.state, std::to_string(slot.slot), slot.device, std::to_string(slot.threads),
-                 slot.job == 0 ? "free" : actor_name(slot.job, slot.actor)});
+                 slot.job == 0 ? "free" : actor_name(slot.job, slot.actor), slot.gpu});
     }
   }
   return table;

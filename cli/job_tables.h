@@ -11,6 +11,7 @@ namespace seng {
 Table job_table(const std::vector<JobRecord>& jobs);
 Table actor_table(const std::vector<ActorRecord>& actors);
 Table slot_table(const std::vector<NodeRecord>& nodes);
+Table gpu_table(const std::vector<NodeRecord>& nodes);  // no rows where no node has one
 // One event, one line.
 std::string event_line(const EventRecord& event, const Console& console);
 // "name:   value" lines of a job, those without a value left out.

@@ -90,6 +90,7 @@ Json job_value(const JobRecord& job) {
           {"state_sha256", job.state_sha256},
           {"checkpoint", job.checkpoint},
           {"restarts", job.restarts},
+          {"device_kind", job.device_kind.empty() ? Json(nullptr) : Json(job.device_kind)},
           {"group_epoch", to_string(job.epoch)},
           {"submitted_at", time_or_null(job.submitted_at)},
           {"started_at", time_or_null(job.started_at)},
@@ -162,11 +163,22 @@ Json node_value(const NodeRecord& node) {
                      {"device", slot.device},
                      {"threads", slot.threads},
                      {"job", slot.job == 0 ? Json(nullptr) : Json(slot.job)},
-                     {"actor", actor_or_null(slot.actor)}});
+                     {"actor", actor_or_null(slot.actor)},
+                     {"gpu", slot.gpu.empty() ? Json(nullptr) : Json(slot.gpu)}});
+  }
+  Json gpus = Json::array();
+  for (const GpuRecord& gpu : node.gpus) {
+    const bool known = gpu.memory_bytes > 0;
+    gpus.push_back({{"uuid", gpu.uuid},
+                    {"model", gpu.model},
+                    {"memory_bytes", known ? Json(gpu.memory_bytes) : Json(nullptr)},
+                    {"memory_used_bytes", known ? Json(gpu.memory_used_bytes) : Json(nullptr)},
+                    {"utilisation", gpu.utilisation >= 0 ? Json(gpu.utilisation) : Json(nullptr)}});
   }
   return {{"name", node.name},           {"state", node.state},
           {"cores", node.cores},         {"memory_bytes", node.memory_bytes},
-          {"cpu_model", node.cpu_model}, {"slots", std::move(slots)}};
+          {"cpu_model", node.cpu_model}, {"slots", std::move(slots)},
+          {"gpus", std::move(gpus)}};
 }
 
 Json spec_value(const std::string& yaml) {

@@ -1,6 +1,7 @@
 #include "daemon/daemon.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -13,6 +14,7 @@
 #include "daemon/actor_server.h"
 #include "daemon/control_server.h"
 #include "daemon/event_loop.h"
+#include "daemon/gpus.h"
 #include "daemon/head.h"
 #include "daemon/process_runner_posix.h"
 #include "daemon/store.h"
@@ -70,6 +72,41 @@ Status block_signals(UniqueFd& out) {
 
 }  // namespace
 
+namespace {
+
+// What the actors can run on. The library is closed again: the daemon may fork before it serves.
+Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const HeadOptions& head) {
+  SlotRequest request;
+  request.device = options.device;
+  request.slots = options.slots;
+  request.cpu_slots = std::max(1u, head.cores / options.threads_per_slot);
+  request.actors_per_gpu = options.actors_per_gpu;
+  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) request.visible = visible;
+  const std::filesystem::path folder = std::filesystem::path(head.actor_binary).parent_path();
+  const auto there = [](const std::filesystem::path& file) { return access(file.c_str(), R_OK) == 0; };
+  if (!there(folder / "libseng_cuda.so") && !there(folder.parent_path() / "lib" / "libseng_cuda.so"))
+    request.backend_lacks =
+        "this build has no CUDA backend (libseng_cuda.so), which needs the CUDA Toolkit and cuDNN 9 where it "
+        "is built";
+  if (request.device == "cpu" || !request.backend_lacks.empty())
+    return plan_slots(request, fail(ErrorCode::kUnavailable, "not asked"));
+  const auto gpus = Gpus::open(options.nvml_library.empty() ? kNvmlLibrary : options.nvml_library);
+  if (!gpus) return plan_slots(request, fail(gpus.error()));
+  return plan_slots(request, gpus->read());
+}
+
+// Opens the library when it is first asked, after any fork, and keeps it: opening may wake the driver.
+std::vector<GpuRecord> read_gpus(const std::string& library, std::optional<Gpus>& open) {
+  if (!open) {
+    auto gpus = Gpus::open(library);
+    if (!gpus) return {};
+    open = *std::move(gpus);
+  }
+  return open->read().value_or(std::vector<GpuRecord>());
+}
+
+}  // namespace
+
 Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inventory) {
   Daemon out;
   out.options_ = options;
@@ -95,9 +132,16 @@ Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inven
   head.cores = inventory.cores;
   head.memory_bytes = inventory.memory_bytes;
   head.threads_per_slot = options.threads_per_slot;
-  head.slots = options.slots > 0 ? options.slots : std::max(1u, inventory.cores / options.threads_per_slot);
+  auto devices = slot_devices(options, head);
+  if (!devices) return fail(std::move(devices).error());
+  head.devices = *std::move(devices);
+  head.slots = static_cast<std::uint32_t>(head.devices.size());
   head.timeouts = options.timeouts;
-  head.device = options.device;
+  if (head.devices.front().device == "cuda") {
+    head.read_gpus = [library =
+                          options.nvml_library.empty() ? std::string(kNvmlLibrary) : options.nvml_library,
+                      open = std::make_shared<std::optional<Gpus>>()] { return read_gpus(library, *open); };
+  }
   return out;
 }
 
@@ -119,7 +163,12 @@ std::string Daemon::config() const {
   line("memory_mib", std::to_string(head.memory_bytes >> 20));
   line("slots", std::to_string(head.slots));
   line("threads_per_slot", std::to_string(head.threads_per_slot));
-  line("device", head.device);
+  line("device", options_.device);
+  for (std::size_t slot = 0; slot < head.devices.size(); ++slot) {
+    const SlotDevice& device = head.devices[slot];
+    if (!device.gpu.empty())
+      line(fmt::format("slot_{}", slot), fmt::format("{} {}", device.kind, device.gpu));
+  }
   line("foreground", options_.foreground ? "true" : "false");
   line("keep_actors", options_.keep_actors ? "true" : "false");
   for (const NamedTimeout& timeout : list_timeouts(head.timeouts)) {

@@ -14,7 +14,7 @@ namespace po = boost::program_options;
 
 struct Raw {
   DaemonOptions options;
-  std::int64_t slots = 0, threads = 1;
+  std::int64_t slots = 0, threads = 1, actors_per_gpu = 0;
   std::string level = "info";
   double lease_s = 1.0;
 };
@@ -25,12 +25,15 @@ po::options_description visible(Raw& raw) {
   add("state-dir", po::value(&raw.options.state_dir)->value_name("DIR"),
       "where jobs, checkpoints, logs and sockets lie; default $SENG_STATE_DIR, $XDG_STATE_HOME/seng, "
       "~/.local/state/seng");
-  add("slots", po::value(&raw.slots)->value_name("N"), "actors at a time; default: cores / threads per slot");
+  add("slots", po::value(&raw.slots)->value_name("N"),
+      "actors at a time; default: one a GPU, or cores / threads per slot");
   add("threads-per-slot", po::value(&raw.threads)->value_name("N"), "threads of each actor; default 1");
   add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
       "silence after which an actor is suspect, default 1; all other time limits derive from it");
   add("device", po::value(&raw.options.device)->value_name("DEVICE"),
-      "what actors compute on: cpu, cuda or auto (default)");
+      "what actors compute on: cpu, cuda or auto (default: GPUs where there are any that can be used)");
+  add("actors-per-gpu", po::value(&raw.actors_per_gpu)->value_name("N"),
+      "slots that share a GPU at most; default: 1, or as many as --slots asks for");
   add("foreground", "stay in the foreground and log to stderr as well");
   add("keep-actors",
       "when stopped, leave actors training; the next sengd takes them over. Default: jobs checkpoint and "
@@ -44,7 +47,8 @@ po::options_description visible(Raw& raw) {
 
 po::options_description all(Raw& raw) {
   po::options_description out = visible(raw);
-  out.add_options()("actor-binary", po::value(&raw.options.actor_binary));
+  out.add_options()("actor-binary", po::value(&raw.options.actor_binary))(
+      "nvml-library", po::value(&raw.options.nvml_library));
   return out;
 }
 
@@ -59,10 +63,6 @@ Status check(const Raw& raw) {
   if (device != "cpu" && device != "cuda" && device != "auto")
     return wrong("--device: " + device + " is none of cpu, cuda, auto" +
                  did_you_mean(device, {"cpu", "cuda", "auto"}));
-  if (device == "cuda")
-    return wrong(
-        "--device cuda: this build has no CUDA backend, which needs the CUDA Toolkit and cuDNN 9; "
-        "expected cpu or auto");
   if (!log_level_of(raw.level)) {
     return wrong("--log-level: " + raw.level + " is none of debug, info, warning, error" +
                  did_you_mean(raw.level, {"debug", "info", "warning", "error"}));
@@ -72,9 +72,9 @@ Status check(const Raw& raw) {
 
 std::string unknown_option(const std::string& name) {
   return "unknown option " + name +
-         did_you_mean(name,
-                      {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--device", "--foreground",
-                       "--keep-actors", "--log-level", "--print-config", "--help", "--version"});
+         did_you_mean(
+             name, {"--state-dir", "--slots", "--threads-per-slot", "--lease", "--device", "--actors-per-gpu",
+                    "--foreground", "--keep-actors", "--log-level", "--print-config", "--help", "--version"});
 }
 
 }  // namespace
@@ -86,7 +86,8 @@ std::string daemon_usage() {
          "Runs training jobs on this machine. Without --foreground it returns once it serves.\n"
          "Submit with sengctl; stop with SIGTERM; SIGHUP opens the log anew.\n\n"
       << visible(raw)
-      << "\nFor tests and development: --actor-binary PATH runs another program in place of seng-actor.\n";
+      << "\nFor tests and development: --actor-binary PATH runs another program in place of seng-actor,\n"
+         "--nvml-library PATH asks another library than libnvidia-ml.so.1 for GPUs.\n";
   return out.str();
 }
 
@@ -110,11 +111,15 @@ Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv) {
   }
   SENG_TRY(check(raw));
   DaemonOptions out = raw.options;
+  if (values.count("actors-per-gpu") != 0 && (raw.actors_per_gpu < 1 || raw.actors_per_gpu > 64)) {
+    return fail(ErrorCode::kInvalidArgument, "--actors-per-gpu: expected 1 to 64");
+  }
   if (values.count("slots") != 0 && raw.slots == 0) {
     return fail(ErrorCode::kInvalidArgument, "--slots: expected 1 to 1024");
   }
   out.slots = static_cast<std::uint32_t>(raw.slots);
   out.threads_per_slot = static_cast<std::uint32_t>(raw.threads);
+  out.actors_per_gpu = static_cast<std::uint32_t>(raw.actors_per_gpu);
   out.timeouts.lease_s = raw.lease_s;
   out.log_level = *log_level_of(raw.level);
   out.keep_actors = values.count("keep-actors") != 0;

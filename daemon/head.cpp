@@ -109,7 +109,7 @@ Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredAct
   if (plan) {
     plan->actors_min = record.actors_min;  // they may have been scaled
     plan->actors_max = record.actors_max;
-    if (!adopt) fits = check_fit(*plan, {options_.slots, options_.memory_bytes});
+    if (!adopt) fits = check_fit(*plan, limits());
   }
   ++record.revision;
   if (!fits) {
@@ -150,8 +150,7 @@ void Head::finish_submit(const SubmitRequest& request, const Result<std::string>
   const auto plan =
       make_job_plan(request.spec_yaml, request.source.empty() ? "job" : request.source, *plan_json);
   if (!plan) return done(fail(plan.error()));
-  if (auto fits = check_fit(*plan, {options_.slots, options_.memory_bytes}); !fits)
-    return done(fail(fits.error()));
+  if (auto fits = check_fit(*plan, limits()); !fits) return done(fail(fits.error()));
   if (stopping_) return done(fail(ErrorCode::kUnavailable, "sengd is stopping and takes no more jobs"));
   auto record = store_new(*plan, request.spec_yaml, *plan_json);
   if (!record) return done(fail(std::move(record).error()));
@@ -244,18 +243,25 @@ Result<DeleteReply> Head::remove(const std::string& job, bool checkpoints) {
   return reply;
 }
 
+NodeLimits Head::limits() const {
+  NodeLimits limits{options_.slots, options_.memory_bytes};
+  if (!options_.devices.empty()) limits.slots_of_one_kind = most_of_one_kind(options_.devices);
+  return limits;
+}
+
 void Head::schedule_jobs() {
   reschedule_ = false;
   if (stopping_) return;
   std::vector<JobDemand> demands;
   Capacity capacity{{}, options_.memory_bytes};
-  for (std::uint32_t slot = 0; slot < options_.slots; ++slot) capacity.slots.push_back({slot, 0, 0});
+  for (std::uint32_t slot = 0; slot < options_.slots; ++slot)
+    capacity.slots.push_back({slot, 0, 0, device_of(options_, slot).kind});
   for (const auto& [id, run] : runs_) {
     if (!is_terminal(run->record().state)) demands.push_back(run->demand());
     for (const SlotUse& use : run->slots()) {
       // Adopted from a daemon with more slots: it counts, but the slot is not given again.
       if (use.slot < options_.slots) {
-        capacity.slots[use.slot] = use;
+        capacity.slots[use.slot] = {use.slot, use.job, use.memory, capacity.slots[use.slot].kind};
       } else {
         capacity.slots.push_back(use);
       }

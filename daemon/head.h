@@ -74,6 +74,7 @@ class Head {
   Result<JobRecord> store_new(const JobPlan& plan, const std::string& spec_yaml,
                               const std::string& plan_json);
   JobRun& add_run(JobRecord record, JobPlan plan, std::string spec_yaml);
+  NodeLimits limits() const;
   void schedule_jobs();
   void reap();
   void flush();

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "daemon/liveness.h"
 #include "daemon/process_runner.h"
+#include "daemon/slot_devices.h"
 #include "daemon/store.h"
 #include "daemon/timeouts.h"
 #include "protocol/base/clock.h"
@@ -27,15 +29,17 @@ class ActorLink {
 };
 
 struct HeadOptions {
-  std::string state_dir;        // absolute
-  std::string actor_binary;     // absolute
-  std::string actor_endpoint;   // where actors connect to
-  std::string peer_dir;         // where actors' own sockets go
-  std::string device = "auto";  // their --device
+  std::string state_dir;       // absolute
+  std::string actor_binary;    // absolute
+  std::string actor_endpoint;  // where actors connect to
+  std::string peer_dir;        // where actors' own sockets go
   std::string node = "localhost";
   std::string cpu_model;
   std::uint32_t cores = 1;
-  std::uint32_t slots = 1;             // actors at a time
+  std::uint32_t slots = 1;          // actors at a time
+  std::vector<SlotDevice> devices;  // of each slot; those that are missing are the CPU
+  // The machine's GPUs as they are now; may be empty.
+  std::function<std::vector<GpuRecord>()> read_gpus = {};
   std::uint32_t threads_per_slot = 1;  // an actor's lanes, where its job does not say
   std::uint64_t memory_bytes = 0;      // of the node; 0: unknown
   Timeouts timeouts;
@@ -48,6 +52,10 @@ struct HeadPorts {
   ActorLink& actors;
   const Clock& clock;
 };
+
+inline SlotDevice device_of(const HeadOptions& options, std::uint32_t slot) {
+  return slot < options.devices.size() ? options.devices[slot] : SlotDevice{};
+}
 
 inline std::string job_dir(const HeadOptions& options, JobId job) {
   return options.state_dir + "/jobs/" + std::to_string(job);

@@ -81,8 +81,10 @@ NodeRecord Head::node() const {
   node.memory_bytes = options_.memory_bytes;
   node.cpu_model = options_.cpu_model;
   for (std::uint32_t slot = 0; slot < options_.slots; ++slot) {
-    node.slots.push_back({slot, "cpu", options_.threads_per_slot, 0, kNoActor});
+    const SlotDevice device = device_of(options_, slot);
+    node.slots.push_back({slot, device.device, options_.threads_per_slot, 0, kNoActor, device.gpu});
   }
+  if (options_.read_gpus) node.gpus = options_.read_gpus();
   for (const auto& [id, run] : runs_) {
     for (const SlotUse& use : run->slots()) {
       if (use.slot >= node.slots.size()) continue;  // adopted from a daemon with more slots

@@ -23,6 +23,7 @@ struct JobPlan {
   std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
   double restart_window_s = 3600;
   int priority = 0;            // the higher gets its actors first
+  bool mixed_devices = false;  // its actors need not be on one kind of device
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed
   std::string begins_with;     // the path of that checkpoint or file
@@ -32,7 +33,8 @@ struct JobPlan {
 // The node, as a job must fit into it.
 struct NodeLimits {
   std::uint32_t slots = 1;
-  std::uint64_t memory_bytes = 0;  // 0: unknown
+  std::uint64_t memory_bytes = 0;         // 0: unknown
+  std::uint32_t slots_of_one_kind = ~0u;  // of slots, those that are on one kind of device
 };
 
 // kInvalidArgument: the specification does not parse, or the plan refuses it: its errors, one per line.

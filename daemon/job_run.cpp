@@ -122,6 +122,8 @@ void JobRun::save(ActorId actor) {
 void JobRun::grant(const std::vector<std::uint32_t>& slots) {
   quiet_ = false;
   const auto count = static_cast<std::uint32_t>(slots.size());
+  if (record_.device_kind.empty() && !plan_.mixed_devices && count > 0)
+    record_.device_kind = device_of(options_, slots.front()).kind;
   if (job_.state() == JobState::kQueued) {
     record_.actors = count;
     preempted_.clear();
@@ -200,6 +202,7 @@ void JobRun::spawn(std::uint32_t slot) {
 
 Status JobRun::start_process(ActorId actor, Actor& a) {
   const std::uint32_t lanes = plan_.lanes > 0 ? plan_.lanes : options_.threads_per_slot;
+  const SlotDevice device = device_of(options_, a.record.slot);
   ProcessSpec spec;
   spec.argv = {options_.actor_binary,
                "run",
@@ -214,10 +217,11 @@ Status JobRun::start_process(ActorId actor, Actor& a) {
                "--lanes",
                std::to_string(lanes),
                "--device",
-               options_.device,
+               device.device,
                "--peer-dir",
                options_.peer_dir};
   spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};
+  if (!device.gpu.empty()) spec.environment.emplace_back("CUDA_VISIBLE_DEVICES", device.gpu);
   spec.log_path = a.record.log_path;
   auto started = ports_.processes.start(spec, [this, actor](const ProcessEnd& end) { on_end(actor, end); });
   if (!started) return fail(std::move(started).error());

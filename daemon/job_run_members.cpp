@@ -51,6 +51,8 @@ JobDemand JobRun::demand() const {
   out.max = record_.actors_max;
   out.memory_per_actor = plan_.memory_per_actor;
   out.priority = plan_.priority;
+  out.mixed = plan_.mixed_devices;
+  out.kind = record_.device_kind;
   out.runs = job_.runs();
   out.leaves = job_.stopping();
   if (!out.runs) return out;

@@ -61,6 +61,7 @@ class Scheduling {
     for (const SlotUse& use : capacity.slots) {
       if (use.job == 0) {
         free_slots_.push_back(use.slot);
+        kinds_[use.slot] = use.kind;
       } else {
         ++held_[use.job];
         free_.memory -= std::min(free_.memory, use.memory);
@@ -138,10 +139,28 @@ class Scheduling {
     }
   }
 
+  // The free slots that the job may have: all of one kind, its own or that with the most, unless it mixes.
+  std::vector<std::uint32_t> eligible(const JobDemand& d) const {
+    if (d.mixed) return free_slots_;
+    std::map<std::string, std::vector<std::uint32_t>> by_kind;
+    const std::vector<std::uint32_t>* best = &by_kind[d.kind];
+    for (const std::uint32_t slot : free_slots_) by_kind[kinds_.at(slot)].push_back(slot);
+    for (const auto& [kind, slots] : by_kind)
+      if (d.kind.empty() && slots.size() > best->size()) best = &slots;
+    return *best;
+  }
+
+  // Of `count` actors those that can be granted now.
+  std::uint64_t available(const JobDemand& d, std::uint64_t count) const {
+    return std::min<std::uint64_t>(free_.fitting(count, d.memory_per_actor), eligible(d).size());
+  }
+
   void grant(const JobDemand& d, std::uint64_t count) {
-    const auto end = free_slots_.begin() + static_cast<std::ptrdiff_t>(count);
-    Grant grant{d.job, {free_slots_.begin(), end}};
-    free_slots_.erase(free_slots_.begin(), end);
+    Grant grant{d.job, eligible(d)};
+    grant.slots.resize(count);
+    std::erase_if(free_slots_, [&](std::uint32_t slot) {
+      return std::find(grant.slots.begin(), grant.slots.end(), slot) != grant.slots.end();
+    });
     free_.take(count, d.memory_per_actor);
     held_[d.job] += count;
     out_.grants.push_back(std::move(grant));
@@ -157,7 +176,7 @@ class Scheduling {
       if (plan.target > 0) free_.slots -= std::min<std::uint64_t>(free_.slots, d.min);
       return;
     }
-    const std::uint64_t now = free_.fitting(plan.target, d.memory_per_actor);
+    const std::uint64_t now = available(d, plan.target);
     if (plan.target > 0 && now >= d.min) return grant(d, now);
     first_waiting_ = d.job;
     out_.waits.push_back({d.job, why(d, plan.target > 0)});
@@ -171,6 +190,11 @@ class Scheduling {
     if (free_slots_.size() < d.min) {
       return fmt::format("waits for {} slot{}: {} of {} free{}{}", d.min, plural, free_slots_.size(),
                          capacity_.slots.size(), holders_text(held_), more);
+    }
+    if (eligible(d).size() < d.min) {
+      const std::string kind = d.kind.empty() ? "one kind of device" : d.kind;
+      return fmt::format("waits for {} slot{} of {}: {} free{}{}", d.min, plural, kind, eligible(d).size(),
+                         holders_text(held_), held_.empty() ? "" : more);
     }
     return fmt::format("waits for memory: {} actor{} of {} each, {} of {} free{}{}", d.min, plural,
                        mebibytes(d.memory_per_actor), mebibytes(free_.memory), mebibytes(capacity_.memory),
@@ -186,7 +210,7 @@ class Scheduling {
       return;
     }
     const std::uint64_t more = plan.target - std::min<std::uint64_t>(plan.target, d.holds);
-    const std::uint64_t now = free_.fitting(std::min<std::uint64_t>(more, d.wants), d.memory_per_actor);
+    const std::uint64_t now = available(d, std::min<std::uint64_t>(more, d.wants));
     if (now > 0) grant(d, now);
     if (now < d.wants) {
       const std::uint64_t all = capacity_.slots.size();
@@ -202,6 +226,7 @@ class Scheduling {
   std::vector<Plan> plans_;
   Room all_, free_;
   std::vector<std::uint32_t> free_slots_;
+  std::map<std::uint32_t, std::string> kinds_;  // of the free slots
   std::map<JobId, std::size_t> held_;
   JobId blocked_ = 0;        // the first whose min can never be had now
   JobId first_waiting_ = 0;  // the first that gets nothing now

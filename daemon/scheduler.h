@@ -26,12 +26,15 @@ struct JobDemand {
   std::uint32_t wants = 0;             // so many more, now; of a job that runs
   int priority = 0;                    // the higher first
   bool leaves = false;                 // it stops: what it holds comes free by itself
+  bool mixed = false;                  // its slots need not be of one kind of device
+  std::string kind = {};               // the kind that it is bound to; empty: none yet
 };
 
 struct SlotUse {
   std::uint32_t slot = 0;
   JobId job = 0;             // 0: free
   std::uint64_t memory = 0;  // bytes that its actor was planned to need
+  std::string kind = {};     // of device
 };
 
 struct Capacity {

@@ -45,7 +45,9 @@ VENDOR = {
     r"sodium\.h": r"protocol/(base|channel)/.*\.cpp",
     r"openssl/.*": r"protocol/base/sha256\.cpp",
     r"spdlog/.*": r"protocol/base/log.*",
-    r"cuda.*|cudnn.*|cublas.*|cusolver.*|nccl\.h": r"actors/(engine/cuda|exchange)/.*",
+    r"cuda.*|cudnn.*|cublas.*|cusolver.*": r"actors/engine/cuda/.*",
+    r"nccl\.h|nvml\.h": r"",  # nowhere yet: NVML is called through dlsym
+    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|daemon/gpus\.cpp",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
     r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",

@@ -1,9 +1,17 @@
 #include "actors/engine/backend.h"
 
+#include "actors/engine/cuda_module.h"
+
 namespace seng {
 
-Result<std::unique_ptr<Backend>> make_backend(Device device) {
-  if (device == Device::kCuda) return cuda::make_backend();
+namespace cpu {
+std::unique_ptr<Backend> make_backend();  // cpu/cpu_backend.cpp
+}
+
+Result<std::unique_ptr<Backend>> make_backend(Device device, Precision precision) {
+  if (device == Device::kCuda) return cuda::make_backend(precision);
+  if (precision != Precision::kF32)
+    return fail(ErrorCode::kUnsupported, "the cpu device computes in f32 only");
   return cpu::make_backend();
 }
 

@@ -2,14 +2,16 @@
 // then run any number of times; a plan chooses the memory layouts that its device is fastest with.
 //
 // One Backend serves one replica: it holds its memory and scratch space, and is used by one thread at a time.
-// All pointers are the backend's memory (allocate) unless a comment says "host". Plans must not outlive their
-// backend. Results are functions of the inputs alone: kernels are single-threaded on the CPU, and equal plans
-// give equal bits. A vendor library's failure is a VendorError.
+// All pointers are the backend's memory (allocate) unless a comment says "host"; a device's memory is not the
+// host's to read. Calls may return before the device is done; they take effect in order. Plans must not
+// outlive their backend. Results are functions of the inputs alone: kernels are single-threaded on the CPU,
+// and equal plans give equal bits. A vendor library's failure is a VendorError.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "actors/engine/block.h"
 #include "protocol/base/error.h"
@@ -17,6 +19,9 @@
 namespace seng {
 
 enum class Device { kCpu, kCuda };
+
+// Tf32 rounds the operands of convolutions and linear layers to 10 bits behind the point, and nothing else.
+enum class Precision { kF32, kTf32 };
 
 struct TensorShape {
   int n = 0, c = 0, h = 1, w = 1;
@@ -181,6 +186,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual Device device() const = 0;
+  virtual std::string device_name() const = 0;  // "cpu", "NVIDIA H100 80GB HBM3"
 
   // Called by the thread that is about to run plans, before the first of a pass.
   virtual void enter() = 0;
@@ -190,8 +196,10 @@ class Backend {
   virtual std::size_t allocated_bytes() const = 0;  // scratch included, once a kernel has asked for it
   virtual std::size_t planned_bytes() const = 0;    // when all plans have run
   virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
-  // The same floats where the host can read them, until the next call of the backend or one of its plans.
-  virtual const float* host_view(const float* memory, std::size_t count) = 0;
+  // The same floats where the host can read them, until the memory is written or the view's number is asked
+  // for again: view 0 and view 1 stand beside each other. Waits for the device.
+  static constexpr int kViews = 2;
+  virtual const float* host_view(const float* memory, std::size_t count, int view) = 0;
 
   virtual LayoutPtr plain(TensorShape shape) = 0;
   virtual std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) = 0;
@@ -206,14 +214,7 @@ class Backend {
   virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
 };
 
-// kUnsupported when this build or machine has no such device; the message says what is missing.
-Result<std::unique_ptr<Backend>> make_backend(Device device);
-
-namespace cpu {
-std::unique_ptr<Backend> make_backend();
-}
-namespace cuda {
-Result<std::unique_ptr<Backend>> make_backend();
-}
+// kUnsupported when this build or machine has no such device or precision; the message says what is missing.
+Result<std::unique_ptr<Backend>> make_backend(Device device, Precision precision = Precision::kF32);
 
 }  // namespace seng

@@ -19,19 +19,43 @@ enum class RandomPurpose : std::uint32_t {
   kSubspace = 7,  // a: refresh * 2^24 + sample's place among the curvature's, b: block
 };
 
-// The block function: four words of counter and two of key give four words.
-std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter,
-                                           std::array<std::uint32_t, 2> key);
+// The block function: four words of counter and two of key give four words. constexpr, so that device code
+// shares it.
+constexpr std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter,
+                                                     std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter[0];
+    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter[2];
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
+               static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
+               static_cast<std::uint32_t>(product0)};
+    key[0] += 0x9E3779B9u;
+    key[1] += 0xBB67AE85u;
+  }
+  return counter;
+}
 
 // The stream's own key and upper counter are philox4x32_10({a low, a high, b, purpose}, seed), so streams of
 // different (seed, purpose, a, b) are unrelated; a value is the block function of {index low, index high,
 // upper}.
 class Random {
  public:
-  Random(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a = 0, std::uint32_t b = 0);
+  constexpr Random(std::uint64_t seed, RandomPurpose purpose, std::uint64_t a = 0, std::uint32_t b = 0) {
+    const auto words =
+        philox4x32_10({static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(a >> 32), b,
+                       static_cast<std::uint32_t>(purpose)},
+                      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+    key_ = {words[0], words[1]};
+    high_ = {words[2], words[3]};
+  }
 
   // Four independent words for one index.
-  std::array<std::uint32_t, 4> at(std::uint64_t index) const;
+  constexpr std::array<std::uint32_t, 4> at(std::uint64_t index) const {
+    return philox4x32_10(
+        {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), high_[0], high_[1]},
+        key_);
+  }
 
   // Sequential use, from index 0.
   std::uint32_t next_u32();
@@ -40,8 +64,8 @@ class Random {
   float normal();                            // mean 0, variance 1 (Box-Muller)
 
  private:
-  std::array<std::uint32_t, 2> key_;
-  std::array<std::uint32_t, 2> high_;  // the upper half of the counter
+  std::array<std::uint32_t, 2> key_{};
+  std::array<std::uint32_t, 2> high_{};  // the upper half of the counter
   std::uint64_t index_ = 0;
   std::array<std::uint32_t, 4> words_{};
   int used_ = 4;

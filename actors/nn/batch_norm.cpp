@@ -37,7 +37,7 @@ class BatchNormLayerPlan final : public LayerPlan {
   void parameter_gradient(const Pass& pass, float* gradient, float* statistics) override {
     norm_->backward(pass.x[0], pass.dy, gamma(), mean(), variance(), pass.workspace, pass.dx, gradient,
                     gradient + shape_.c);
-    const float* batch = backend_.host_view(mean(), 2 * shape_.c);
+    const float* batch = backend_.host_view(mean(), 2 * shape_.c, 0);
     const double count = double(shape_.n) * shape_.h * shape_.w;
     for (int c = 0; c < shape_.c; ++c) {
       statistics[c] = batch[c];

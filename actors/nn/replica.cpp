@@ -24,8 +24,8 @@ class Stopwatch {
   Clock::time_point begin_;
 };
 
-std::unique_ptr<Backend> require_backend(Device device) {
-  auto backend = make_backend(device);
+std::unique_ptr<Backend> require_backend(const ReplicaOptions& options) {
+  auto backend = make_backend(options.device, options.precision);
   if (!backend) throw VendorError(backend.error().message);
   return std::move(*backend);
 }
@@ -36,7 +36,7 @@ struct Replica::State {
   State(const Network& source, const ReplicaOptions& replica_options)
       : network(source),
         options(replica_options),
-        backend(require_backend(options.device)),
+        backend(require_backend(options)),
         plan(network.graph(), *backend, options),
         loss(backend->plan_cross_entropy(network.classes())) {
     for (const auto& step : plan.steps()) times.push_back({step.name, 0, 0});
@@ -55,6 +55,7 @@ struct Replica::State {
   void forward(const MicroBatch& batch, const DropoutKey& key);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
+  SampleFactors on_host(const Block& block, SampleFactors factors);
   void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, BackwardSink& sink);
   double* forward_time(std::size_t step) { return options.profile ? &times[step].forward : nullptr; }
   double* backward_time(std::size_t step) { return options.profile ? &times[step].backward : nullptr; }
@@ -123,6 +124,20 @@ void Replica::State::forward_again(const ExecutionPlan::Segment& segment, const 
   }
 }
 
+// The sink reads them on the host.
+SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors) {
+  const ConvolutionGeometry& g = block.conv;
+  std::size_t activations = static_cast<std::size_t>(block.n * block.positions);
+  if (block.kind == BlockKind::kConvolution)
+    activations = std::size_t(g.channels_in) * g.height_in * g.width_in;
+  std::size_t gradients = static_cast<std::size_t>(block.m * block.positions);
+  if (block.kind == BlockKind::kBatchNorm) activations = 0, gradients = block.count;
+  if (activations > 0)
+    factors.activations = backend->host_view(factors.activations, factors.samples * activations, 0);
+  factors.gradients = backend->host_view(factors.gradients, factors.samples * gradients, 1);
+  return factors;
+}
+
 void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int factor_samples,
                                    BackwardSink& sink) {
   auto& step = plan.steps()[index];
@@ -130,12 +145,13 @@ void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int
   step.pass.dropout = key;
   if (step.block >= 0) {
     const Block& block = network.blocks()[step.block];
-    if (factor_samples > 0) sink.on_factors(step.block, step.plan->factors(step.pass, factor_memory));
+    if (factor_samples > 0)
+      sink.on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory)));
     {
       const Stopwatch watch(backward_time(index));
       step.plan->parameter_gradient(step.pass, gradient, statistics.data());
     }
-    sink.on_gradient(step.block, {backend->host_view(gradient, block.count), block.count},
+    sink.on_gradient(step.block, {backend->host_view(gradient, block.count, 0), block.count},
                      {statistics.data(), block.statistics_count});
   }
   const Stopwatch watch(backward_time(index));
@@ -197,7 +213,7 @@ void Replica::logits(const MicroBatch& batch, std::span<float> out) {
   const std::size_t count = std::size_t(batch.samples) * s.network.classes();
   SENG_CHECK(out.size() == count, "room for the logits of each sample");
   s.infer(batch);
-  std::memcpy(out.data(), s.backend->host_view(s.plan.logits(), count), count * sizeof(float));
+  std::memcpy(out.data(), s.backend->host_view(s.plan.logits(), count, 0), count * sizeof(float));
 }
 
 void Replica::plan_factors(int samples) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -24,6 +26,11 @@ ExitCode run_nodes(const Arguments& arguments, Session& session) {
   }
   console.out << "\n";
   slot_table(reply->nodes).print(console);
+  if (std::any_of(reply->nodes.begin(), reply->nodes.end(),
+                  [](const NodeRecord& n) { return !n.gpus.empty(); })) {
+    console.out << "\n";
+    gpu_table(reply->nodes).print(console);
+  }
   return ExitCode::kOk;
 }
 

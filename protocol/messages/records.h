@@ -57,6 +57,7 @@ struct JobRecord {
   std::string optimizer, model;              // for tables
   std::uint64_t revision = 0;                // grows with every change of this record
   std::uint32_t restarts = 0;                // actors that were started in the place of lost ones
+  std::string device_kind;                   // that it is bound to: "cpu", a GPU's model; empty: none yet
 
   template <class V>
   void visit(V& v) {
@@ -89,6 +90,7 @@ struct JobRecord {
     v.field(27, "model", model);
     v.field(28, "revision", revision);
     v.field(29, "restarts", restarts);
+    v.field(30, "device_kind", device_kind);
   }
 };
 
@@ -152,12 +154,30 @@ struct EventRecord {
   }
 };
 
+struct GpuRecord {
+  std::string uuid;                     // "GPU-..."
+  std::string model;                    // "NVIDIA H100 80GB HBM3"
+  std::uint64_t memory_bytes = 0;       // 0: unknown
+  std::uint64_t memory_used_bytes = 0;  // by everybody
+  double utilisation = -1;              // share of the last sample period in which it was busy; -1: unknown
+
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "uuid", uuid);
+    v.field(2, "model", model);
+    v.field(3, "memory_bytes", memory_bytes);
+    v.field(4, "memory_used_bytes", memory_used_bytes);
+    v.field(5, "utilisation", utilisation);
+  }
+};
+
 struct SlotRecord {
   std::uint32_t slot = 0;
-  std::string device;  // "cpu"
+  std::string device;  // cpu | cuda
   std::uint32_t threads = 1;
   JobId job = 0;  // 0: free
   ActorId actor = kNoActor;
+  std::string gpu;  // its UUID; empty: none
 
   template <class V>
   void visit(V& v) {
@@ -166,6 +186,7 @@ struct SlotRecord {
     v.field(3, "threads", threads);
     v.field(4, "job", job);
     v.field(5, "actor", actor);
+    v.field(6, "gpu", gpu);
   }
 };
 
@@ -176,6 +197,7 @@ struct NodeRecord {
   std::uint64_t memory_bytes = 0;
   std::string cpu_model;
   std::vector<SlotRecord> slots;
+  std::vector<GpuRecord> gpus;  // that the machine has, whether slots use them or not
 
   template <class V>
   void visit(V& v) {
@@ -185,6 +207,7 @@ struct NodeRecord {
     v.field(4, "memory_bytes", memory_bytes);
     v.field(5, "cpu_model", cpu_model);
     v.field(6, "slots", slots);
+    v.field(7, "gpus", gpus);
   }
 };
 

@@ -158,6 +158,7 @@ std::vector<SpecField> make_fields() {
       {"restart.max", count(SENG_AT(restart_max), 0, 100'000)},
       {"restart.window", above(SENG_AT(restart_window_s), 0, kLongestTime)},
       {"priority", IntegerField{SENG_AT(priority), -1000, 1000}},
+      {"allow_mixed_devices", FlagField{SENG_AT(allow_mixed_devices)}},
       {"checkpoint.every_steps", count(SENG_AT(checkpoint_every_steps), 0, 1'000'000'000)},
       {"checkpoint.keep", count(SENG_AT(checkpoint_keep), 1, 1000)},
       {"evaluate.every_epochs", number(SENG_AT(evaluate_every_epochs), 0, kMany)},

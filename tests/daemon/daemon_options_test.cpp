@@ -43,6 +43,7 @@ TEST(DaemonOptions, AllAreTaken) {
   EXPECT_EQ(options->actor_binary, "/a");
   EXPECT_EQ(options->device, "auto");
   EXPECT_EQ(parse({"--device", "cpu"})->device, "cpu");
+  EXPECT_EQ(parse({"--device", "cuda", "--actors-per-gpu", "2"})->actors_per_gpu, 2u);
   EXPECT_TRUE(options->foreground);
   EXPECT_EQ(parse({"-h"})->verb, DaemonOptions::Verb::kHelp);
   EXPECT_EQ(parse({"--version"})->verb, DaemonOptions::Verb::kVersion);
@@ -69,7 +70,7 @@ TEST(DaemonOptions, ThoseOfTheServiceAreKnown) {
 TEST(DaemonOptions, WrongOnesAreRefusedByName) {
   const std::pair<std::vector<const char*>, const char*> table[] = {
       {{"--slotz", "3"}, "did you mean \"--slots\""},
-      {{"--device", "cuda"}, "--device cuda: this build has no CUDA backend"},
+      {{"--actors-per-gpu", "0"}, "--actors-per-gpu: expected 1 to 64"},
       {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto"},
       {{"--slots"}, "slots"},
       {{"--slots", "0"}, "--slots: expected 1 to"},

@@ -59,7 +59,7 @@ TEST(Head, AJobFromSubmitToSuccess) {
   EXPECT_EQ(spec.argv.at(1), "run");
   const auto device = std::find(spec.argv.begin(), spec.argv.end(), "--device");
   ASSERT_LT(device + 1, spec.argv.end());
-  EXPECT_EQ(device[1], "auto");
+  EXPECT_EQ(device[1], "cpu");
   EXPECT_EQ(spec.log_path, world.dir.path() + "/jobs/1/logs/actor-0.log");
 
   const auto welcome = world.hello(job, 0);

@@ -157,5 +157,38 @@ TEST(Scheduler, PreemptingIsForMemoryToo) {
   EXPECT_EQ(told(schedule({low, high}, capacity({1, 0}, 4 * kGiB, 3 * kGiB))).substr(0, 8), "1 for 3 ");
 }
 
+Capacity kinds(std::initializer_list<const char*> of_slots) {
+  Capacity out;
+  for (const char* kind : of_slots)
+    out.slots.push_back({static_cast<std::uint32_t>(out.slots.size()), 0, 0, kind});
+  return out;
+}
+
+TEST(Scheduler, AJobGetsSlotsOfOneKindOfDevice) {
+  const Capacity node = kinds({"H100", "A2", "A2", "A2"});
+  JobDemand job{1, 1, 4};
+  EXPECT_EQ(told(schedule({job}, node)), "1:1,2,3, ") << "the kind with the most";
+  job.kind = "H100";
+  EXPECT_EQ(told(schedule({job}, node)), "1:0, ") << "its own";
+  job.mixed = true;
+  EXPECT_EQ(told(schedule({job}, node)), "1:0,1,2,3, ") << "any";
+  job = {1, 4, 4};
+  const Schedule waits = schedule({job}, node);
+  EXPECT_TRUE(waits.grants.empty());
+  ASSERT_EQ(waits.waits.size(), 1u);
+  EXPECT_EQ(waits.waits[0].why, "waits for 4 slots of one kind of device: 3 free");
+}
+
+TEST(Scheduler, AJobThatRunsGrowsOnItsKindAlone) {
+  Capacity node = kinds({"H100", "H100", "A2"});
+  node.slots[0].job = 1;
+  JobDemand job = running(1, 1, 3, 1);
+  job.wants = 2;
+  job.kind = "H100";
+  EXPECT_EQ(told(schedule({job}, node)).substr(0, 5), "1:1, ");
+  job.mixed = true;
+  EXPECT_EQ(told(schedule({job}, node)).substr(0, 7), "1:1,2, ");
+}
+
 }  // namespace
 }  // namespace seng

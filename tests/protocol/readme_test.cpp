@@ -206,6 +206,7 @@ TEST(Readme, TablesAreTheFieldsOfTheCode) {
   expect_record<EventRecord>("EventRecord");
   expect_record<StepMetrics>("StepMetrics");
   expect_record<EpochMetrics>("EpochMetrics");
+  expect_record<GpuRecord>("GpuRecord");
   expect_record<SlotRecord>("SlotRecord");
   expect_record<NodeRecord>("NodeRecord");
 }

@@ -48,12 +48,13 @@ class CpuBackend final : public Backend {
   ~CpuBackend() override;
 
   Device device() const override { return Device::kCpu; }
+  std::string device_name() const override { return "cpu"; }
   void enter() override;
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
-  const float* host_view(const float* memory, std::size_t) override { return memory; }
+  const float* host_view(const float* memory, std::size_t, int) override { return memory; }
 
   LayoutPtr plain(TensorShape shape) override;
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;

@@ -136,13 +136,6 @@ TEST(Winograd, ErrorOfOneLayerIsBounded) {
   }
 }
 
-TEST(Backend, CudaSaysWhatIsMissing) {
-  const auto backend = make_backend(Device::kCuda);
-  ASSERT_FALSE(backend.has_value());
-  EXPECT_EQ(backend.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(backend.error().message.find("CUDA"), std::string::npos);
-}
-
 TEST(Backend, PlansOfOneShapeGiveEqualBits) {
   const Errors first = errors(plan_of(2, 64, 32, 16)), second = errors(plan_of(2, 64, 32, 16));
   EXPECT_EQ(first.forward, second.forward);

@@ -1,0 +1,63 @@
+#include "actors/engine/cuda/check.h"
+
+#include <string_view>
+
+#include "protocol/base/error.h"
+
+namespace seng::cuda {
+namespace {
+
+// Its path from the repository's root.
+std::string_view from_root(std::string_view file) {
+  const std::size_t at = file.rfind("actors/engine/");
+  return at == std::string_view::npos ? file : file.substr(at);
+}
+
+const char* advice(cudaError_t status) {
+  switch (status) {
+    case cudaErrorInsufficientDriver:
+      return ": there is no NVIDIA driver here, or it is too old for CUDA 13 (nvidia-smi shows it)";
+    case cudaErrorNoDevice:
+      return ": no GPU is to be seen; CUDA_VISIBLE_DEVICES may hide it";
+    case cudaErrorMemoryAllocation:
+      return ": the GPU's memory is full; a smaller batch.micro or fewer lanes need less";
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      return ": this program was not built for this GPU; SENG_CUDA_ARCHITECTURES says for which it is";
+    case cudaErrorECCUncorrectable:
+    case cudaErrorHardwareStackError:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorLaunchFailure:
+    case cudaErrorIllegalAddress:
+    case cudaErrorUnknown:
+      return ": the GPU is lost to this process; the kernel's log (dmesg) has its Xid";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+void throw_failure(const std::string& library, const std::string& what, const char* call, const char* file,
+                   int line) {
+  throw VendorError(library + ": " + what + "; in " + call + ", " + std::string(from_root(file)) + ":" +
+                    std::to_string(line));
+}
+
+std::string words_of(cudaError_t status) {
+  return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")" + advice(status);
+}
+
+std::string words_of(cudnnStatus_t status) {
+  char more[512] = "";
+  cudnnGetLastErrorString(more, sizeof more);
+  std::string words = cudnnGetErrorString(status);
+  if (more[0] != '\0') words += std::string(": ") + more;
+  return words;
+}
+
+std::string words_of(cublasStatus_t status) {
+  return std::string(cublasGetStatusString(status)) + " (" + cublasGetStatusName(status) + ")";
+}
+
+}  // namespace seng::cuda

@@ -1,0 +1,274 @@
+// cuDNN's convolution calls that take descriptors ("legacy"): for plain convolutions they reach the same
+// engines as its graphs do, and say of each algorithm whether it is deterministic.
+#include <algorithm>
+#include <optional>
+
+#include "actors/engine/cuda/cuda_backend.h"
+
+namespace seng::cuda {
+namespace {
+
+constexpr std::size_t kMostWorkspace = std::size_t{512} << 20;
+
+// One direction's algorithm, settled while planning.
+template <class Algorithm>
+struct Choice {
+  Algorithm algorithm;
+  std::size_t workspace = 0;
+};
+
+bool is_winograd(cudnnConvolutionFwdAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD || a == CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED;
+}
+bool is_winograd(cudnnConvolutionBwdDataAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD ||
+         a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED;
+}
+bool is_winograd(cudnnConvolutionBwdFilterAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD ||
+         a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED;
+}
+bool is_fft(cudnnConvolutionFwdAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_FWD_ALGO_FFT || a == CUDNN_CONVOLUTION_FWD_ALGO_FFT_TILING;
+}
+bool is_fft(cudnnConvolutionBwdDataAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT || a == CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT_TILING;
+}
+bool is_fft(cudnnConvolutionBwdFilterAlgo_t a) {
+  return a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT || a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING;
+}
+
+// The first of cuDNN's candidates, which its heuristics order by expected time, that may be taken: a function
+// of the shape, the library and the kind of GPU, since nothing is timed. Never a conversion to half
+// precision.
+template <class Candidate, class WorkspaceOf>
+auto choose(const std::vector<Candidate>& candidates, bool direct, WorkspaceOf workspace_of)
+    -> std::optional<Choice<decltype(Candidate::algo)>> {
+  for (const Candidate& candidate : candidates) {
+    if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC) continue;
+    if (candidate.mathType != CUDNN_DEFAULT_MATH && candidate.mathType != CUDNN_FMA_MATH) continue;
+    if (is_fft(candidate.algo) || (direct && is_winograd(candidate.algo))) continue;
+    std::size_t bytes = 0;
+    if (workspace_of(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMostWorkspace) continue;
+    return Choice<decltype(Candidate::algo)>{candidate.algo, bytes};
+  }
+  return std::nullopt;
+}
+
+// What `ask` (count, returned, results) lists; nothing where cuDNN has nothing to offer.
+template <class Candidate, class Ask>
+std::vector<Candidate> candidates_of(int most, Ask ask) {
+  std::vector<Candidate> out(static_cast<std::size_t>(most) *
+                             2);  // an algorithm may come once per kind of math
+  int returned = 0;
+  const cudnnStatus_t status = ask(static_cast<int>(out.size()), &returned, out.data());
+  if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return {};
+  check(status, "cudnnGetConvolution*Algorithm_v7", __FILE__, __LINE__);
+  out.resize(static_cast<std::size_t>(returned));
+  return out;
+}
+
+struct Descriptors {
+  TensorDescriptor x, y;
+  FilterDescriptor weight;
+  ConvolutionDescriptor convolution;
+};
+
+// `format`: of images and of weights, [C_out, kh, kw, C_in] or [C_out, C_in, kh, kw].
+Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Precision precision) {
+  const ConvolutionGeometry& g = plan.geometry;
+  Descriptors out;
+  cudnnTensorDescriptor_t x = nullptr, y = nullptr;
+  cudnnFilterDescriptor_t weight = nullptr;
+  cudnnConvolutionDescriptor_t convolution = nullptr;
+  SENG_CUDA(cudnnCreateTensorDescriptor(&x));
+  out.x.reset(x);
+  SENG_CUDA(cudnnCreateTensorDescriptor(&y));
+  out.y.reset(y);
+  SENG_CUDA(cudnnCreateFilterDescriptor(&weight));
+  out.weight.reset(weight);
+  SENG_CUDA(cudnnCreateConvolutionDescriptor(&convolution));
+  out.convolution.reset(convolution);
+  SENG_CUDA(cudnnSetTensor4dDescriptor(x, format, CUDNN_DATA_FLOAT, plan.batch, g.channels_in, g.height_in,
+                                       g.width_in));
+  SENG_CUDA(cudnnSetTensor4dDescriptor(y, format, CUDNN_DATA_FLOAT, plan.batch, g.channels_out, g.height_out,
+                                       g.width_out));
+  SENG_CUDA(cudnnSetFilter4dDescriptor(weight, CUDNN_DATA_FLOAT, format, g.channels_out, g.channels_in,
+                                       g.kernel_h, g.kernel_w));
+  // PyTorch's convolution, and the contract's, does not turn the kernel round.
+  SENG_CUDA(cudnnSetConvolution2dDescriptor(convolution, g.padding, g.padding, g.stride, g.stride, 1, 1,
+                                            CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+  // The default takes TF32 for floats where the GPU has it; FMA keeps to f32.
+  SENG_CUDA(cudnnSetConvolutionMathType(convolution,
+                                        precision == Precision::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  int n = 0, c = 0, h = 0, w = 0;
+  SENG_CUDA(cudnnGetConvolution2dForwardOutputDim(convolution, x, weight, &n, &c, &h, &w));
+  SENG_CHECK(n == plan.batch && c == g.channels_out && h == g.height_out && w == g.width_out,
+             "a convolution's output has another shape for cuDNN");
+  return out;
+}
+
+class CudnnConvolution final : public Convolution {
+ public:
+  // Null where cuDNN has no deterministic algorithm for all that is wanted in this format.
+  static std::unique_ptr<CudnnConvolution> create(CudaBackend& backend, const ConvolutionPlan& plan,
+                                                  bool channels_last) {
+    auto out = std::unique_ptr<CudnnConvolution>(new CudnnConvolution(backend, plan, channels_last));
+    return out->choose_all() ? std::move(out) : nullptr;
+  }
+
+  LayoutPtr input() const override { return input_; }
+  LayoutPtr output() const override { return output_; }
+  bool winograd() const override {
+    return is_winograd(forward_.algorithm) || (plan_.training && is_winograd(weights_.algorithm)) ||
+           (plan_.training && plan_.input_gradient && is_winograd(data_.algorithm));
+  }
+  bool reference() const override { return false; }
+  std::size_t packed_bytes() const override { return weight_count() * sizeof(float); }
+
+  void pack(const float* weight, float* packed) override {
+    if (!transposes()) return backend_.upload(weight, packed, packed_bytes());
+    float* plain = between();
+    backend_.upload(weight, plain, packed_bytes());
+    SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), plain, packed, geometry().channels_out,
+                                      geometry().channels_in, places()));
+  }
+
+  void forward(const float* x, const float* packed, const float* bias, float* y) override {
+    SENG_CUDA(cudnnConvolutionForward(backend_.cudnn(), &kOne, d_.x.get(), x, d_.weight.get(), packed,
+                                      d_.convolution.get(), forward_.algorithm, workspace(),
+                                      forward_.workspace, &kZero, d_.y.get(), y));
+    if (plan_.bias) SENG_CUDA_LAUNCH(launch_add_bias(backend_.stream(), y, bias, extents_of(output_)));
+  }
+
+  void backward_data(const float* dy, const float* packed, float* dx) override {
+    SENG_CUDA(cudnnConvolutionBackwardData(backend_.cudnn(), &kOne, d_.weight.get(), packed, d_.y.get(), dy,
+                                           d_.convolution.get(), data_.algorithm, workspace(),
+                                           data_.workspace, &kZero, d_.x.get(), dx));
+  }
+
+  void backward_weights(const float* x, const float* dy, float* weight_gradient,
+                        float* bias_gradient) override {
+    float* packed = transposes() ? between() : weight_gradient;
+    SENG_CUDA(cudnnConvolutionBackwardFilter(backend_.cudnn(), &kOne, d_.x.get(), x, d_.y.get(), dy,
+                                             d_.convolution.get(), weights_.algorithm, workspace(),
+                                             weights_.workspace, &kZero, d_.weight.get(), packed));
+    if (transposes()) {
+      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), packed, weight_gradient, geometry().channels_out,
+                                        places(), geometry().channels_in));
+    }
+    if (plan_.bias) {
+      SENG_CUDA_LAUNCH(
+          launch_channel_sums(backend_.stream(), dy, extents_of(output_), between(), bias_gradient));
+    }
+  }
+
+ private:
+  CudnnConvolution(CudaBackend& backend, const ConvolutionPlan& plan, bool channels_last)
+      : backend_(backend),
+        plan_(plan),
+        channels_last_(channels_last),
+        d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, backend.precision())) {
+    const ConvolutionGeometry& g = plan.geometry;
+    input_ = make_layout({plan.batch, g.channels_in, g.height_in, g.width_in}, channels_last);
+    output_ = make_layout({plan.batch, g.channels_out, g.height_out, g.width_out}, channels_last);
+  }
+
+  bool choose_all() {
+    const cudnnHandle_t cudnn = backend_.cudnn();
+    const auto x = d_.x.get(), y = d_.y.get();
+    const auto weight = d_.weight.get();
+    const auto convolution = d_.convolution.get();
+    const auto forward = choose(candidates_of<cudnnConvolutionFwdAlgoPerf_t>(
+                                    CUDNN_CONVOLUTION_FWD_ALGO_COUNT,
+                                    [&](int count, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
+                                      return cudnnGetConvolutionForwardAlgorithm_v7(
+                                          cudnn, x, weight, convolution, y, count, returned, results);
+                                    }),
+                                plan_.direct, [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
+                                  return cudnnGetConvolutionForwardWorkspaceSize(
+                                      cudnn, x, weight, convolution, y, algorithm, bytes);
+                                });
+    if (!forward) return false;
+    forward_ = *forward;
+    if (plan_.training && !choose_backward()) return false;
+    backend_.reserve(CudaBackend::kKernelSlot,
+                     std::max({forward_.workspace, data_.workspace, weights_.workspace}));
+    const std::size_t sums = plan_.training && plan_.bias
+                                 ? RowChunks(extents_of(output_).rows()).count() * geometry().channels_out
+                                 : 0;
+    backend_.reserve(CudaBackend::kBetweenSlot,
+                     std::max(sums, transposes() ? weight_count() : 0) * sizeof(float));
+    return true;
+  }
+
+  bool choose_backward() {
+    const cudnnHandle_t cudnn = backend_.cudnn();
+    const auto x = d_.x.get(), y = d_.y.get();
+    const auto weight = d_.weight.get();
+    const auto convolution = d_.convolution.get();
+    const auto weights =
+        choose(candidates_of<cudnnConvolutionBwdFilterAlgoPerf_t>(
+                   CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT,
+                   [&](int count, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
+                     return cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn, x, y, convolution, weight,
+                                                                          count, returned, results);
+                   }),
+               plan_.direct, [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
+                 return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn, x, y, convolution, weight,
+                                                                       algorithm, bytes);
+               });
+    if (!weights) return false;
+    weights_ = *weights;
+    if (!plan_.input_gradient) return true;
+    const auto data = choose(candidates_of<cudnnConvolutionBwdDataAlgoPerf_t>(
+                                 CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT,
+                                 [&](int count, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
+                                   return cudnnGetConvolutionBackwardDataAlgorithm_v7(
+                                       cudnn, weight, y, convolution, x, count, returned, results);
+                                 }),
+                             plan_.direct, [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
+                               return cudnnGetConvolutionBackwardDataWorkspaceSize(
+                                   cudnn, weight, y, convolution, x, algorithm, bytes);
+                             });
+    if (!data) return false;
+    data_ = *data;
+    return true;
+  }
+
+  const ConvolutionGeometry& geometry() const { return plan_.geometry; }
+  int places() const { return geometry().kernel_h * geometry().kernel_w; }
+  std::size_t weight_count() const {
+    return std::size_t(geometry().channels_out) * geometry().channels_in * places();
+  }
+  // Whether packed weights lie otherwise than plain ones.
+  bool transposes() const { return channels_last_ && places() > 1 && geometry().channels_in > 1; }
+  void* workspace() { return backend_.scratch(CudaBackend::kKernelSlot); }
+  float* between() { return backend_.scratch_floats(CudaBackend::kBetweenSlot); }
+
+  static constexpr float kOne = 1, kZero = 0;
+  CudaBackend& backend_;
+  ConvolutionPlan plan_;
+  bool channels_last_;
+  Descriptors d_;
+  LayoutPtr input_, output_;
+  Choice<cudnnConvolutionFwdAlgo_t> forward_{CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM};
+  Choice<cudnnConvolutionBwdDataAlgo_t> data_{CUDNN_CONVOLUTION_BWD_DATA_ALGO_1};
+  Choice<cudnnConvolutionBwdFilterAlgo_t> weights_{CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1};
+};
+
+}  // namespace
+
+std::unique_ptr<Convolution> CudaBackend::plan_convolution(const ConvolutionPlan& plan) {
+  for (const bool channels_last : {true, false}) {
+    if (auto convolution = CudnnConvolution::create(*this, plan, channels_last)) return convolution;
+  }
+  const ConvolutionGeometry& g = plan.geometry;
+  throw VendorError("cuDNN has no deterministic algorithm for a convolution of " +
+                    std::to_string(g.channels_in) + " to " + std::to_string(g.channels_out) +
+                    " channels with a kernel of " + std::to_string(g.kernel_h) + "x" +
+                    std::to_string(g.kernel_w) + ", images of " + std::to_string(g.height_in) + "x" +
+                    std::to_string(g.width_in) + ", batch " + std::to_string(plan.batch));
+}
+
+}  // namespace seng::cuda

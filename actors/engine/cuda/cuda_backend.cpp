@@ -1,0 +1,140 @@
+#include "actors/engine/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace seng::cuda {
+namespace {
+
+constexpr std::size_t kAlignment = 256;
+constexpr std::size_t kSlab = std::size_t{4} << 20;
+constexpr std::size_t kStaging = std::size_t{4} << 20;
+constexpr std::size_t kCublasWorkspace = std::size_t{32}
+                                         << 20;  // what cuBLAS asks for on compute capability 9
+
+std::size_t rounded(std::size_t bytes) {
+  return (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+CudaBackend::CudaBackend(Precision precision) : precision_(precision) {
+  int devices = 0;
+  SENG_CUDA(cudaGetDeviceCount(&devices));
+  if (devices == 0) throw VendorError("CUDA: no GPU is to be seen; CUDA_VISIBLE_DEVICES may hide it");
+  SENG_CUDA(cudaSetDevice(0));
+  cudaDeviceProp properties;
+  SENG_CUDA(cudaGetDeviceProperties(&properties, 0));
+  name_ = properties.name;
+  if (precision == Precision::kTf32 && properties.major < 8)
+    throw VendorError("CUDA: " + name_ + " has no TF32; engine.precision: f32 runs on it");
+  stream_ = make_stream();
+  for (Staging& staging : staging_) {
+    staging.memory = make_pinned_memory(kStaging);
+    staging.copied = make_event();
+  }
+}
+
+CudaBackend::~CudaBackend() {
+  if (stream_) (void)cudaStreamSynchronize(stream());  // memory goes next
+}
+
+void CudaBackend::enter() {
+  SENG_CUDA(cudaSetDevice(0));
+}
+
+void* CudaBackend::allocate(std::size_t bytes) {
+  const std::size_t size = rounded(bytes);
+  auto slab = std::find_if(slabs_.begin(), slabs_.end(),
+                           [&](const Slab& each) { return each.size - each.used >= size; });
+  if (slab == slabs_.end()) {
+    Slab made;
+    made.size = std::max(size, kSlab);
+    made.memory = make_device_memory(made.size);
+    SENG_CUDA(cudaMemsetAsync(made.memory.get(), 0, made.size, stream()));
+    allocated_ += made.size;
+    slab = slabs_.insert(slabs_.end(), std::move(made));
+  }
+  void* memory = static_cast<std::byte*>(slab->memory.get()) + slab->used;
+  slab->used += size;
+  return memory;
+}
+
+// In pieces through two pinned areas: the host fills one while the device takes the other.
+void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
+  for (std::size_t done = 0; done < bytes;) {
+    Staging& staging = staging_[next_staging_];
+    next_staging_ = (next_staging_ + 1) % staging_.size();
+    const std::size_t piece = std::min(bytes - done, kStaging);
+    SENG_CUDA(cudaEventSynchronize(staging.copied.get()));  // at once for one that was never recorded
+    std::memcpy(staging.memory.get(), static_cast<const std::byte*>(host) + done, piece);
+    SENG_CUDA(cudaMemcpyAsync(static_cast<std::byte*>(memory) + done, staging.memory.get(), piece,
+                              cudaMemcpyHostToDevice, stream()));
+    SENG_CUDA(cudaEventRecord(staging.copied.get(), stream()));
+    done += piece;
+  }
+}
+
+const float* CudaBackend::host_view(const float* memory, std::size_t count, int number) {
+  View& view = views_.at(number);
+  const std::size_t bytes = count * sizeof(float);
+  if (view.size < bytes) {
+    view.memory = make_pinned_memory(bytes);
+    view.size = bytes;
+  }
+  SENG_CUDA(cudaMemcpyAsync(view.memory.get(), memory, bytes, cudaMemcpyDeviceToHost, stream()));
+  SENG_CUDA(cudaStreamSynchronize(stream()));
+  return static_cast<const float*>(view.memory.get());
+}
+
+cudnnHandle_t CudaBackend::cudnn() {
+  if (!cudnn_) {
+    cudnnHandle_t handle = nullptr;
+    SENG_CUDA(cudnnCreate(&handle));
+    cudnn_.reset(handle);
+    SENG_CUDA(cudnnSetStream(handle, stream()));
+  }
+  return cudnn_.get();
+}
+
+cublasHandle_t CudaBackend::cublas() {
+  if (!cublas_) {
+    cublasHandle_t handle = nullptr;
+    SENG_CUDA(cublasCreate(&handle));
+    cublas_.reset(handle);
+    SENG_CUDA(cublasSetStream(handle, stream()));  // this puts the library's own workspace back
+    cublas_workspace_ = make_device_memory(kCublasWorkspace);
+    allocated_ += kCublasWorkspace;
+    SENG_CUDA(cublasSetWorkspace(handle, cublas_workspace_.get(), kCublasWorkspace));
+    SENG_CUDA(cublasSetAtomicsMode(handle, CUBLAS_ATOMICS_NOT_ALLOWED));
+    const auto math = precision_ == Precision::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH;
+    SENG_CUDA(cublasSetMathMode(handle, math));
+  }
+  return cublas_.get();
+}
+
+void CudaBackend::reserve(int slot, std::size_t bytes) {
+  scratch_[slot].needed = std::max(scratch_[slot].needed, bytes);
+}
+
+std::size_t CudaBackend::planned_bytes() const {
+  std::size_t bytes = allocated_;
+  for (const Scratch& scratch : scratch_) bytes += std::max(scratch.needed, scratch.held) - scratch.held;
+  return bytes;
+}
+
+void* CudaBackend::scratch(int slot) {
+  Scratch& scratch = scratch_[slot];
+  if (scratch.held < scratch.needed) {
+    SENG_CUDA(cudaStreamSynchronize(stream()));  // a kernel may still use the smaller one
+    scratch.memory.reset();
+    allocated_ -= scratch.held;
+    scratch.held = 0;
+    scratch.memory = make_device_memory(scratch.needed);
+    scratch.held = scratch.needed;
+    allocated_ += scratch.held;
+  }
+  return scratch.memory.get();
+}
+
+}  // namespace seng::cuda

@@ -1,0 +1,90 @@
+// The GPU's backend: cuDNN convolutions, cuBLAS products, own kernels for the rest, on one stream. Tensors
+// between convolutions lie channels last.
+//
+// Memory: slabs that are cut up while planning and given back with the backend; one scratch area for all
+// kernels, since a stream runs one after another; two pinned areas that uploads alternate between, and one a
+// host view. A step allocates nothing once each method has been called.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "actors/engine/backend.h"
+#include "actors/engine/cuda/handles.h"
+#include "actors/engine/cuda/kernels.h"
+#include "actors/engine/cuda/layout.h"
+
+namespace seng::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  // The first of the devices that the process may see (CUDA_VISIBLE_DEVICES). Throws where there is none.
+  explicit CudaBackend(Precision precision);
+  ~CudaBackend() override;
+
+  Device device() const override { return Device::kCuda; }
+  std::string device_name() const override { return name_; }
+  void enter() override;
+  void* allocate(std::size_t bytes) override;
+  std::size_t allocated_bytes() const override { return allocated_; }
+  std::size_t planned_bytes() const override;
+  void upload(const void* host, void* memory, std::size_t bytes) override;
+  const float* host_view(const float* memory, std::size_t count, int view) override;
+
+  LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false); }
+  std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
+  std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) override;
+  std::unique_ptr<BatchNorm> plan_batch_norm(const BatchNormPlan& plan) override;
+  std::unique_ptr<Pool> plan_pool(const PoolPlan& plan) override;
+  std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) override;
+  std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) override;
+  std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
+  std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) override;
+  std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
+
+  cudaStream_t stream() const { return stream_.get(); }
+  cudnnHandle_t cudnn();    // made when first asked for
+  cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
+  Precision precision() const { return precision_; }
+
+  // Space that a kernel, or two of one call, use while they run. Slots as on the CPU: kKernelSlot for the
+  // libraries' workspaces, kBetweenSlot for what lies between two kernels.
+  static constexpr int kKernelSlot = 0, kBetweenSlot = 1;
+  void reserve(int slot, std::size_t bytes);  // while planning
+  void* scratch(int slot);                    // moves only when more was reserved since
+  float* scratch_floats(int slot) { return static_cast<float*>(scratch(slot)); }
+
+ private:
+  struct Scratch {
+    std::size_t needed = 0, held = 0;
+    DeviceMemory memory;
+  };
+  struct Slab {
+    DeviceMemory memory;
+    std::size_t size = 0, used = 0;
+  };
+  struct Staging {
+    PinnedMemory memory;
+    EventHandle copied;  // the last copy out of it
+  };
+  struct View {
+    PinnedMemory memory;
+    std::size_t size = 0;
+  };
+
+  Precision precision_;
+  std::string name_;
+  StreamHandle stream_;
+  std::vector<Slab> slabs_;
+  std::size_t allocated_ = 0;
+  std::array<Scratch, 2> scratch_;
+  std::array<Staging, 2> staging_;
+  std::size_t next_staging_ = 0;
+  std::array<View, kViews> views_;
+  DeviceMemory cublas_workspace_;
+  CudnnHandle cudnn_;
+  CublasHandle cublas_;
+};
+
+}  // namespace seng::cuda

@@ -1,0 +1,104 @@
+// This backend's own kernels: each call queues one or two on the stream and returns. All pointers are the
+// device's memory. A failed launch is the caller's to ask for (cudaGetLastError). No atomics, and every sum
+// in an order that its shape alone decides. No vendor header: the tests compile the same sources for the
+// host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "actors/engine/cuda/extents.h"
+
+struct CUstream_st;
+
+namespace seng::cuda {
+
+using Stream = CUstream_st*;  // cudaStream_t
+
+// elementwise_kernels.cu; outputs may lie over inputs. A NaN stays one.
+void launch_relu(Stream stream, const float* x, float* y, std::size_t count);
+void launch_relu_backward(Stream stream, const float* y, const float* dy, float* dx, std::size_t count);
+void launch_add(Stream stream, const float* a, const float* b, float* sum, std::size_t count, bool relu);
+// Adds bias[c] to every element of channel c; over x.
+void launch_add_bias(Stream stream, float* x, const float* bias, Extents extents);
+// The mask of random.h's kDropout for samples first_sample .. + samples, of `elements` each.
+struct DropoutMask {
+  std::uint64_t seed = 0, step = 0;
+  std::uint32_t first_sample = 0, layer = 0;
+  std::uint64_t dropped_below = 0;  // of 2^32
+  float scale = 1;
+};
+void launch_dropout(Stream stream, const DropoutMask& mask, const float* x, float* y, int samples,
+                    std::size_t elements);
+
+// reorder_kernels.cu: `batch` matrices [rows, columns] become [columns, rows].
+void launch_transpose(Stream stream, const float* from, float* to, int batch, int rows, int columns);
+
+// sum_kernels.cu: sums[c] of channel c. partial: RowChunks(rows).count() * c floats.
+void launch_channel_sums(Stream stream, const float* x, Extents extents, float* partial, float* sums);
+
+// batch_norm_kernels.cu. `scale` and so on: [C] each.
+struct BatchNormForward {
+  const float *x, *gamma, *beta;
+  float *mean, *variance;  // of the batch, biased
+  float* kept;             // [scale | beta]: gamma/sqrt(variance + epsilon); batch_norm's workspace
+  float* y;
+  float epsilon;
+  bool relu;
+};
+// partial: 2 * RowChunks(rows).count() * c floats.
+void launch_batch_norm_forward(Stream stream, const BatchNormForward& args, Extents extents, float* partial);
+struct BatchNormInfer {
+  const float *x, *gamma, *beta, *mean, *variance;
+  float* scale;  // room for [C]
+  float* y;
+  float epsilon;
+  bool relu;
+};
+void launch_batch_norm_infer(Stream stream, const BatchNormInfer& args, Extents extents);
+struct BatchNormBackward {
+  const float *x, *dy, *mean, *variance, *kept;
+  float *dx, *gamma_gradient, *beta_gradient;
+  float epsilon;
+  bool relu;
+};
+// partial: as forward.
+void launch_batch_norm_backward(Stream stream, const BatchNormBackward& args, Extents extents,
+                                float* partial);
+// Of the first `samples` samples, each its own sums: out is [samples, 2, C], dgamma and then dbeta.
+struct BatchNormSamples {
+  const float *x, *dy, *gamma, *beta, *mean, *variance;
+  float* out;
+  float epsilon;
+  bool relu;
+};
+void launch_batch_norm_samples(Stream stream, const BatchNormSamples& args, Extents extents, int samples);
+
+// pool_kernels.cu. Input and output lie alike (channels last or plain).
+struct PoolWindow {
+  int kernel_h, kernel_w, stride, padding;
+};
+// winner: place of the largest value within its window, an element each; null when nobody asks for it.
+void launch_max_pool(Stream stream, const float* x, std::uint16_t* winner, float* y, Extents in, Extents out,
+                     PoolWindow window);
+void launch_max_pool_backward(Stream stream, const float* dy, const std::uint16_t* winner, float* dx,
+                              Extents in, Extents out, PoolWindow window);
+void launch_average_pool(Stream stream, const float* x, float* y, Extents in, Extents out, PoolWindow window);
+void launch_average_pool_backward(Stream stream, const float* dy, float* dx, Extents in, Extents out,
+                                  PoolWindow window);
+
+// loss_kernels.cu: softmax cross-entropy as backend.h has it, in double precision.
+struct LossKernel {
+  const float* logits;         // [samples, classes]
+  const std::int32_t* labels;  // [samples]
+  const std::int32_t* others;  // or null
+  const float* weights;        // or null
+  float* gradient;             // or null; may be logits
+  double* losses;              // [samples]
+  std::int32_t* hits;          // [samples], 0 or 1
+  int samples, classes;
+  double smoothing;
+};
+void launch_cross_entropy(Stream stream, const LossKernel& args);
+
+}  // namespace seng::cuda

@@ -1,0 +1,20 @@
+#include "actors/engine/cuda/layout.h"
+
+namespace seng::cuda {
+
+bool CudaLayout::same(const Layout& other) const {
+  const auto* mine = dynamic_cast<const CudaLayout*>(&other);
+  return mine != nullptr && mine->shape_ == shape_ && mine->channels_last_ == channels_last_;
+}
+
+LayoutPtr make_layout(TensorShape shape, bool channels_last) {
+  return std::make_shared<CudaLayout>(shape, channels_last);
+}
+
+Extents extents_of(const LayoutPtr& layout) {
+  const auto* mine = dynamic_cast<const CudaLayout*>(layout.get());
+  SENG_CHECK(mine != nullptr, "a layout of another backend");
+  return mine->extents();
+}
+
+}  // namespace seng::cuda

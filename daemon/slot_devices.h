@@ -1,0 +1,37 @@
+// What each slot of a node computes on. Pure: a function of the options and of what GPUs there are.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/base/error.h"
+#include "protocol/messages/records.h"
+
+namespace seng {
+
+struct SlotDevice {
+  std::string device = "cpu";  // seng-actor's --device: cpu | cuda
+  std::string kind = "cpu";    // on one kind a job's bits are the same: "cpu", or the GPU's model
+  std::string gpu;             // its UUID, the actor's CUDA_VISIBLE_DEVICES; empty: none
+};
+
+struct SlotRequest {
+  std::string device = "auto";         // cpu | cuda | auto: GPUs where they can be used, else the CPU
+  std::uint32_t slots = 0;             // 0: actors_per_gpu (else 1) for each GPU, or cpu_slots
+  std::uint32_t cpu_slots = 1;         // where the slots are the CPU's
+  std::uint32_t actors_per_gpu = 0;    // that share one at most; 0: as many as slots ask for
+  std::optional<std::string> visible;  // the daemon's own CUDA_VISIBLE_DEVICES
+  std::string backend_lacks;           // why actors have no CUDA backend; empty: they have one
+};
+
+// Neighbouring slots are on different GPUs, as far as there are. kUnsupported, in words: `cuda` was asked for
+// and something is missing, or more slots than the GPUs give.
+Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
+                                           const Result<std::vector<GpuRecord>>& gpus);
+
+// The slots that one job can have together.
+std::uint32_t most_of_one_kind(const std::vector<SlotDevice>& slots);
+
+}  // namespace seng

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Makes a folder that runs on another x86-64 Linux with glibc >= 2.36, moved anywhere: programs, the shared libraries that
+# they need (but for glibc and CUDA's), tests, timing programs, job files; and a tarball of it.
+#   scripts/bundle.sh [--architectures "80;86;89;90;100"] [--no-build] [OUT]      default OUT: build/bundle
+# CUDA's libraries are looked for on the other machine: /usr/local/cuda, OUT/cuda (a link or copy), LD_LIBRARY_PATH.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+architectures="80;86;89;90;100" build=1 out=build/bundle
+while [ $# -gt 0 ]; do
+  case $1 in
+    --architectures) architectures=$2; shift ;;
+    --no-build) build= ;;
+    -*) echo "bundle.sh: unknown option '$1'; expected --architectures or --no-build" >&2; exit 2 ;;
+    *) out=$1 ;;
+  esac
+  shift
+done
+bin=build/release/bin
+programs=(sengd sengctl seng-actor)
+tests=(parity_tests actors_nn_tests actors_optim_tests)
+benches=(engine_bench optim_bench)
+
+if [ -n "$build" ]; then
+  before=$(sed -n 's/^SENG_CUDA_ARCHITECTURES:STRING=//p' build/release/CMakeCache.txt 2>/dev/null || true)
+  SENG_CMAKE_ARGS="-DSENG_CUDA_ARCHITECTURES=$architectures" scripts/build.sh release all "${benches[@]}"
+fi
+
+version=$(sed -n 's/^project(seng VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+name=seng-$version-linux-x86_64
+rm -rf "${out:?}/$name"
+mkdir -p "$out/$name/bin" "$out/$name/lib"
+root=$(cd "$out/$name" && pwd)
+files=("${programs[@]/#/$bin/}" "${tests[@]/#/$bin/}" "${benches[@]/#/$bin/}")
+[ ! -e "$bin/libseng_cuda.so" ] || files+=("$bin/libseng_cuda.so")
+install -m 755 "${files[@]}" "$root/bin"
+cp -r scripts/jobs README.md LICENSE "$root"
+
+# What they need, from where the linker finds it here. glibc is the machine's; CUDA's are too large, and its driver's.
+ldd "$root"/bin/* | awk '/=> \// { print $3 }' | sort -u | while read -r library; do
+  case $(basename "$library") in
+    ld-linux* | libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libresolv.so* | libcu* | libnv* | libseng*) ;;
+    *) install -m 644 "$(readlink -f "$library")" "$root/lib/$(basename "$library")" ;;
+  esac
+done
+strip --strip-unneeded "$root"/bin/* "$root"/lib/* 2>/dev/null || true
+
+cat >"$root/RUN" <<'TEXT'
+bin/sengd, bin/sengctl: as in README.md.        bin/*_tests: tests; bin/*_bench: timing.
+On a machine with a GPU: bin/parity_tests compares every operation of the CPU and CUDA backends and prints times.
+CUDA 13's cuBLAS and cuDNN 9 are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
+TEXT
+tar -C "$out" -I 'xz -T2 -3' -cf "$out/$name.tar.xz" "$name"
+echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($(du -m "$out/$name.tar.xz" | cut -f1) MB)"
+if [ -n "$build" ] && [ -n "${before:-}" ] && [ "$before" != "$architectures" ]; then
+  cmake build/release "-DSENG_CUDA_ARCHITECTURES=$before" >/dev/null  # a developer's own choice comes back
+fi

@@ -1,0 +1,283 @@
+// The table: every operation of the backend's contract with the arguments that its cases differ in. The same
+// draws give both devices the same inputs.
+#include <cmath>
+
+#include "tests/parity/machine.h"
+
+namespace seng::testing {
+namespace {
+
+ConvolutionPlan convolution_plan(const Size& size, int channels_in, int kernel_h, int kernel_w, int stride,
+                                 int padding, bool bias) {
+  const auto out = [&](int kernel) { return (size.image + 2 * padding - kernel) / stride + 1; };
+  ConvolutionPlan plan;
+  plan.geometry = {channels_in,   size.image,    size.image, size.channels + 2,
+                   out(kernel_h), out(kernel_w), kernel_h,   kernel_w,
+                   stride,        padding};
+  plan.batch = size.batch;
+  plan.bias = bias;
+  plan.direct = true;
+  return plan;
+}
+
+void convolution(Machine& m, Random& random, const ConvolutionPlan& plan) {
+  const ConvolutionGeometry& g = plan.geometry;
+  const std::size_t weights = std::size_t(g.channels_out) * g.channels_in * g.kernel_h * g.kernel_w;
+  const auto c = m.backend().plan_convolution(plan);
+  const Values weight = normal(random, weights);
+  const float* x = m.put(c->input(), normal(random, c->input()->shape().count()));
+  const float* dy = m.put(c->output(), normal(random, c->output()->shape().count()));
+  const float* bias = m.put(normal(random, g.channels_out));
+  float* packed = m.room(c->packed_bytes() / sizeof(float));
+  const float* host = weight.data();
+  if (m.backend().device() == Device::kCpu) host = m.put(weight);  // on a boundary of 64 bytes
+  c->pack(host, packed);
+  float *y = m.room(c->output()), *dx = m.room(c->input());
+  float *dw = m.room(weights), *db = m.room(g.channels_out);
+  m.run("forward", [&] { c->forward(x, packed, plan.bias ? bias : nullptr, y); });
+  m.run("backward weights", [&] { c->backward_weights(x, dy, dw, plan.bias ? db : nullptr); });
+  m.run("backward data", [&] { c->backward_data(dy, packed, dx); });
+  m.results["y"] = m.get(y, c->output());
+  m.results["dx"] = m.get(dx, c->input());
+  m.results["dw"] = m.get(dw, weights);
+  if (plan.bias) m.results["db"] = m.get(db, g.channels_out);
+}
+
+Operation convolution_case(const std::string& name, int channels_in, int kernel_h, int kernel_w, int stride,
+                           int padding, bool bias) {
+  return {"convolution_" + name, true, [=](Machine& m, Random& random, const Size& size) {
+            const int in = channels_in > 0 ? channels_in : size.channels;
+            convolution(m, random, convolution_plan(size, in, kernel_h, kernel_w, stride, padding, bias));
+          }};
+}
+
+void linear(Machine& m, Random& random, const Size& size, bool bias) {
+  const int in = size.channels * 9 + 1, out = size.channels + 3;
+  const auto l = m.backend().plan_linear({size.batch, in, out, bias});
+  const float* x = m.put(normal(random, std::size_t(size.batch) * in));
+  const float* dy = m.put(normal(random, std::size_t(size.batch) * out));
+  const float* w = m.put(normal(random, std::size_t(in) * out));
+  const float* b = m.put(normal(random, out));
+  float *y = m.room(std::size_t(size.batch) * out), *dx = m.room(std::size_t(size.batch) * in);
+  float* gradient = m.room(std::size_t(in) * out + out);
+  m.run("forward", [&] { l->forward(x, w, b, y); });
+  m.run("backward data", [&] { l->backward_data(dy, w, dx); });
+  m.run("backward weights", [&] { l->backward_weights(x, dy, gradient, gradient + std::size_t(in) * out); });
+  m.results["y"] = m.get(y, std::size_t(size.batch) * out);
+  m.results["dx"] = m.get(dx, std::size_t(size.batch) * in);
+  m.results["gradient"] = m.get(gradient, std::size_t(in) * out + (bias ? out : 0));
+}
+
+LayoutPtr layout_for(Machine& m, TensorShape shape, bool plain) {
+  return plain ? m.backend().plain(shape) : m.convolutional(shape);
+}
+
+// dy is 0 where the sign of y could differ between two roundings.
+void clear_near_zero(const TensorShape& shape, const Values& x, const Values& gamma, const Values& beta,
+                     Values& dy) {
+  const std::size_t positions = std::size_t(shape.h) * shape.w;
+  for (int c = 0; c < shape.c; ++c) {
+    const auto for_each = [&](auto visit) {
+      for (int n = 0; n < shape.n; ++n)
+        for (std::size_t p = 0; p < positions; ++p) visit((std::size_t(n) * shape.c + c) * positions + p);
+    };
+    double sum = 0, square = 0;
+    for_each([&](std::size_t i) { sum += x[i]; });
+    const double mean = sum / (double(shape.n) * positions);
+    for_each([&](std::size_t i) { square += (x[i] - mean) * (x[i] - mean); });
+    const double scale = gamma[c] / std::sqrt(square / (double(shape.n) * positions) + 1e-5);
+    for_each([&](std::size_t i) {
+      if (std::abs((x[i] - mean) * scale + beta[c]) < 1e-2) dy[i] = 0;
+    });
+  }
+}
+
+void batch_norm(Machine& m, Random& random, const Size& size, bool relu, bool plain, float mean) {
+  const TensorShape shape{size.batch, size.channels + 1, size.image, size.image};
+  const LayoutPtr layout = layout_for(m, shape, plain);
+  const auto norm = m.backend().plan_batch_norm({layout, 1e-5f, relu, true});
+  const Values x = normal(random, shape.count(), mean);
+  Values dy = normal(random, shape.count());
+  Values gamma_beta = normal(random, 2 * shape.c);
+  const Values gamma(gamma_beta.begin(), gamma_beta.begin() + shape.c);
+  const Values beta(gamma_beta.begin() + shape.c, gamma_beta.end());
+  if (relu) clear_near_zero(shape, x, gamma, beta, dy);
+  const float *at_x = m.put(layout, x), *at_dy = m.put(layout, dy);
+  const float *at_gamma = m.put(gamma), *at_beta = m.put(beta);
+  float *batch_mean = m.room(shape.c), *batch_variance = m.room(shape.c);
+  float *y = m.room(layout), *dx = m.room(layout), *gradient = m.room(2 * shape.c),
+        *inferred = m.room(layout);
+  void* workspace = m.room(norm->workspace_bytes() / sizeof(float) + 1);
+  m.run("forward", [&] { norm->forward(at_x, at_gamma, at_beta, batch_mean, batch_variance, workspace, y); });
+  m.run("backward", [&] {
+    norm->backward(at_x, at_dy, at_gamma, batch_mean, batch_variance, workspace, dx, gradient,
+                   gradient + shape.c);
+  });
+  m.run("infer", [&] { norm->infer(at_x, at_gamma, at_beta, batch_mean, batch_variance, inferred); });
+  m.results["y"] = m.get(y, layout);
+  m.results["mean"] = m.get(batch_mean, shape.c);
+  m.results["variance"] = m.get(batch_variance, shape.c);
+  m.results["dx"] = m.get(dx, layout);
+  m.results["gradient"] = m.get(gradient, 2 * shape.c);
+  m.results["inferred"] = m.get(inferred, layout);
+
+  const int samples = std::max(1, size.batch / 2);
+  const std::size_t floats = std::size_t(samples) * 2 * shape.c;
+  float* own = m.room(floats);
+  norm->sample_gradients(samples, at_x, at_dy, at_gamma, at_beta, batch_mean, batch_variance, own);
+  m.results["sample gradients"] = m.get(own, floats);
+  norm->backward(at_x, at_dy, at_gamma, batch_mean, batch_variance, workspace, const_cast<float*>(at_dy),
+                 gradient, gradient + shape.c);
+  m.results["dx in place"] = m.get(at_dy, layout);
+}
+
+Operation batch_norm_case(const std::string& name, bool relu, bool plain, float mean) {
+  return {"batch_norm_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            batch_norm(m, random, size, relu, plain, mean);
+          }};
+}
+
+void pool(Machine& m, Random& random, const Size& size, PoolPlan plan, bool global, bool plain) {
+  const TensorShape shape{size.batch, size.channels + 1, size.image, size.image};
+  plan.input = layout_for(m, shape, plain);
+  if (global) plan.kernel_h = plan.kernel_w = size.image;
+  const auto pooling = m.backend().plan_pool(plan);
+  const LayoutPtr out = pooling->output();
+  const float* x = m.put(plan.input, normal(random, shape.count()));
+  const float* dy = m.put(out, normal(random, out->shape().count()));
+  float *y = m.room(out), *dx = m.room(plan.input);
+  void* workspace = m.room(pooling->workspace_bytes() / sizeof(float) + 1);
+  m.run("forward", [&] { pooling->forward(x, workspace, y); });
+  m.run("backward", [&] { pooling->backward(dy, workspace, dx); });
+  m.results["y"] = m.get(y, out);
+  m.results["dx"] = m.get(dx, plan.input);
+}
+
+Operation pool_case(const std::string& name, PoolKind kind, int kernel, int stride, int padding,
+                    bool plain = false) {
+  return {"pool_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            pool(m, random, size, {kind, nullptr, kernel, kernel, stride, padding}, kernel == 0, plain);
+          }};
+}
+
+void elementwise(Machine& m, Random& random, const Size& size) {
+  const TensorShape shape{size.batch, size.channels + 1, size.image, size.image};
+  const LayoutPtr layout = m.convolutional(shape);
+  const auto relu = m.backend().plan_relu(layout);
+  const auto sum = m.backend().plan_add(layout, false), sum_with_relu = m.backend().plan_add(layout, true);
+  float *a = m.put(layout, normal(random, shape.count())), *b = m.put(layout, normal(random, shape.count()));
+  float *y = m.room(layout), *dx = m.room(layout), *c = m.room(layout), *d = m.room(layout);
+  m.run("relu forward", [&] { relu->forward(a, y); });
+  m.run("relu backward", [&] { relu->backward(y, b, dx); });
+  m.run("add", [&] { sum->run(a, b, c); });
+  m.run("add with relu", [&] { sum_with_relu->run(a, b, d); });
+  m.results["relu"] = m.get(y, layout);
+  m.results["relu backward"] = m.get(dx, layout);
+  m.results["sum"] = m.get(c, layout);
+  m.results["relu of sum"] = m.get(d, layout);
+  sum->run(a, b, a);
+  relu->forward(b, b);
+  relu->backward(y, c, c);
+  m.results["sum in place"] = m.get(a, layout);
+  m.results["relu in place"] = m.get(b, layout);
+  m.results["relu backward in place"] = m.get(c, layout);
+}
+
+void reorder(Machine& m, Random& random, const Size& size) {
+  const TensorShape shape{size.batch, size.channels + 1, size.image, size.image + 2};
+  const LayoutPtr plain = m.backend().plain(shape), other = m.convolutional(shape);
+  const int samples = std::max(1, size.batch / 2);
+  const auto there = m.backend().plan_reorder(plain, other, size.batch);
+  const auto back = m.backend().plan_reorder(other, plain, size.batch);
+  const auto some = m.backend().plan_reorder(other, plain, samples);
+  const auto copy = m.backend().plan_reorder(plain, plain, samples);
+  const float* x = m.put(normal(random, shape.count()));
+  float *y = m.room(other), *z = m.room(plain), *part = m.room(plain), *copied = m.room(plain);
+  m.run("plain to native", [&] { there->run(x, y); });
+  m.run("native to plain", [&] { back->run(y, z); });
+  some->run(y, part);
+  copy->run(x, copied);
+  m.results["there and back"] = m.get(z, plain);
+  m.results["some samples"] = m.get(part, shape.count() / shape.n * samples);
+  m.results["a copy"] = m.get(copied, shape.count());  // zeros behind the samples
+}
+
+void dropout(Machine& m, Random& random, const Size& size) {
+  const TensorShape shape{size.batch, size.channels * 11 + 1};
+  const auto drop = m.backend().plan_dropout(shape, 0.3);
+  const DropoutKey key{random.next_u32(), random.next_u32(), random.next_u32(), 7};
+  const float* x = m.put(normal(random, shape.count()));
+  float* y = m.room(shape.count());
+  m.run("forward", [&] { drop->run(key, x, y); });
+  m.results["y"] = m.get(y, shape.count());
+}
+
+void cross_entropy(Machine& m, Random& random, const Size& size, double smoothing, bool mixed) {
+  const int classes = size.channels * 3 + 1, samples = size.batch;
+  const auto loss = m.backend().plan_cross_entropy(classes);
+  const std::size_t count = std::size_t(samples) * classes;
+  float* logits = m.put(normal(random, count, 0, 5));
+  std::vector<std::int32_t> labels(samples), others(samples);
+  Values weights(samples);
+  for (int i = 0; i < samples; ++i) {
+    labels[i] = static_cast<std::int32_t>(random.below(classes));
+    others[i] = static_cast<std::int32_t>(random.below(classes));
+    weights[i] = i % 3 == 0 ? 0.5f : random.uniform();
+  }
+  LossTargets targets{labels.data()};
+  if (mixed) targets = {labels.data(), others.data(), weights.data()};
+  float* gradient = m.room(count);
+  LossResult result;
+  m.run("with gradient", [&] { result = loss->run(logits, targets, samples, smoothing, gradient); });
+  m.results["loss"] = {static_cast<float>(result.loss), static_cast<float>(result.hits)};
+  m.results["gradient"] = m.get(gradient, count);
+  const LossResult alone = loss->run(logits, targets, std::max(1, samples - 1), smoothing, nullptr);
+  m.results["fewer samples"] = {static_cast<float>(alone.loss), static_cast<float>(alone.hits)};
+  loss->run(logits, targets, samples, smoothing, logits);
+  m.results["gradient in place"] = m.get(logits, count);
+}
+
+Operation cross_entropy_case(const std::string& name, double smoothing, bool mixed) {
+  return {"cross_entropy_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            cross_entropy(m, random, size, smoothing, mixed);
+          }};
+}
+
+}  // namespace
+
+const std::vector<Operation>& operations() {
+  using enum PoolKind;
+  static const std::vector<Operation> table = {
+      convolution_case("3x3", 0, 3, 3, 1, 1, false),
+      convolution_case("3x3_bias", 0, 3, 3, 1, 1, true),
+      convolution_case("3x3_stride_2", 0, 3, 3, 2, 1, false),
+      convolution_case("1x1", 0, 1, 1, 1, 0, true),
+      convolution_case("1x1_stride_2", 0, 1, 1, 2, 0, false),
+      convolution_case("5x5_bias", 0, 5, 5, 1, 2, true),
+      convolution_case("7x7_stride_2_of_3_channels", 3, 7, 7, 2, 3, false),
+      convolution_case("3x3_of_1_channel", 1, 3, 3, 1, 1, true),
+      convolution_case("1x3", 0, 1, 3, 1, 0, false),
+      {"linear_bias", true, [](Machine& m, Random& r, const Size& s) { linear(m, r, s, true); }},
+      {"linear", true, [](Machine& m, Random& r, const Size& s) { linear(m, r, s, false); }},
+      batch_norm_case("native", false, false, 0.5f),
+      batch_norm_case("native_relu", true, false, 0.5f),
+      batch_norm_case("plain_relu", true, true, -0.5f),
+      pool_case("max_3_stride_2", kMax, 3, 2, 1),
+      pool_case("max_2", kMax, 2, 2, 0),
+      pool_case("max_3_stride_1", kMax, 3, 1, 1),
+      pool_case("max_plain", kMax, 3, 2, 1, true),
+      pool_case("average_2", kAverage, 2, 2, 0),
+      pool_case("average_3_stride_2", kAverage, 3, 2, 1),
+      pool_case("average_plain", kAverage, 2, 2, 0, true),
+      pool_case("average_global", kAverage, 0, 1, 0),
+      {"elementwise", false, elementwise},
+      {"reorder", false, reorder},
+      {"dropout", false, dropout},
+      cross_entropy_case("hard", 0, false),
+      cross_entropy_case("smooth", 0.1, false),
+      cross_entropy_case("mixed", 0.1, true),
+  };
+  return table;
+}
+
+}  // namespace seng::testing

@@ -1,0 +1,272 @@
+#include "tests/support/emulated_cuda/cudnn.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "tests/support/emulated_cuda/device.h"
+
+struct cudnnContext {
+  cudaStream_t stream = nullptr;
+};
+
+// An image tensor [n, c, h, w] or a filter [k, c, h, w].
+struct Shape {
+  cudnnTensorFormat_t format;
+  int n, c, h, w;
+
+  std::size_t count() const { return std::size_t(n) * c * h * w; }
+  std::size_t at(int i, int j, int y, int x) const {
+    if (format == CUDNN_TENSOR_NHWC) return ((std::size_t(i) * h + y) * w + x) * c + j;
+    return ((std::size_t(i) * c + j) * h + y) * w + x;
+  }
+};
+struct cudnnTensorStruct : Shape {};
+struct cudnnFilterStruct : Shape {};
+struct cudnnConvolutionStruct {
+  int pad_h, pad_w, stride_h, stride_w;
+  cudnnConvolutionMode_t mode;
+  cudnnMathType_t math;
+};
+
+namespace {
+
+constexpr std::size_t kWorkspace = 1000;
+
+struct Problem {
+  Shape x, w, y;
+  cudnnConvolutionStruct convolution;
+};
+
+// One format throughout, shapes that belong together.
+bool consistent(const Problem& p) {
+  const auto size = [](int in, int pad, int kernel, int stride) {
+    return (in + 2 * pad - kernel) / stride + 1;
+  };
+  const cudnnConvolutionStruct& c = p.convolution;
+  return p.x.format == p.w.format && p.y.format == p.w.format && p.x.n == p.y.n && p.x.c == p.w.c &&
+         p.y.c == p.w.n && p.y.h == size(p.x.h, c.pad_h, p.w.h, c.stride_h) &&
+         p.y.w == size(p.x.w, c.pad_w, p.w.w, c.stride_w) && c.mode == CUDNN_CROSS_CORRELATION;
+}
+
+// Kernels of 5x5 have no algorithm in channels last here, so that the other format is taken too.
+bool supported(const Problem& p) {
+  return !(p.w.h == 5 && p.w.format == CUDNN_TENSOR_NHWC);
+}
+
+template <class Algorithm>
+cudnnStatus_t offer(const Problem& p, Algorithm random_order, Algorithm fft, Algorithm good, int wanted,
+                    int* returned, EmulatedPerf<Algorithm>* results) {
+  if (!consistent(p)) return CUDNN_STATUS_BAD_PARAM;
+  if (!supported(p)) return CUDNN_STATUS_NOT_SUPPORTED_LAYOUT;
+  const cudnnMathType_t math = p.convolution.math;
+  const std::vector<EmulatedPerf<Algorithm>> all = {
+      {random_order, CUDNN_STATUS_SUCCESS, 1, 0, CUDNN_NON_DETERMINISTIC, math},
+      {fft, CUDNN_STATUS_SUCCESS, 2, kWorkspace, CUDNN_DETERMINISTIC, math},
+      {good, CUDNN_STATUS_SUCCESS, 3, kWorkspace, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION},
+      {good, CUDNN_STATUS_SUCCESS, 4, kWorkspace, CUDNN_DETERMINISTIC, math},
+  };
+  *returned = std::min<int>(wanted, static_cast<int>(all.size()));
+  std::copy_n(all.begin(), *returned, results);
+  return CUDNN_STATUS_SUCCESS;
+}
+
+// Calls visit(x index, w index, y index) for every product of the convolution.
+template <class Visit>
+void for_products(const Problem& p, Visit visit) {
+  const cudnnConvolutionStruct& g = p.convolution;
+  for (int n = 0; n < p.y.n; ++n)
+    for (int k = 0; k < p.y.c; ++k)
+      for (int oh = 0; oh < p.y.h; ++oh)
+        for (int ow = 0; ow < p.y.w; ++ow)
+          for (int c = 0; c < p.x.c; ++c)
+            for (int kh = 0; kh < p.w.h; ++kh)
+              for (int kw = 0; kw < p.w.w; ++kw) {
+                const int h = oh * g.stride_h - g.pad_h + kh, w = ow * g.stride_w - g.pad_w + kw;
+                if (h < 0 || h >= p.x.h || w < 0 || w >= p.x.w) continue;
+                visit(p.x.at(n, c, h, w), p.w.at(k, c, kh, kw), p.y.at(n, k, oh, ow));
+              }
+}
+
+// out[index] += product, in double precision. `fill` is told which elements of the operands meet.
+cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha, const void* beta,
+                      bool algorithm, void* workspace, std::size_t bytes, void* out, std::size_t out_count,
+                      std::function<void(std::vector<double>&)> fill) {
+  if (!consistent(p) || !supported(p) || !algorithm || bytes < kWorkspace || workspace == nullptr)
+    return CUDNN_STATUS_BAD_PARAM;
+  if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0)
+    return CUDNN_STATUS_NOT_SUPPORTED;
+  emulated_cuda::queue(handle->stream, [=] {
+    std::memset(workspace, 0xff, bytes);
+    std::vector<double> sums(out_count);
+    fill(sums);
+    for (std::size_t i = 0; i < out_count; ++i) static_cast<float*>(out)[i] = static_cast<float>(sums[i]);
+  });
+  return CUDNN_STATUS_SUCCESS;
+}
+
+const float* floats(const void* memory) {
+  return static_cast<const float*>(memory);
+}
+
+}  // namespace
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+  *handle = new cudnnContext;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+  delete handle;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return CUDNN_STATUS_SUCCESS;
+}
+const char* cudnnGetErrorString(cudnnStatus_t) {
+  return "CUDNN_STATUS_BAD_PARAM";
+}
+void cudnnGetLastErrorString(char* message, std::size_t most) {
+  std::snprintf(message, most, "emulated");
+}
+cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* out) {
+  *out = new cudnnTensorStruct;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t descriptor) {
+  delete descriptor;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* out) {
+  *out = new cudnnFilterStruct;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t descriptor) {
+  delete descriptor;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t* out) {
+  *out = new cudnnConvolutionStruct;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t descriptor) {
+  delete descriptor;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t out, cudnnTensorFormat_t format,
+                                         cudnnDataType_t, int n, int c, int h, int w) {
+  static_cast<Shape&>(*out) = {format, n, c, h, w};
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t out, cudnnDataType_t,
+                                         cudnnTensorFormat_t format, int k, int c, int h, int w) {
+  static_cast<Shape&>(*out) = {format, k, c, h, w};
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t out, int pad_h, int pad_w, int u,
+                                              int v, int dilation_h, int dilation_w,
+                                              cudnnConvolutionMode_t mode, cudnnDataType_t) {
+  if (dilation_h != 1 || dilation_w != 1) return CUDNN_STATUS_BAD_PARAM;
+  *out = {pad_h, pad_w, u, v, mode, CUDNN_DEFAULT_MATH};
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t out, cudnnMathType_t math) {
+  out->math = math;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetConvolution2dForwardOutputDim(cudnnConvolutionDescriptor_t c, cudnnTensorDescriptor_t x,
+                                                    cudnnFilterDescriptor_t w, int* n, int* channels,
+                                                    int* height, int* width) {
+  *n = x->n;
+  *channels = w->n;
+  *height = (x->h + 2 * c->pad_h - w->h) / c->stride_h + 1;
+  *width = (x->w + 2 * c->pad_w - w->w) / c->stride_w + 1;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorDescriptor_t x,
+                                                     cudnnFilterDescriptor_t w,
+                                                     cudnnConvolutionDescriptor_t c,
+                                                     cudnnTensorDescriptor_t y, int wanted, int* returned,
+                                                     cudnnConvolutionFwdAlgoPerf_t* results) {
+  return offer({*x, *w, *y, *c}, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, CUDNN_CONVOLUTION_FWD_ALGO_FFT,
+               CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, wanted, returned, results);
+}
+cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
+    cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t c,
+    cudnnTensorDescriptor_t dx, int wanted, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
+  return offer({*dx, *w, *dy, *c}, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT,
+               CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, wanted, returned, results);
+}
+cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+    cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t c,
+    cudnnFilterDescriptor_t dw, int wanted, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
+  return offer({*x, *dw, *dy, *c}, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT,
+               CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, wanted, returned, results);
+}
+cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t,
+                                                      cudnnFilterDescriptor_t, cudnnConvolutionDescriptor_t,
+                                                      cudnnTensorDescriptor_t, cudnnConvolutionFwdAlgo_t,
+                                                      std::size_t* bytes) {
+  *bytes = kWorkspace;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetConvolutionBackwardDataWorkspaceSize(
+    cudnnHandle_t, cudnnFilterDescriptor_t, cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
+    cudnnTensorDescriptor_t, cudnnConvolutionBwdDataAlgo_t, std::size_t* bytes) {
+  *bytes = kWorkspace;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
+    cudnnHandle_t, cudnnTensorDescriptor_t, cudnnTensorDescriptor_t, cudnnConvolutionDescriptor_t,
+    cudnnFilterDescriptor_t, cudnnConvolutionBwdFilterAlgo_t, std::size_t* bytes) {
+  *bytes = kWorkspace;
+  return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
+                                      cudnnTensorDescriptor_t x_shape, const void* x,
+                                      cudnnFilterDescriptor_t w_shape, const void* w,
+                                      cudnnConvolutionDescriptor_t c, cudnnConvolutionFwdAlgo_t algorithm,
+                                      void* workspace, std::size_t bytes, const void* beta,
+                                      cudnnTensorDescriptor_t y_shape, void* y) {
+  const Problem p{*x_shape, *w_shape, *y_shape, *c};
+  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
+                 workspace, bytes, y, p.y.count(), [=](std::vector<double>& sums) {
+                   for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
+                     sums[at_y] += double(floats(x)[at_x]) * floats(w)[at_w];
+                   });
+                 });
+}
+cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alpha,
+                                           cudnnFilterDescriptor_t w_shape, const void* w,
+                                           cudnnTensorDescriptor_t dy_shape, const void* dy,
+                                           cudnnConvolutionDescriptor_t c,
+                                           cudnnConvolutionBwdDataAlgo_t algorithm, void* workspace,
+                                           std::size_t bytes, const void* beta,
+                                           cudnnTensorDescriptor_t dx_shape, void* dx) {
+  const Problem p{*dx_shape, *w_shape, *dy_shape, *c};
+  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, workspace, bytes, dx,
+                 p.x.count(), [=](std::vector<double>& sums) {
+                   for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
+                     sums[at_x] += double(floats(dy)[at_y]) * floats(w)[at_w];
+                   });
+                 });
+}
+cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* alpha,
+                                             cudnnTensorDescriptor_t x_shape, const void* x,
+                                             cudnnTensorDescriptor_t dy_shape, const void* dy,
+                                             cudnnConvolutionDescriptor_t c,
+                                             cudnnConvolutionBwdFilterAlgo_t algorithm, void* workspace,
+                                             std::size_t bytes, const void* beta,
+                                             cudnnFilterDescriptor_t dw_shape, void* dw) {
+  const Problem p{*x_shape, *dw_shape, *dy_shape, *c};
+  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, workspace, bytes,
+                 dw, p.w.count(), [=](std::vector<double>& sums) {
+                   for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
+                     sums[at_w] += double(floats(x)[at_x]) * floats(dy)[at_y];
+                   });
+                 });
+}

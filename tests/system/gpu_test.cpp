@@ -1,0 +1,125 @@
+// Jobs on a GPU that is none (tests/support/emulated_cuda): the real daemon and actors, GPUs told by a
+// management library of the tests, the CUDA backend's own code.
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "tests/support/cluster.h"
+
+namespace seng::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::vector<std::string> kOnGpus = {"--device",       "cuda",
+                                          "--actor-binary", SENG_BIN_DIR "/emulated/seng-actor",
+                                          "--nvml-library", SENG_BIN_DIR "/modules/fake_nvml.so"};
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class OnEmulatedGpus : public ::testing::Test {
+ protected:
+  OnEmulatedGpus() {
+    setenv("SENG_FAKE_GPUS", "GPU-a|Emulated GPU|16384|512|40;GPU-b|Emulated GPU|16384|0|-", 1);
+  }
+  ~OnEmulatedGpus() override { unsetenv("SENG_FAKE_GPUS"); }
+};
+
+JobText small() {
+  JobText job;
+  job.model =
+      "{layers: [{name: conv1, type: conv2d, channels: 4, kernel: 3, padding: 1}, {name: bn1, type: "
+      "batch_norm}, {name: relu1, type: relu}, {name: pool, type: max_pool, kernel: 2, stride: 2}, "
+      "{name: flat, type: flatten}, {name: drop, type: dropout, probability: 0.3}, {name: fc, type: "
+      "linear, features: 10}]}";
+  job.data = "{name: synthetic, train: 64, test: 16, channels: 2, height: 8, width: 8, classes: 10}";
+  job.optimizer = "{name: seng, lr: 0.05, momentum: 0.9, damping: 0.5, curvature: {every: 2, samples: 16}}";
+  job.global = 16;
+  job.micro = 2;
+  job.steps = 6;
+  return job;
+}
+
+TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
+  Cluster cluster(3, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::string state;
+  for (const auto& [actors, lanes] : {std::pair{1, 1}, {2, 1}, {3, 2}}) {
+    JobText job = small();
+    job.actors = actors;
+    job.lanes = lanes;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    EXPECT_EQ(result.value("device_kind", ""), "Emulated GPU");
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state);
+    EXPECT_EQ(state.size(), 64u);
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
+  Cluster cluster(2, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small();
+  job.actors = 2;
+  job.steps = 14;
+  ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
+  ASSERT_TRUE(cluster.wait_until("1", [](const auto& now) { return now.value("steps", 0) >= 2; }));
+  const auto actors = cluster.actors("1");
+  ASSERT_EQ(actors.size(), 2u);
+  std::set<std::string> gpus;
+  for (const auto& actor : actors) {
+    EXPECT_THAT(actor.at("device").get<std::string>(), HasSubstr("Emulated GPU x"));
+    const std::string environment =
+        contents("/proc/" + std::to_string(actor.at("pid").get<pid_t>()) + "/environ");
+    const std::size_t at = environment.find("CUDA_VISIBLE_DEVICES=");
+    ASSERT_NE(at, std::string::npos);
+    gpus.insert(environment.substr(at + 21, 5));
+  }
+  EXPECT_EQ(gpus, (std::set<std::string>{"GPU-a", "GPU-b"}));
+  kill(actors[1].at("pid").get<pid_t>(), SIGKILL);
+  const auto waited = cluster.ctl({"wait", "1"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err;
+  EXPECT_EQ(cluster.status("1").value("state", ""), "succeeded");
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+TEST_F(OnEmulatedGpus, NodesShowThem) {
+  Cluster cluster(2, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const auto node = nlohmann::json::parse(cluster.ctl({"nodes", "-o", "json"}).out)["nodes"][0];
+  EXPECT_EQ(node["slots"][1]["device"], "cuda");
+  EXPECT_EQ(node["slots"][1]["gpu"], "GPU-b");
+  ASSERT_EQ(node["gpus"].size(), 2u);
+  EXPECT_EQ(node["gpus"][0]["model"], "Emulated GPU");
+  EXPECT_EQ(node["gpus"][0]["memory_bytes"], std::uint64_t{16384} << 20);
+  EXPECT_DOUBLE_EQ(node["gpus"][0]["utilisation"].get<double>(), 0.4);
+  EXPECT_TRUE(node["gpus"][1]["utilisation"].is_null());
+  const std::string table = cluster.ctl({"nodes"}).out;
+  EXPECT_THAT(table, HasSubstr("GPU-a  Emulated GPU"));
+  EXPECT_THAT(table, HasSubstr("40 %"));
+}
+
+TEST(WithoutGpus, ARequestForCudaSaysWhatIsMissing) {
+  setenv("SENG_FAKE_NVML_FAILS", "1", 1);
+  const Cluster no_driver(1, kOnGpus);
+  unsetenv("SENG_FAKE_NVML_FAILS");
+  EXPECT_THAT(no_driver.start_error(),
+              HasSubstr("--device cuda: the NVIDIA driver: nvmlInit: Driver Not Loaded"));
+  TempDir dir;  // a program without the backend beside it
+  const Cluster no_backend(1, {"--device", "cuda", "--actor-binary", dir.path() + "/seng-actor"});
+  EXPECT_THAT(no_backend.start_error(), HasSubstr("this build has no CUDA backend (libseng_cuda.so)"));
+}
+
+}  // namespace
+}  // namespace seng::testing
