@@ -8,9 +8,9 @@ namespace cpu {
 std::unique_ptr<Backend> make_backend();  // cpu/cpu_backend.cpp
 }
 
-Result<std::unique_ptr<Backend>> make_backend(Device device, Precision precision) {
+Result<std::unique_ptr<Backend>> make_backend(Device device, Arithmetic precision) {
   if (device == Device::kCuda) return cuda::make_backend(precision);
-  if (precision != Precision::kF32)
+  if (precision != Arithmetic::kF32)
     return fail(ErrorCode::kUnsupported, "the cpu device computes in f32 only");
   return cpu::make_backend();
 }

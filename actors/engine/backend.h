@@ -21,7 +21,7 @@ namespace seng {
 enum class Device { kCpu, kCuda };
 
 // Tf32 rounds the operands of convolutions and linear layers to 10 bits behind the point, and nothing else.
-enum class Precision { kF32, kTf32 };
+enum class Arithmetic { kF32, kTf32 };
 
 struct TensorShape {
   int n = 0, c = 0, h = 1, w = 1;
@@ -215,6 +215,6 @@ class Backend {
 };
 
 // kUnsupported when this build or machine has no such device or precision; the message says what is missing.
-Result<std::unique_ptr<Backend>> make_backend(Device device, Precision precision = Precision::kF32);
+Result<std::unique_ptr<Backend>> make_backend(Device device, Arithmetic precision = Arithmetic::kF32);
 
 }  // namespace seng

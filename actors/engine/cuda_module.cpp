@@ -52,7 +52,7 @@ std::string default_module_path() {
              : beside.string();
 }
 
-Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Precision precision) {
+Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision) {
   const auto module = open_module(path);
   if (!module) return fail(module.error());
   try {
@@ -62,7 +62,7 @@ Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Prec
   }
 }
 
-Result<std::unique_ptr<Backend>> make_backend(Precision precision) {
+Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision) {
   return make_backend_from(default_module_path(), precision);
 }
 

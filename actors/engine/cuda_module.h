@@ -14,9 +14,9 @@ std::string default_module_path();
 // Makes a backend out of the library at `path`, which stays open until the process ends. kUnsupported says in
 // words what is missing: the library itself, one of CUDA's that it needs, the driver, a GPU; or that it
 // belongs to another build.
-Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Precision precision);
+Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision);
 
 // From the default path.
-Result<std::unique_ptr<Backend>> make_backend(Precision precision);
+Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision);
 
 }  // namespace seng::cuda

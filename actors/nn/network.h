@@ -83,7 +83,7 @@ class BackwardSink {
 
 struct ReplicaOptions {
   Device device = Device::kCpu;  // one that make_backend() offers; else the constructor throws
-  Precision precision = Precision::kF32;
+  Arithmetic precision = Arithmetic::kF32;
   int micro_batch = 32;
   double label_smoothing = 0;
   bool direct_convolution = false;  // else the backend may choose Winograd

@@ -150,7 +150,7 @@ class NetworksOnCuda : public ::testing::TestWithParam<std::size_t> {
 };
 
 TEST_P(NetworksOnCuda, GiveWhatTheyGiveOnTheCpu) {
-  SENG_REQUIRE_CUDA(Precision::kF32);
+  SENG_REQUIRE_CUDA(Arithmetic::kF32);
   const Case& c = cases()[GetParam()];
   if (emulated() && c.large) GTEST_SKIP() << "too large for the emulated GPU";
   const auto network = c.model.empty() ? Network::create(written(), c.image, kClasses)

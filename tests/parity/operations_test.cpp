@@ -60,7 +60,7 @@ class OperationsOnCuda : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(OperationsOnCuda, AreThoseOfTheCpu) {
-  SENG_REQUIRE_CUDA(Precision::kF32);
+  SENG_REQUIRE_CUDA(Arithmetic::kF32);
   compare(operation(), *make_backend(Device::kCuda), kSmall, kF32, false);
   if (!emulated()) compare(operation(), *make_backend(Device::kCuda), kLarge, kF32, true);
 }
@@ -68,9 +68,9 @@ TEST_P(OperationsOnCuda, AreThoseOfTheCpu) {
 class ProductsOnCuda : public OperationsOnCuda {};
 
 TEST_P(ProductsOnCuda, InTf32AreNearThoseOfTheCpu) {
-  SENG_REQUIRE_CUDA(Precision::kTf32);
+  SENG_REQUIRE_CUDA(Arithmetic::kTf32);
   if (emulated()) GTEST_SKIP() << "the emulated GPU computes in f32 only";
-  compare(operation(), *make_backend(Device::kCuda, Precision::kTf32), kLarge, kTf32, true);
+  compare(operation(), *make_backend(Device::kCuda, Arithmetic::kTf32), kLarge, kTf32, true);
 }
 
 std::vector<std::string> names(bool all) {

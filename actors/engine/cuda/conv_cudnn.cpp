@@ -75,7 +75,7 @@ struct Descriptors {
 };
 
 // `format`: of images and of weights, [C_out, kh, kw, C_in] or [C_out, C_in, kh, kw].
-Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Precision precision) {
+Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Arithmetic precision) {
   const ConvolutionGeometry& g = plan.geometry;
   Descriptors out;
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
@@ -99,8 +99,8 @@ Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Pr
   SENG_CUDA(cudnnSetConvolution2dDescriptor(convolution, g.padding, g.padding, g.stride, g.stride, 1, 1,
                                             CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
   // The default takes TF32 for floats where the GPU has it; FMA keeps to f32.
-  SENG_CUDA(cudnnSetConvolutionMathType(convolution,
-                                        precision == Precision::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  SENG_CUDA(cudnnSetConvolutionMathType(
+      convolution, precision == Arithmetic::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
   int n = 0, c = 0, h = 0, w = 0;
   SENG_CUDA(cudnnGetConvolution2dForwardOutputDim(convolution, x, weight, &n, &c, &h, &w));
   SENG_CHECK(n == plan.batch && c == g.channels_out && h == g.height_out && w == g.width_out,

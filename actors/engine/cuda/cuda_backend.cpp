@@ -18,7 +18,7 @@ std::size_t rounded(std::size_t bytes) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(Precision precision) : precision_(precision) {
+CudaBackend::CudaBackend(Arithmetic precision) : precision_(precision) {
   int devices = 0;
   SENG_CUDA(cudaGetDeviceCount(&devices));
   if (devices == 0) throw VendorError("CUDA: no GPU is to be seen; CUDA_VISIBLE_DEVICES may hide it");
@@ -26,7 +26,7 @@ CudaBackend::CudaBackend(Precision precision) : precision_(precision) {
   cudaDeviceProp properties;
   SENG_CUDA(cudaGetDeviceProperties(&properties, 0));
   name_ = properties.name;
-  if (precision == Precision::kTf32 && properties.major < 8)
+  if (precision == Arithmetic::kTf32 && properties.major < 8)
     throw VendorError("CUDA: " + name_ + " has no TF32; engine.precision: f32 runs on it");
   stream_ = make_stream();
   for (Staging& staging : staging_) {
@@ -107,7 +107,7 @@ cublasHandle_t CudaBackend::cublas() {
     allocated_ += kCublasWorkspace;
     SENG_CUDA(cublasSetWorkspace(handle, cublas_workspace_.get(), kCublasWorkspace));
     SENG_CUDA(cublasSetAtomicsMode(handle, CUBLAS_ATOMICS_NOT_ALLOWED));
-    const auto math = precision_ == Precision::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH;
+    const auto math = precision_ == Arithmetic::kTf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH;
     SENG_CUDA(cublasSetMathMode(handle, math));
   }
   return cublas_.get();

@@ -20,7 +20,7 @@ namespace seng::cuda {
 class CudaBackend final : public Backend {
  public:
   // The first of the devices that the process may see (CUDA_VISIBLE_DEVICES). Throws where there is none.
-  explicit CudaBackend(Precision precision);
+  explicit CudaBackend(Arithmetic precision);
   ~CudaBackend() override;
 
   Device device() const override { return Device::kCuda; }
@@ -46,7 +46,7 @@ class CudaBackend final : public Backend {
   cudaStream_t stream() const { return stream_.get(); }
   cudnnHandle_t cudnn();    // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
-  Precision precision() const { return precision_; }
+  Arithmetic precision() const { return precision_; }
 
   // Space that a kernel, or two of one call, use while they run. Slots as on the CPU: kKernelSlot for the
   // libraries' workspaces, kBetweenSlot for what lies between two kernels.
@@ -73,7 +73,7 @@ class CudaBackend final : public Backend {
     std::size_t size = 0;
   };
 
-  Precision precision_;
+  Arithmetic precision_;
   std::string name_;
   StreamHandle stream_;
   std::vector<Slab> slabs_;

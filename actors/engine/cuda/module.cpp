@@ -2,7 +2,7 @@
 #include "actors/engine/cuda_interface.h"
 
 extern "C" __attribute__((visibility("default"))) const seng::cuda::Module seng_cuda_module;
-const seng::cuda::Module seng_cuda_module = {seng::cuda::kInterface,
-                                             [](seng::Precision precision) -> std::unique_ptr<seng::Backend> {
-                                               return std::make_unique<seng::cuda::CudaBackend>(precision);
-                                             }};
+const seng::cuda::Module seng_cuda_module = {
+    seng::cuda::kInterface, [](seng::Arithmetic precision) -> std::unique_ptr<seng::Backend> {
+      return std::make_unique<seng::cuda::CudaBackend>(precision);
+    }};

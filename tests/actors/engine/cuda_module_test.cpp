@@ -21,7 +21,7 @@ std::string built(const std::string& name) {
 }
 
 std::string refusal(const std::string& path) {
-  const auto backend = cuda::make_backend_from(path, Precision::kF32);
+  const auto backend = cuda::make_backend_from(path, Arithmetic::kF32);
   EXPECT_FALSE(backend);
   if (backend) return "";
   EXPECT_EQ(backend.error().code, ErrorCode::kUnsupported);
@@ -63,7 +63,7 @@ TEST(CudaModule, SaysThatTheGpuIsHidden) {
 
 TEST(CudaModule, SaysThatMemoryIsFullWithTheCallAndItsPlace) {
   const auto backend =
-      cuda::make_backend_from(std::string(SENG_BIN_DIR) + "/emulated/libseng_cuda.so", Precision::kF32);
+      cuda::make_backend_from(std::string(SENG_BIN_DIR) + "/emulated/libseng_cuda.so", Arithmetic::kF32);
   ASSERT_TRUE(backend) << backend.error().message;
   try {
     (*backend)->allocate(std::size_t{1} << 50);
@@ -85,7 +85,7 @@ TEST(Backend, CudaSaysWhatIsMissing) {
 }
 
 TEST(Backend, TheCpuComputesInF32) {
-  const auto backend = make_backend(Device::kCpu, Precision::kTf32);
+  const auto backend = make_backend(Device::kCpu, Arithmetic::kTf32);
   ASSERT_FALSE(backend);
   EXPECT_THAT(backend.error().message, HasSubstr("f32 only"));
 }

@@ -11,21 +11,22 @@ struct ZooCase {
   std::string name, label;
   std::map<std::string, std::string> options;
   ImageShape input;
-  bool shrinks = true;  // has activations between checkpoints
+  // Where the first layers' activations alone are the peak, making others again saves nothing.
+  bool shrinks = true;
 };
 
 std::vector<ZooCase> zoo_cases() {
   const ImageShape small{3, 16, 16}, large{3, 32, 32};
   return {{"mlp", "mlp", {{"hidden", "40,30,20"}}, {1, 9, 7}, false},
-          {"lenet", "lenet", {}, {1, 28, 28}, true},
+          {"lenet", "lenet", {}, {1, 28, 28}, false},
           {"resnet18", "resnet18", {{"width", "8"}}, small, true},
           {"resnet18", "resnet18_imagenet", {{"width", "8"}, {"stem", "imagenet"}}, large, true},
           {"resnet34", "resnet34", {{"width", "4"}}, small, true},
           {"resnet50", "resnet50", {{"width", "4"}}, small, true},
-          {"vgg11_bn", "vgg11_bn", {{"width", "4"}}, large, true},
-          {"vgg16_bn", "vgg16_bn", {{"width", "4"}}, large, true},
+          {"vgg11_bn", "vgg11_bn", {{"width", "4"}}, large, false},
+          {"vgg16_bn", "vgg16_bn", {{"width", "4"}}, large, false},
           // Its hidden layers have dropout.
-          {"vgg11_bn", "vgg11_bn_imagenet", {{"width", "2"}, {"head", "imagenet"}}, {3, 224, 224}, true}};
+          {"vgg11_bn", "vgg11_bn_imagenet", {{"width", "2"}, {"head", "imagenet"}}, {3, 224, 224}, false}};
 }
 
 class Memory : public ::testing::TestWithParam<ZooCase> {
@@ -80,6 +81,8 @@ TEST_P(Memory, ActivationsMadeAgainHaveTheSameBits) {
   }
   if (GetParam().shrinks) {
     EXPECT_LT(again.activation_bytes(), plain.activation_bytes());
+  } else {
+    EXPECT_EQ(again.activation_bytes(), plain.activation_bytes());
   }
 }
 

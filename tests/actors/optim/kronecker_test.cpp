@@ -3,6 +3,7 @@
 #include "actors/optim/kronecker.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "actors/optim/curvature.h"
@@ -254,8 +255,9 @@ TEST_P(KroneckerTest, EveryWayToAVersionGoesOnAlike) {
   ASSERT_TRUE(settled.settle(2));
   const Curvature::Room room = late.begin_version(2, 0.25);
   const std::vector<float> values = owner.values();
-  std::copy_n(values.begin(), room.first.size(), room.first.begin());
-  std::copy_n(values.begin() + std::ptrdiff_t(room.first.size()), room.second.size(), room.second.begin());
+  ASSERT_EQ(room.first.size() + room.second.size(), values.size() * sizeof(float));
+  std::memcpy(room.first.data(), values.data(), room.first.size());
+  std::memcpy(room.second.data(), values.data() + room.first.size() / sizeof(float), room.second.size());
   ASSERT_TRUE(late.finish_version());
   const std::vector<float> d = direction(owner);
   for (Curvature* each : {&backup, &left, &late, &settled}) {
