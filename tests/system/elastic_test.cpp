@@ -19,9 +19,11 @@ constexpr const char* kSeng =
     "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
     "curvature: {every: 7, samples: 16}}";
 
-// Its factors' running means and its damping are state, which moves with the membership.
+// Its factors' running means and its damping are state, which moves with the membership. The job goes on long
+// after it has learnt its data by heart: without a bound the damping would fall until a step blows up.
 constexpr const char* kKfac =
-    "{name: kfac, lr: 0.05, momentum: 0.9, damping: {initial: 0.5, adaptive: {every: 4}}, trust_region: "
+    "{name: kfac, lr: 0.05, momentum: 0.9, damping: {initial: 0.5, adaptive: {every: 4, min: 0.05}}, "
+    "trust_region: "
     "0.01, "
     "curvature: {every: 3, samples: 16, inverse_every: 2}}";
 constexpr const char* kSmall =
