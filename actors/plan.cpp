@@ -110,6 +110,9 @@ Json blocks_json(const Workload& workload) {
          {"rank", workload.second_order ? workload.fragments[i].form.rank : 0},
          {"model_step_ms", cost.step_seconds * 1e3},
          {"model_refresh_ms", cost.refresh_seconds * 1e3},
+         {"step_operations", cost.step_operations},
+         {"step_bytes", cost.step_bytes},
+         {"refresh_operations", cost.refresh_operations},
          {"curvature_bytes", curvature_bytes(workload, i)}});
   }
   return blocks;

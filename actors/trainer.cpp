@@ -37,9 +37,11 @@ class Trainer::LaneSink : public BackwardSink {
     if (shape.floats == 0) return;
     const FragmentKey key{workload.spec.seed, step_, static_cast<std::uint32_t>(block),
                           micro_ * static_cast<std::uint32_t>(workload.factor_samples)};
-    trainer_.parts_.exchange->add_fragment(
-        static_cast<std::uint32_t>(block), micro_,
-        make_fragment(workload.network.blocks()[block], shape, factors, key));
+    std::vector<float> fragment = make_fragment(workload.network.blocks()[block], shape, factors, key);
+    // What stays here is put in its place by the lanes side by side; on_fragment(), which it comes back to
+    // from the exchange, says what is wrong with it.
+    (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, fragment);
+    trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_, std::move(fragment));
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
@@ -238,10 +240,15 @@ void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, i
                             summary, {});
 }
 
+Status Trainer::keep(std::uint32_t block, std::uint32_t micro, std::span<const float> fragment) const {
+  const auto found = parts_.state->curvature.find(block);
+  return found == parts_.state->curvature.end() ? Status() : found->second.add_fragment(micro, fragment);
+}
+
 void Trainer::on_fragment(const FragmentArrived& event) {
   const auto found = parts_.state->curvature.find(event.block);
   if (found == parts_.state->curvature.end()) return;
-  if (auto added = found->second.add_fragment(event.micro, event.values); !added)
+  if (auto added = keep(event.block, event.micro, event.values); !added)
     parts_.event("FragmentRefused", added.error().message);
   if (background_ && found->second.complete()) form_ahead(event.block);
 }

@@ -79,6 +79,7 @@ class Trainer {
   void begin_refresh(std::uint64_t step, double damping);
   void on_sum(const BlockSummed& event, bool refresh);
   void on_fragment(const FragmentArrived& event);
+  Status keep(std::uint32_t block, std::uint32_t micro, std::span<const float> fragment) const;
   void advance(std::uint32_t block, bool refresh);
   void form_ahead(std::uint32_t block);
   void leave();

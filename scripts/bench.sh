@@ -8,6 +8,7 @@
 #   scripts/bench.sh elastic [--kills N]                 kills, scaling, stops, a new daemon: what they cost, beside the goals
 #   scripts/bench.sh kernels                             the engine and the optimizer by themselves, per layer
 #   scripts/bench.sh data [--cifar DIR]                  reading pictures beside torchvision's loader, and beside lenet
+#   scripts/bench.sh shapes [--run NETWORK...]           SENG's cost table for networks of real size, and steps of them
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
 set -euo pipefail
@@ -52,12 +53,16 @@ case $what in
     scripts/packages.sh build vision
     scripts/build.sh release sengd sengctl seng-actor data_bench
     exec python3 scripts/bench/data.py "$@" ;;
+  shapes)
+    scripts/packages.sh build
+    scripts/build.sh release sengd sengctl seng-actor
+    exec python3 scripts/bench/shapes.py "$@" ;;
   kernels)
     scripts/packages.sh build
     scripts/build.sh release engine_bench optim_bench
     build/release/bin/engine_bench "$@"
     exec build/release/bin/optim_bench "$@" ;;
   *)
-    sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -49,6 +50,7 @@ struct Curvature::State {
   const SampleSize size;      // of what is stored, `count` times
   const std::size_t count;    // N; 1 for kKronecker
   std::shared_ptr<Generation> current, previous, pending, waiting, incoming, incoming_waiting;
+  std::mutex arrival;  // guards the two below while fragments come from several lanes
   std::vector<bool> arrived;
   std::size_t missing = 0;
 
@@ -100,6 +102,10 @@ struct Curvature::State {
     return fail(std::move(error));
   }
 
+  bool has_arrived(std::uint32_t micro) {
+    const std::lock_guard lock(arrival);
+    return arrived[micro];
+  }
   bool whole() const { return pending && missing == 0; }
 
   void put_in_force(std::shared_ptr<Generation> made) {
@@ -155,12 +161,13 @@ Status Curvature::add_fragment(std::uint32_t micro, std::span<const float> value
     return fail(ErrorCode::kCorrupt, where() + ": a fragment of " + std::to_string(values.size()) +
                                          " floats instead of " + std::to_string(words));
   }
-  if (s.scale() || s.arrived[micro]) return {};
+  if (s.scale() || s.has_arrived(micro)) return {};
   SampleStore& store = s.kronecker() ? s.pending->arrived() : s.pending->store();
   const std::size_t per_micro = store.count / s.arrived.size();
   const std::size_t first = per_micro * store.size.first, second = per_micro * store.size.second;
   store.first.put(micro * first, s.options.wire, values.data(), 0, first);
   store.second.put(micro * second, s.options.wire, values.data(), first, second);
+  const std::lock_guard lock(s.arrival);
   s.arrived[micro] = true;
   --s.missing;
   return {};

@@ -21,8 +21,8 @@
 // The curvature in force is the last accepted one; an open refresh does not touch it. The one before is kept
 // until settle(), since the step that renewed it may be left and the group go on with what was before.
 //
-// Not thread-safe. Deterministic: work is cut into tasks that do not depend on the number of lanes, and
-// fragments lie in micro-batch order however they came.
+// Not thread-safe but for add_fragment(). Deterministic: work is cut into tasks that do not depend on the
+// number of lanes, and fragments lie in micro-batch order however they came.
 #pragma once
 
 #include <cstdint>
@@ -72,7 +72,8 @@ class Curvature {
   // accepted. A refresh that is already open is dropped.
   void begin_refresh(std::uint64_t step, double lambda);
   // One micro-batch's fragment, as make_fragment gives it; a second one for the same micro-batch is ignored.
-  // Error: wrong size, no such micro-batch, no refresh open.
+  // May be called for several micro-batches at the same time, and beside nothing else. Error: wrong size, no
+  // such micro-batch, no refresh open.
   Status add_fragment(std::uint32_t micro, std::span<const float> values);
   bool complete() const;  // a refresh is open and all V are in; kScale needs none
 

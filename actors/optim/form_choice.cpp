@@ -50,6 +50,7 @@ FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t sa
   double step_operations = 0, step_bytes = 0, refresh = factor;
   switch (form.representation) {
     case Representation::kExplicit:
+      step_operations = 4 * count * parameters;
       step_bytes = 2 * double(bytes_of(stored)) * count * parameters;
       refresh += 2 * count * m * n * kappa + count * count * parameters;
       break;
@@ -79,8 +80,12 @@ FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t sa
     case Representation::kScale:
       return {};
   }
-  return {std::max(step_operations / kOperations, step_bytes / kBytes), refresh / kOperations,
-          curvature_bytes(block, form, samples, stored)};
+  return {std::max(step_operations / kOperations, step_bytes / kBytes),
+          refresh / kOperations,
+          curvature_bytes(block, form, samples, stored),
+          step_operations,
+          step_bytes,
+          refresh};
 }
 
 Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks,

@@ -20,6 +20,8 @@ struct FormCost {
   double step_seconds = 0;     // of an ordinary step: c = R^T g and R b
   double refresh_seconds = 0;  // fragments and Gram matrix
   std::size_t bytes = 0;       // samples and factor, once in force
+  // What they follow from: floating-point operations, and bytes that an ordinary step reads or writes.
+  double step_operations = 0, step_bytes = 0, refresh_operations = 0;
 };
 FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples,
                    Precision stored = Precision::kF32);
