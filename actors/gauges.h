@@ -15,9 +15,9 @@ struct Gauges {
   std::atomic<std::uint64_t> compute_ns{0};       // that the micro-batches took, all lanes together
   std::atomic<std::uint64_t> curvature_bytes{0};  // held
   std::atomic<std::uint8_t> activity{kIdle};
-  // Decomposes a block's curvature: it tells kSaving meanwhile, and awaits nobody, since the counter may
-  // stand still for seconds.
-  std::atomic<bool> decomposes{false};
+  // Forms a block's curvature, or waits for it: it tells kSaving meanwhile, and awaits nobody, since the
+  // counter may stand still for seconds.
+  std::atomic<bool> forms{false};
 };
 
 }  // namespace seng

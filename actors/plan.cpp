@@ -155,13 +155,15 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
     curvature += curvature_bytes(*workload, i);
     formed += formed_bytes(*workload, i);
   }
-  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; and
-  // the one before, where a checkpoint is still being written of it.
-  const std::size_t held = spec->checkpoint_every_steps > 0 ? 3 : 2;
+  // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; the
+  // one before, where a checkpoint is still being written of it; and one that waits, where every step renews.
+  const std::size_t late = workload->overlaps() && spec->optimizer.curvature.every == 1 ? 1 : 0;
+  const std::size_t held = (spec->checkpoint_every_steps > 0 ? 3 : 2) + late;
   std::size_t fragments = 0;
   for (const FragmentShape& shape : workload->fragments)
     fragments += shape.words * sizeof(float) * spec->micro_batches();
-  const std::size_t curvature_peak = held * curvature + fragments + 2 * formed + renewal_bytes(*workload);
+  const std::size_t curvature_peak =
+      held * curvature + fragments + (2 + late) * formed + renewal_bytes(*workload);
   // Copies of weights, momentum and statistics.
   const std::size_t checkpoint = (2 * network.parameter_count() + network.statistics_count()) * sizeof(float);
   const std::size_t joining = joining_bytes(*workload);

@@ -220,11 +220,11 @@ Message Session::State::progress_message() {
   body.applied_step = applied_step.load();
   body.counter = gauges.counter.load();
   body.memory_bytes = process_resident_bytes();
-  const bool decomposes = gauges.decomposes;
-  body.activity = decomposes ? std::uint8_t{kSaving} : gauges.activity.load();
+  const bool forms = gauges.forms;
+  body.activity = forms ? std::uint8_t{kSaving} : gauges.activity.load();
   body.micro_batches = gauges.micro_batches.load();
   body.compute_seconds = 1e-9 * static_cast<double>(gauges.compute_ns.load());
-  if (!decomposes &&
+  if (!forms &&
       (body.activity == kWaiting || body.activity == kSaving)) {  // saving: of whom parts are gathered
     const std::lock_guard lock(urgent_mutex);
     if (awaits) body.awaits = awaits();

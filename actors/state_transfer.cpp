@@ -142,7 +142,7 @@ std::vector<HeldCurvature> StateTransfer::held() const {
 
 void StateTransfer::begin(bool planned) {
   if (!planned) server_->withdraw();
-  incoming_.clear();
+  drop_incoming();
   go_on();
 }
 
@@ -294,12 +294,20 @@ Result<StateTransfer::Outcome> StateTransfer::pull_curvature_ahead(const Group& 
   }
   Group from = future;
   from.epoch = group.epoch;
-  incoming_.clear();
+  drop_incoming();
   // What waits is served when the group stops, and pulled then.
   auto pulled = pull_curvature(assign, from, Holders(group.members, group.self), false);
   if (pulled && !pulled->lost && !pulled->interrupted) SENG_TRY(finish_incoming());
-  incoming_.clear();
+  drop_incoming();
   return pulled;
+}
+
+void StateTransfer::drop_incoming() {
+  for (const std::uint32_t block : incoming_) {
+    const auto found = state_.curvature.find(block);
+    if (found != state_.curvature.end()) found->second.drop_begun();
+  }
+  incoming_.clear();
 }
 
 Status StateTransfer::take_over(GroupEpoch epoch) {

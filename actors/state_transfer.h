@@ -99,6 +99,7 @@ class StateTransfer {
   Result<Outcome> pull_curvature(const Assign& assign, const Group& group, const Holders& holders,
                                  bool with_waiting);
   Status finish_incoming();
+  void drop_incoming();
   Result<Outcome> fetch(const Group& group, const Holders& holders, std::vector<BlobWant> wants);
 
   const StateTransferOptions options_;

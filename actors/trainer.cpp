@@ -22,6 +22,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 struct Trainer::OwnedBlock {
   bool mine = false;
   bool summed = false, published = false;
+  bool ahead = false;  // its refresh is being formed beside training
   std::span<float> sum;
 };
 
@@ -98,7 +99,7 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   refresh_seconds_ = 0;
   ask_ = ask;
   parts_.gauges->activity = kComputing;
-  for (OwnedBlock& block : owned_) block.summed = block.published = false;
+  for (OwnedBlock& block : owned_) block.summed = block.published = block.ahead = false;
 
   parts_.exchange->begin_step(step, refresh);
   if (background_ && w.taking_effect(step) != 0)
@@ -255,7 +256,9 @@ void Trainer::on_fragment(const FragmentArrived& event) {
 
 // Of a block of its own, on the background thread; whoever needs it first does what is left.
 void Trainer::form_ahead(std::uint32_t block) {
-  if (!owned_[block].mine) return;
+  OwnedBlock& owned = owned_[block];
+  if (!owned.mine || owned.ahead) return;
+  owned.ahead = true;
   if (auto formation = parts_.state->curvature.at(block).formation()) background_->add(std::move(formation));
 }
 
@@ -284,14 +287,15 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   const std::span<float> direction = out.first(block.count);
   if (curvature) {
     Status accepted;
-    parts_.gauges->decomposes = w.spec.optimizer.name == "kfac";
-    if (w.taking_effect(parts_.state->step + 1) != 0) {
+    const bool takes_effect = w.taking_effect(parts_.state->step + 1) != 0;
+    parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
+    if (takes_effect) {
       const auto start = std::chrono::steady_clock::now();
       accepted = background_ ? curvature->accept_waiting(*parts_.lanes) : curvature->accept(*parts_.lanes);
       refresh_seconds_ += seconds_since(start);
     }
     word = precondition(block, *curvature, gradient, direction);  // a backup's is formed here
-    parts_.gauges->decomposes = false;
+    parts_.gauges->forms = false;
     word.refused = !accepted;
     if (!accepted) parts_.event("CurvatureRefused", accepted.error().message);
   } else {
@@ -349,6 +353,7 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
 
 void Trainer::settle_curvature(const StepComplete& complete) {
   TrainState& state = *parts_.state;
+  parts_.gauges->forms = true;  // a backup folds what came for Kronecker factors
   for (auto& [block, curvature] : state.curvature) {
     const bool takes = !background_ && !owned_[block].mine;  // a refresh of this very step, as its backup
     if (takes && complete.refused[block]) curvature.reject();
@@ -356,7 +361,9 @@ void Trainer::settle_curvature(const StepComplete& complete) {
       if (auto kept = curvature.accept_unformed(*parts_.lanes); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
     (void)curvature.settle(state.curvature_steps[block], parts_.workload->waiting_after(state.step));
+    parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
   }
+  parts_.gauges->forms = false;
 }
 
 }  // namespace seng

@@ -100,6 +100,9 @@ Status take_damping(const JsonFields& fields, const std::string& source, std::op
     if (!number) return fail(number.error());
     *value = *number;
   }
+  if (!(damping.lambda > 0) || !(damping.predicted <= 0))
+    return fail(ErrorCode::kCorrupt,
+                source + ": damping: expected a lambda above 0 and a predicted change of at most 0");
   return {};
 }
 

@@ -58,7 +58,8 @@ struct Curvature::State {
   bool kronecker() const { return options.form.representation == Representation::kKronecker; }
 
   std::shared_ptr<Generation> generation(std::uint64_t step, double lambda) const {
-    auto made = std::make_shared<Generation>(block_kept, step, lambda, count, size, options.stored);
+    auto made =
+        std::make_shared<Generation>(block_kept, step, lambda, make_store(count, size, options.stored));
     if (kronecker()) {
       made->set_factors(std::size_t(options.form.factor_sets));
     } else if (!scale()) {
@@ -271,10 +272,14 @@ Status Curvature::finish_version() {
   auto made = std::exchange(s.incoming, nullptr);
   if (!made) return {};
   SENG_TRY(s.told(made->check()));
-  s.current = std::move(made);
-  s.previous = nullptr;
+  // The one before stays until settle(): the group may go back behind the step that renewed it.
+  s.put_in_force(std::move(made));
   if (!s.whole()) s.pending = nullptr;
   return {};
+}
+
+void Curvature::drop_begun() {
+  state_->incoming = state_->incoming_waiting = nullptr;
 }
 
 void Curvature::reject() {

@@ -128,6 +128,7 @@ class Curvature {
   };
   Room begin_version(std::uint64_t step, double lambda, bool waiting = false);
   Status finish_version();
+  void drop_begun();  // what was begun and will not be filled
 
   // d = F^-1 g; block.count floats each, which may not overlap. Returns g^T d. Before the first accepted
   // refresh d = g / (1 + lambda_fallback). kScale: d = g / (1 + lambda). A backup's curvature that cannot be

@@ -10,9 +10,8 @@
 //   h(w')   is one forward pass over the same micro-batches in the step that follows; its sum travels in the
 //           summary, along the tree. On another batch the loss differs by far more than one step changes it.
 //           Costs a third of a step every `every` steps
-//   M       F is the curvature in force, per block, without its damping (as theirs). With momentum m, decay
-//   wd and
-//           the trust region's s, delta = -lr (c s d + v):
+//   M       F is the curvature in force, per block, without its damping (as theirs). With momentum m,
+//           decay wd and the trust region's s, delta = -lr (c s d + v):
 //               heavy ball  c = 1,       v = mu m + wd w
 //               Nesterov    c = 1 + mu,  v = mu^2 m + (1 + mu) wd w
 //           and F d = g - lambda d, so that v^T F v is all that costs: one product U^T v by the block's owner

@@ -6,11 +6,11 @@
 namespace seng {
 
 Generation::Generation(std::shared_ptr<const Block> block, std::uint64_t step, double lambda,
-                       std::size_t count, const SampleSize& size, Precision stored)
+                       SampleStore store)
     : block_(std::move(block)),
       step_(step),
       lambda_(lambda),
-      store_(std::make_shared<SampleStore>(make_store(count, size, stored))) {}
+      store_(std::make_shared<SampleStore>(std::move(store))) {}
 
 void Generation::set_columns(std::unique_ptr<GradientColumns> columns, std::size_t workers) {
   columns_ = std::move(columns);

@@ -21,9 +21,8 @@ namespace seng {
 
 class Generation {
  public:
-  // `block` as the columns need it; `count` samples in room that is not filled yet.
-  Generation(std::shared_ptr<const Block> block, std::uint64_t step, double lambda, std::size_t count,
-             const SampleSize& size, Precision stored);
+  // `block` as the columns need it; `store` has room for the samples and is not filled yet.
+  Generation(std::shared_ptr<const Block> block, std::uint64_t step, double lambda, SampleStore store);
   Generation(const Generation&) = delete;
   Generation& operator=(const Generation&) = delete;
 

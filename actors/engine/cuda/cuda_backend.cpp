@@ -27,7 +27,7 @@ CudaBackend::CudaBackend(Arithmetic precision) : precision_(precision) {
   SENG_CUDA(cudaGetDeviceProperties(&properties, 0));
   name_ = properties.name;
   if (precision == Arithmetic::kTf32 && properties.major < 8)
-    throw VendorError("CUDA: " + name_ + " has no TF32; engine.precision: f32 runs on it");
+    throw VendorError("CUDA: " + name_ + " has no TF32 (compute capability 8.0 and later have)");
   stream_ = make_stream();
   for (Staging& staging : staging_) {
     staging.memory = make_pinned_memory(kStaging);

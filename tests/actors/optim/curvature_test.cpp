@@ -230,6 +230,32 @@ TEST_P(CurvatureTest, BothComeFromElsewhere) {
   EXPECT_EQ(direction(pulled), direction(source));
 }
 
+// As a newcomer that has followed to the step behind a refresh, with which all who had committed it have
+// died.
+TEST_P(CurvatureTest, OneThatWasPulledTooEarlyWaitsAgain) {
+  Curvature source = accepted(7);
+  source.begin_refresh(8, 0.25);
+  for (std::uint32_t micro = 0; micro < kMicros; ++micro)
+    ASSERT_TRUE(source.add_fragment(micro, other_problem_fragment(micro)));
+  ASSERT_TRUE(source.settle(7, 8));
+  Curvature pulled(
+      problem_.block,
+      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
+  for (const auto& version : source.versions()) {
+    const Curvature::Room room = pulled.begin_version(version.step, version.lambda);
+    std::copy(version.first.begin(), version.first.end(), room.first.begin());
+    std::copy(version.second.begin(), version.second.end(), room.second.begin());
+    ASSERT_TRUE(pulled.finish_version());
+  }
+  EXPECT_EQ(pulled.step(), 8u);
+  (void)pulled.begin_version(9, 0.5);  // left unfilled
+  pulled.drop_begun();
+  EXPECT_EQ(pulled.versions().size(), 2u);
+  ASSERT_TRUE(pulled.settle(7, 8));
+  EXPECT_EQ(pulled.digest(), source.digest());
+  EXPECT_EQ(pulled.keep_waiting()->digest(), source.keep_waiting()->digest());
+}
+
 TEST_P(CurvatureTest, BeforeTheFirstRefreshTheGradientIsScaled) {
   Curvature curvature(
       problem_.block,
