@@ -222,7 +222,6 @@ Status Daemon::start() {
   LogOptions log{"sengd", state_dir_.log_file(), false, options_.log_level};
   SENG_TRY(init_log(log));
   log_info("sengd {} starts, process {}, state in {}", seng_version(), getpid(), state_dir_.path());
-  for (const std::string& warning : warnings_) log_warning("{}", warning);
   parts_ = std::make_unique<Parts>();
   parts_->signals = std::move(signals);
   if (Status opened = open_parts(); !opened) {
@@ -237,6 +236,7 @@ Status Daemon::start() {
   p.loop.watch_fd(p.signals.get(), [this] { on_signal(); });
   p.loop.before_sleep([this] { before_sleep(); });
   before_sleep();  // what the store held may want to start
+  for (const std::string& warning : warnings_) log_warning("{}", warning);
   const HeadOptions& head = head_options_;
   if (head.slots * head.threads_per_slot > head.cores) {
     log_warning("{} slots of {} threads on {} cores: actors will share cores", head.slots,

@@ -57,6 +57,7 @@ TEST(Head, AJobOfAVersionThatKnewOnlyTheCpuIsBoundToIt) {
   JobRecord old = world.record(job);
   old.device_kind.clear();
   world.store->put_record(old);
+  ASSERT_TRUE(world.store->flush());
   world.options.devices = {{"cuda", "H100", "GPU-a"}, {"cuda", "H100", "GPU-b"}};
   world.restart();
   EXPECT_EQ(world.record(job).device_kind, "cpu");
