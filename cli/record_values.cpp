@@ -141,7 +141,7 @@ Json step_value(const StepMetrics& step) {
           {"cosine", step.cosine},
           {"reduction_ratio", step.reduction_ratio == 0 ? Json(nullptr) : Json(step.reduction_ratio)},
           {"curvature_bytes", step.curvature_bytes},
-          {"refresh_seconds", step.refreshed ? Json(step.refresh_seconds) : Json(nullptr)}};
+          {"refresh_seconds", step.refresh_seconds > 0 ? Json(step.refresh_seconds) : Json(nullptr)}};
 }
 
 Json epoch_value(const EpochMetrics& epoch) {

@@ -75,7 +75,8 @@ Status block_signals(UniqueFd& out) {
 namespace {
 
 // What the actors can run on. The library is closed again: the daemon may fork before it serves.
-Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const HeadOptions& head) {
+Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const HeadOptions& head,
+                                             std::vector<std::string>& warnings) {
   SlotRequest request;
   request.device = options.device;
   request.slots = options.slots;
@@ -88,11 +89,16 @@ Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const
     request.backend_lacks =
         "this build has no CUDA backend (libseng_cuda.so), which needs the CUDA Toolkit and cuDNN 9 where it "
         "is built";
-  if (request.device == "cpu" || !request.backend_lacks.empty())
-    return plan_slots(request, fail(ErrorCode::kUnavailable, "not asked"));
-  const auto gpus = Gpus::open(options.nvml_library.empty() ? kNvmlLibrary : options.nvml_library);
-  if (!gpus) return plan_slots(request, fail(gpus.error()));
-  return plan_slots(request, gpus->read());
+  Result<std::vector<GpuRecord>> gpus = fail(ErrorCode::kUnavailable, "not asked");
+  if (request.device != "cpu" && request.backend_lacks.empty()) {
+    const auto open = Gpus::open(options.nvml_library.empty() ? kNvmlLibrary : options.nvml_library);
+    gpus = open ? open->read() : Result<std::vector<GpuRecord>>(fail(open.error()));
+  }
+  for (const GpuRecord& gpu : gpus.value_or(std::vector<GpuRecord>()))
+    if (gpu.uuid.empty()) warnings.push_back("a GPU is left out: " + gpu.model);
+  if (const std::string lacks = gpus_lack(request, gpus); request.device == "auto" && !lacks.empty())
+    warnings.push_back("--device auto takes the CPU: " + lacks);
+  return plan_slots(request, gpus);
 }
 
 // Opens the library when it is first asked, after any fork, and keeps it: opening may wake the driver.
@@ -102,7 +108,9 @@ std::vector<GpuRecord> read_gpus(const std::string& library, std::optional<Gpus>
     if (!gpus) return {};
     open = *std::move(gpus);
   }
-  return open->read().value_or(std::vector<GpuRecord>());
+  auto out = open->read().value_or(std::vector<GpuRecord>());
+  std::erase_if(out, [](const GpuRecord& gpu) { return gpu.uuid.empty(); });
+  return out;
 }
 
 }  // namespace
@@ -132,7 +140,7 @@ Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inven
   head.cores = inventory.cores;
   head.memory_bytes = inventory.memory_bytes;
   head.threads_per_slot = options.threads_per_slot;
-  auto devices = slot_devices(options, head);
+  auto devices = slot_devices(options, head, out.warnings_);
   if (!devices) return fail(std::move(devices).error());
   head.devices = *std::move(devices);
   head.slots = static_cast<std::uint32_t>(head.devices.size());
@@ -228,6 +236,7 @@ Status Daemon::start() {
   p.loop.watch_fd(p.signals.get(), [this] { on_signal(); });
   p.loop.before_sleep([this] { before_sleep(); });
   before_sleep();  // what the store held may want to start
+  for (const std::string& warning : warnings_) log_warning("{}", warning);
   const HeadOptions& head = head_options_;
   if (head.slots * head.threads_per_slot > head.cores) {
     log_warning("{} slots of {} threads on {} cores: actors will share cores", head.slots,

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "daemon/daemon_options.h"
 #include "daemon/head_context.h"
@@ -42,6 +43,7 @@ class Daemon {
   HeadOptions head_options_;
   StateDir state_dir_;
   std::unique_ptr<Parts> parts_;
+  std::vector<std::string> warnings_;  // of plan(), when there was no log yet
 };
 
 }  // namespace seng

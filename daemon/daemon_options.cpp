@@ -31,7 +31,8 @@ po::options_description visible(Raw& raw) {
   add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
       "silence after which an actor is suspect, default 1; all other time limits derive from it");
   add("device", po::value(&raw.options.device)->value_name("DEVICE"),
-      "what actors compute on: cpu, cuda or auto (default: GPUs where there are any that can be used)");
+      "what actors compute on: cpu (default), cuda, or auto: GPUs where there are any that can be used. GPUs "
+      "are only used when asked for: the CUDA backend has not been tried on a real one yet");
   add("actors-per-gpu", po::value(&raw.actors_per_gpu)->value_name("N"),
       "slots that share a GPU at most; default: 1, or as many as --slots asks for");
   add("foreground", "stay in the foreground and log to stderr as well");

@@ -15,7 +15,7 @@ struct DaemonOptions {
   std::string state_dir;               // empty: default_state_dir()
   std::uint32_t slots = 0;             // actors at a time; 0: as many as fit the cores
   std::uint32_t threads_per_slot = 1;  // an actor's lanes: fewer, wider actors move less data between them
-  std::string device = "auto";         // the actors': cpu, cuda, or auto: GPUs where they can be used
+  std::string device = "cpu";          // the actors': cpu, cuda, or auto: GPUs where they can be used
   std::uint32_t actors_per_gpu = 0;    // slots that share a GPU; 0: as many as slots ask for, else 1
   std::string nvml_library;            // empty: kNvmlLibrary
   bool foreground = false;             // stay, and log to stderr as well

@@ -90,21 +90,22 @@ Result<std::vector<GpuRecord>> Gpus::read() const {
   for (unsigned index = 0; index < count; ++index) {
     const std::string which = fmt::format(" of GPU {}", index);
     Handle device = nullptr;
-    SENG_TRY(nvml.check(nvml.by_index(index, &device), "nvmlDeviceGetHandleByIndex" + which));
-    std::array<char, 128> text{};
+    std::array<char, 128> uuid{}, name{};
+    Status known = nvml.check(nvml.by_index(index, &device), "nvmlDeviceGetHandleByIndex" + which);
+    if (known) known = nvml.check(nvml.uuid(device, uuid.data(), uuid.size()), "nvmlDeviceGetUUID" + which);
+    if (known) known = nvml.check(nvml.name(device, name.data(), name.size()), "nvmlDeviceGetName" + which);
     GpuRecord gpu;
-    SENG_TRY(nvml.check(nvml.uuid(device, text.data(), text.size()), "nvmlDeviceGetUUID" + which));
-    gpu.uuid = text.data();
-    SENG_TRY(nvml.check(nvml.name(device, text.data(), text.size()), "nvmlDeviceGetName" + which));
-    gpu.model = text.data();
+    gpu.model = known ? std::string(name.data()) : known.error().message;
+    out.push_back(gpu);
+    if (!known) continue;
+    out.back().uuid = uuid.data();
     Memory memory{};
     if (nvml.memory(device, &memory) == 0) {
-      gpu.memory_bytes = memory.total;
-      gpu.memory_used_bytes = memory.used;
+      out.back().memory_bytes = memory.total;
+      out.back().memory_used_bytes = memory.used;
     }
     Utilization busy{};
-    if (nvml.utilization(device, &busy) == 0) gpu.utilisation = busy.gpu / 100.0;
-    out.push_back(std::move(gpu));
+    if (nvml.utilization(device, &busy) == 0) out.back().utilisation = busy.gpu / 100.0;
   }
   return out;
 }

@@ -20,7 +20,9 @@ class Gpus {
   // over a fork.
   static Result<Gpus> open(const std::string& library);
 
-  // All that the driver shows, in its order. A figure that a GPU does not give is unknown (records.h).
+  // All that the driver shows, in its order. A figure that a GPU does not give is unknown (records.h). One
+  // that does not answer keeps its place, for others are numbered by theirs: without a UUID, and with what
+  // the driver says in the place of its model.
   Result<std::vector<GpuRecord>> read() const;
 
  private:

@@ -133,6 +133,7 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Begin& event) {
   // was left out of the one before may not know it.
   planned_ = event.planned && !restore_ && phase_ == Phase::kTraining && epoch_.incarnation == incarnation_;
   follows_ = epoch_;
+  checkpoint_ = event.checkpoint;
   if (restore_) forget_states();
   epoch_ = {incarnation_, ++counter_};
   parked_.clear();
@@ -157,7 +158,7 @@ void GroupEpochs::forget_states() {
 // may know a step of which nobody else has the curvature: the others' state comes first.
 bool GroupEpochs::counts(ActorId actor, std::uint64_t applied_step) const {
   if (restore_) return actor == members_.front().actor;
-  if (only_followed()) return followed_.contains(actor) && applied_step > 0;
+  if (only_followed()) return followed_.contains(actor) && applied_step > 0 && applied_step >= checkpoint_;
   // One whose Ready came too late has pulled all the same.
   return holders_.contains(actor) || (may_hold_.contains(actor) && applied_step > 0);
 }

@@ -15,7 +15,7 @@
 //   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
 //   after the base step, and who holds them. In a membership that restores only the leader's word counts. If
 //   it shows that nobody holds a state after all the group is broken and the next Begin restores. Where only
-//   newcomers that have followed the group hold one, theirs counts.
+//   newcomers that have followed the group hold one, theirs counts, unless the newest checkpoint is newer.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
@@ -54,6 +54,7 @@ struct Begin {
   bool planned = false;
   bool restore = false;
   std::vector<std::uint32_t> sizes = {};  // of the members' ranges; empty: equal ones
+  std::uint64_t checkpoint = 0;  // the newest one's step, which a follower's state must not be behind
 };
 struct Persisted {
   GroupEpoch epoch;
@@ -186,7 +187,8 @@ class GroupEpochs {
   std::set<ActorId> may_hold_;        // see holds_state(); a step above 0 shows that they do
   std::set<ActorId> followed_;        // newcomers that have followed the group since the last restore
   std::uint64_t base_step_ = 0;
-  bool fell_back_ = false;  // to what one who followed has
+  std::uint64_t checkpoint_ = 0;  // see Begin
+  bool fell_back_ = false;        // to what one who followed has
 };
 
 std::string_view phase_name(GroupEpochs::Phase phase);

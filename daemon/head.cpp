@@ -1,6 +1,7 @@
 #include "daemon/head.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -13,6 +14,17 @@
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
+
+namespace {
+
+// Without links, "..", and "//"; as it is where it cannot be told.
+std::string real_path(const std::string& path) {
+  std::error_code failed;
+  const auto real = std::filesystem::weakly_canonical(path, failed);
+  return failed ? path : real.string();
+}
+
+}  // namespace
 
 Head::Head(HeadOptions options, HeadPorts ports)
     : options_(std::move(options)),
@@ -75,6 +87,7 @@ Status Head::recover() {
     return run != runs_.end() && run->second->knows(actor);
   });
   for (const JobId job : ended_badly) remove_unfinished_checkpoints(job_dir(options_, job));
+  for (std::string& left : set_aside_in(options_.state_dir + "/jobs")) remover_.remove(std::move(left));
   return ports_.store.flush();
 }
 
@@ -136,10 +149,13 @@ Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredAct
 void Head::submit(const SubmitRequest& request, std::function<void(Result<JobRecord>)> done) {
   if (stopping_) return done(fail(ErrorCode::kUnavailable, "sengd is stopping and takes no more jobs"));
   const std::string source = request.source.empty() ? "job" : request.source;
-  if (auto spec = parse_job_spec(request.spec_yaml, source); !spec)
-    return done(fail(std::move(spec).error()));
+  const auto spec = parse_job_spec(request.spec_yaml, source);
+  if (!spec) return done(fail(spec.error()));
+  const auto begins_with =
+      admitting_.insert(spec->initial_checkpoint.empty() ? spec->initial_weights : spec->initial_checkpoint);
   admission_.plan(request.spec_yaml,
-                  [this, request, done = std::move(done)](const Result<std::string>& plan) {
+                  [this, request, begins_with, done = std::move(done)](const Result<std::string>& plan) {
+                    admitting_.erase(begins_with);
                     finish_submit(request, plan, done);
                   });
 }
@@ -208,6 +224,23 @@ Result<JobRecord> Head::drain(const std::string& job, ActorId actor) {
   return run->record();
 }
 
+// The job's checkpoints must stay while another that is not over, or about to be taken, begins with one.
+Status Head::needed_by_others(JobId job, const std::string& directory) const {
+  const std::string within = real_path(directory) + "/";
+  const auto is_within = [&](const std::string& path) {
+    return !path.empty() && real_path(path).starts_with(within);
+  };
+  const auto needed = [&](const std::string& by) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{} begins with a checkpoint of job {}: it must stay until that has ended", by, job));
+  };
+  for (const auto& [id, run] : runs_)
+    if (is_within(run->plan().begins_with)) return needed(fmt::format("job {}", id));
+  if (std::ranges::any_of(admitting_, is_within)) return needed("a job that was just submitted");
+  return {};
+}
+
 // The files first: what is left of them can be asked to be removed again as long as the job is known.
 Result<DeleteReply> Head::remove(const std::string& job, bool checkpoints) {
   const auto record = find(job);
@@ -222,18 +255,17 @@ Result<DeleteReply> Head::remove(const std::string& job, bool checkpoints) {
                                   record->id, job_state_name(record->state), record->id));
   }
   const std::string directory = job_dir(options_, record->id);
-  for (const auto& [id, run] : runs_) {
-    if (checkpoints && run->plan().begins_with.starts_with(directory + "/"))
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("job {} begins with a checkpoint of job {}: it must stay until that has ended",
-                              id, record->id));
-  }
-  SENG_TRY(remove_job_files(directory, checkpoints));
+  if (checkpoints) SENG_TRY(needed_by_others(record->id, directory));
+  DeleteReply reply{*record, directory + "/checkpoints"};
+  // Of a link only the link goes.
+  std::error_code unknown;
+  if (checkpoints && std::filesystem::is_symlink(reply.kept, unknown)) reply.kept = real_path(reply.kept);
+  const auto aside = set_aside_job_files(directory, checkpoints);
+  if (!aside) return fail(aside.error());
+  if (!aside->empty()) remover_.remove(*aside);
   SENG_TRY(ports_.store.remove_job(record->id));
   over_.erase(record->id);
-  struct stat info {};
-  DeleteReply reply{*record, directory + "/checkpoints"};
-  if (stat(reply.kept.c_str(), &info) != 0) reply.kept.clear();
+  if (!std::filesystem::exists(reply.kept, unknown)) reply.kept.clear();
   event(Severity::kInfo, "Deleted",
         fmt::format("job {} ({}), {}", record->id, record->name,
                     reply.kept.empty() ? "with all its files" : "but for its checkpoints"));

@@ -13,6 +13,7 @@
 #include "daemon/admission.h"
 #include "daemon/head_context.h"
 #include "daemon/job_run.h"
+#include "daemon/remover.h"
 #include "protocol/messages/control.h"
 #include "protocol/messages/lifecycle.h"
 
@@ -80,6 +81,7 @@ class Head {
   void flush();
   void event(Severity severity, std::string_view kind, std::string text, JobId job = 0);
   JobRun* running(JobId job);
+  Status needed_by_others(JobId job, const std::string& directory) const;
 
   HeadOptions options_;
   HeadPorts ports_;
@@ -95,6 +97,8 @@ class Head {
   double awake_at_ = 0;  // when before_sleep() was last called
   std::optional<double> flush_due_;
   bool store_failed_ = false;
+  std::multiset<std::string> admitting_;  // the paths with which jobs begin that are still being planned
+  Remover remover_;
 };
 
 }  // namespace seng

@@ -14,6 +14,11 @@ constexpr std::uint32_t kStepsRead = 200'000;  // of the first pass, for the run
 }  // namespace
 
 void JobRun::take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest) {
+  // It was begun by a version that knew only the CPU and bound no job to it.
+  if (record_.device_kind.empty() && !plan_.mixed_devices && (newest || !actors.empty())) {
+    record_.device_kind = SlotDevice{}.kind;
+    ports_.store.put_record(record_);
+  }
   // Means and counts go on as if nothing had happened.
   JobRecord scratch = record_;
   for (const EpochMetrics& m :

@@ -149,8 +149,9 @@ void JobRun::act(const membership_action::Begin& action) {
   for (const Member& m : group_.members()) before.push_back(m.actor);
   const bool rebalances = action.planned && action.leavers.empty() && action.members == before;
   const auto sizes = speed_.sizes(shares(members));
-  tell_group(
-      epoch_event::Begin{std::move(members), to_members(action.leavers), action.planned, false, sizes});
+  const std::uint64_t checkpoint = checkpoints_.empty() ? 0 : checkpoints_.rbegin()->first;
+  tell_group(epoch_event::Begin{std::move(members), to_members(action.leavers), action.planned, false, sizes,
+                                checkpoint});
   last_checkpoint_.tried();
   if (!rebalances) return;
   speed_.rebalanced(ports_.clock.now());

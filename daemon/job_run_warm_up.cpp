@@ -25,6 +25,8 @@ void JobRun::act(const membership_action::WarmUp& action) {
 }
 
 void JobRun::on_body(ActorId actor, const Message&, const WarmedUp& body) {
+  // One that was warm gives up as well when its source dies: what it has come to still counts, as long as no
+  // checkpoint is newer.
   if (!warm_ups_.said(actor, body.number)) return;
   quiet_ = false;
   if (!body.gave_up.empty()) {

@@ -11,6 +11,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const std::string kSetAside = ".deleted-";
+
 std::optional<std::pair<JobId, ActorId>> owner_of(const std::string& name) {
   if (name.size() < 4 || (name[0] != 'a' && name[0] != 's')) return std::nullopt;
   const char* const end = name.data() + name.size();
@@ -50,25 +52,47 @@ int remove_sockets(const std::string& directory, const std::function<bool(JobId,
   });
 }
 
-Status remove_job_files(const std::string& job_dir, bool checkpoints) {
+Result<std::string> set_aside_job_files(const std::string& job_dir, bool checkpoints) {
   std::error_code failed;
   std::vector<fs::path> found;
   for (auto it = fs::directory_iterator(job_dir, failed); !failed && it != fs::directory_iterator();
        it.increment(failed))
     found.push_back(it->path());
-  if (failed == std::errc::no_such_file_or_directory) return {};
-  bool kept = false;
-  for (std::size_t i = 0; i < found.size() && !failed; ++i) {
-    std::error_code unknown;
-    const bool keeps =
-        found[i].filename() == "checkpoints" && !checkpoints && !fs::is_empty(found[i], unknown);
-    kept = kept || keeps;
-    if (!keeps) fs::remove_all(found[i], failed);
-    if (failed) return fail(ErrorCode::kIo, "cannot remove " + found[i].string() + ": " + failed.message());
+  const auto stays = [&](const fs::path& path) {
+    return fail(ErrorCode::kIo, "cannot remove " + path.string() + ": " + failed.message());
+  };
+  if (failed == std::errc::no_such_file_or_directory) return std::string();
+  if (failed) return stays(job_dir);
+  const fs::path directory(job_dir);
+  fs::path aside;
+  for (int number = 0; aside.empty(); ++number) {
+    const fs::path free =
+        directory.parent_path() / (kSetAside + directory.filename().string() + "-" + std::to_string(number));
+    if (fs::create_directory(free, failed)) aside = free;
+    if (failed) return stays(job_dir);
   }
-  if (!kept && !failed) fs::remove(job_dir, failed);
-  if (failed) return fail(ErrorCode::kIo, "cannot remove " + job_dir + ": " + failed.message());
-  return {};
+  bool kept = false;
+  for (const fs::path& path : found) {
+    std::error_code unknown;
+    const bool keeps = path.filename() == "checkpoints" && !checkpoints && !fs::is_empty(path, unknown);
+    kept = kept || keeps;
+    if (!keeps) fs::rename(path, aside / path.filename(), failed);
+    if (failed == std::errc::cross_device_link) fs::remove_all(path, failed);
+    if (failed) return stays(path);
+  }
+  if (!kept) fs::remove(job_dir, failed);
+  if (failed) return stays(job_dir);
+  return aside.string();
+}
+
+std::vector<std::string> set_aside_in(const std::string& jobs_dir) {
+  std::vector<std::string> out;
+  std::error_code failed;
+  for (auto it = fs::directory_iterator(jobs_dir, failed); !failed && it != fs::directory_iterator();
+       it.increment(failed)) {
+    if (it->path().filename().string().starts_with(kSetAside)) out.push_back(it->path().string());
+  }
+  return out;
 }
 
 int remove_unfinished_checkpoints(const std::string& job_dir) {

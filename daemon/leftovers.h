@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "protocol/base/error.h"
 #include "protocol/base/ids.h"
@@ -13,8 +14,12 @@ namespace seng {
 // those of actors that live. Other files stay. Returns how many there were.
 int remove_sockets(const std::string& directory, const std::function<bool(JobId, ActorId)>& lives);
 
-// All files of a job but, unless `checkpoints`, those of its checkpoints. Error: one that stays, and why.
-Status remove_job_files(const std::string& job_dir, bool checkpoints);
+// Renames all files of a job but, unless `checkpoints`, those of its checkpoints to a directory
+// `.deleted-...` beside its own, which is returned; empty: there was nothing. Takes no longer where there is
+// much. Error: one that stays, and why.
+Result<std::string> set_aside_job_files(const std::string& job_dir, bool checkpoints);
+// What was set aside in `jobs_dir` and is still there.
+std::vector<std::string> set_aside_in(const std::string& jobs_dir);
 
 // Checkpoints of the job that were begun and never became whole. Only when no actor of it lives.
 int remove_unfinished_checkpoints(const std::string& job_dir);

@@ -153,7 +153,8 @@ void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
   }
   if (with_state.empty()) {
     if (silent_state) return;
-    // Newcomers that have followed the group to a step of its own: better than a checkpoint.
+    // Newcomers that have followed the group to a step of its own: better than a checkpoint. If theirs is
+    // behind the newest one they show it when they park, and the group restores after all.
     const auto follows = [&](ActorId actor) { return find(view, actor)->follows_state; };
     std::ranges::copy_if(without, std::back_inserter(with_state), follows);
     std::erase_if(without, follows);

@@ -14,8 +14,10 @@ namespace {
 // that names nothing. Numbers are the driver's (CUDA_DEVICE_ORDER=PCI_BUS_ID).
 std::vector<GpuRecord> visible_of(const std::vector<GpuRecord>& gpus,
                                   const std::optional<std::string>& list) {
-  if (!list) return gpus;
   std::vector<GpuRecord> out;
+  const auto answers = [](const GpuRecord& gpu) { return !gpu.uuid.empty(); };
+  if (!list) std::ranges::copy_if(gpus, std::back_inserter(out), answers);
+  if (!list) return out;
   std::istringstream entries(*list);
   for (std::string entry; std::getline(entries, entry, ',');) {
     std::size_t number = 0;
@@ -28,27 +30,26 @@ std::vector<GpuRecord> visible_of(const std::vector<GpuRecord>& gpus,
                            [&](const GpuRecord& gpu) { return gpu.uuid.starts_with(entry); });
     }
     if (found == gpus.end()) break;
-    out.push_back(*found);
+    if (answers(*found)) out.push_back(*found);
   }
   return out;
 }
 
-// Why there is no GPU to use; empty where there is one.
-std::string lack(const SlotRequest& request, const Result<std::vector<GpuRecord>>& gpus,
-                 const std::vector<GpuRecord>& visible) {
+}  // namespace
+
+std::string gpus_lack(const SlotRequest& request, const Result<std::vector<GpuRecord>>& gpus) {
   if (!request.backend_lacks.empty()) return request.backend_lacks;
   if (!gpus) return gpus.error().message;
   if (gpus->empty()) return "the NVIDIA driver shows no GPU";
-  if (visible.empty()) return "CUDA_VISIBLE_DEVICES hides all GPUs";
+  if (visible_of(*gpus, std::nullopt).empty()) return gpus->front().model;
+  if (visible_of(*gpus, request.visible).empty()) return "CUDA_VISIBLE_DEVICES hides all GPUs";
   return "";
 }
-
-}  // namespace
 
 Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
                                            const Result<std::vector<GpuRecord>>& gpus) {
   const std::vector<GpuRecord> visible = gpus ? visible_of(*gpus, request.visible) : std::vector<GpuRecord>();
-  const std::string lacks = lack(request, gpus, visible);
+  const std::string lacks = gpus_lack(request, gpus);
   if (request.device == "cpu" || (request.device == "auto" && !lacks.empty()))
     return std::vector<SlotDevice>(request.slots > 0 ? request.slots : request.cpu_slots);
   if (!lacks.empty()) return fail(ErrorCode::kUnsupported, "--device cuda: " + lacks);

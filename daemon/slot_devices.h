@@ -18,13 +18,16 @@ struct SlotDevice {
 };
 
 struct SlotRequest {
-  std::string device = "auto";         // cpu | cuda | auto: GPUs where they can be used, else the CPU
+  std::string device = "cpu";          // cpu | cuda | auto: GPUs where they can be used, else the CPU
   std::uint32_t slots = 0;             // 0: actors_per_gpu (else 1) for each GPU, or cpu_slots
   std::uint32_t cpu_slots = 1;         // where the slots are the CPU's
   std::uint32_t actors_per_gpu = 0;    // that share one at most; 0: as many as slots ask for
   std::optional<std::string> visible;  // the daemon's own CUDA_VISIBLE_DEVICES
   std::string backend_lacks;           // why actors have no CUDA backend; empty: they have one
 };
+
+// Why there is no GPU to use; empty where there is one. `gpus` as Gpus::read() has them.
+std::string gpus_lack(const SlotRequest& request, const Result<std::vector<GpuRecord>>& gpus);
 
 // Neighbouring slots are on different GPUs, as far as there are. kUnsupported, in words: `cuda` was asked for
 // and something is missing, or more slots than the GPUs give.

@@ -52,7 +52,8 @@ Table step_table(const std::vector<StepMetrics>& steps) {
                format_percent(s.accuracy), fmt::format("{:.4g}", s.lr), fmt::format("{:.4g}", s.damping),
                s.reduction_ratio == 0 ? "" : fmt::format("{:.3g}", s.reduction_ratio),
                fmt::format("{:.3g}", s.trust_scale), fmt::format("{:.3f}", s.cosine),
-               fmt::format("{:.4f}", s.seconds), s.refreshed ? fmt::format("{:.4f}", s.refresh_seconds) : "",
+               fmt::format("{:.4f}", s.seconds),
+               s.refresh_seconds > 0 ? fmt::format("{:.4f}", s.refresh_seconds) : "",
                format_bytes(s.bytes_sent), format_bytes(s.fragment_bytes_sent),
                format_bytes(s.curvature_bytes)});
   }

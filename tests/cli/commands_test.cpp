@@ -336,6 +336,7 @@ TEST_F(Commands, MetricsAreFetchedPageByPage) {
       metrics.step = step;
       metrics.loss = 1.0 / static_cast<double>(step);
       metrics.refreshed = step == 1;
+      if (step == 2) metrics.refresh_seconds = 0.125;  // overlapped: behind the refresh
       reply.steps.push_back(metrics);
     }
     reply.more = !reply.steps.empty() && reply.steps.back().step < 25;
@@ -348,11 +349,14 @@ TEST_F(Commands, MetricsAreFetchedPageByPage) {
   ASSERT_EQ(all["steps"].size(), 25u);
   EXPECT_EQ(all["steps"][24]["step"], 25);
   EXPECT_EQ(all["steps"][0]["refreshed"], true);
+  EXPECT_TRUE(all["steps"][0]["refresh_seconds"].is_null());
+  EXPECT_EQ(all["steps"][1]["refresh_seconds"], 0.125);
   EXPECT_TRUE(all["epochs"][0]["test_accuracy"].is_null());
   EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "epoch", "-o", "json"})).contains("steps"));
   EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "step", "-o", "json"})).contains("epochs"));
   const CtlRun steps = ctl(daemon_, {"metrics", "3", "--series", "step"});
   EXPECT_EQ(std::count(steps.out.begin(), steps.out.end(), '\n'), 26);
+  EXPECT_THAT(steps.out, HasSubstr("0.1250"));
   EXPECT_EQ(ctl(daemon_, {"metrics", "3", "--series", "stp"}).code, ExitCode::kUsage);
 }
 

@@ -41,8 +41,8 @@ TEST(DaemonOptions, AllAreTaken) {
   EXPECT_EQ(options->timeouts.linger_s(), 5.0);
   EXPECT_EQ(options->log_level, LogLevel::kDebug);
   EXPECT_EQ(options->actor_binary, "/a");
-  EXPECT_EQ(options->device, "auto");
-  EXPECT_EQ(parse({"--device", "cpu"})->device, "cpu");
+  EXPECT_EQ(options->device, "cpu") << "GPUs only when they are asked for";
+  EXPECT_EQ(parse({"--device", "auto"})->device, "auto");
   EXPECT_EQ(parse({"--device", "cuda", "--actors-per-gpu", "2"})->actors_per_gpu, 2u);
   EXPECT_TRUE(options->foreground);
   EXPECT_EQ(parse({"-h"})->verb, DaemonOptions::Verb::kHelp);

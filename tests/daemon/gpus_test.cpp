@@ -41,6 +41,19 @@ TEST_F(GpusTest, AreReadWithModelMemoryAndUse) {
   EXPECT_EQ((*read)[1].utilisation, -1) << "not given";
 }
 
+TEST_F(GpusTest, OneThatDoesNotAnswerKeepsItsPlace) {
+  setenv("SENG_FAKE_GPUS", "GPU-aa|-|1|0|-;GPU-bb|NVIDIA A2|15356|0|-", 1);
+  const auto gpus = Gpus::open(module("fake_nvml"));
+  ASSERT_TRUE(gpus) << gpus.error().message;
+  const auto read = gpus->read();
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_EQ(read->size(), 2u);
+  EXPECT_EQ((*read)[0].uuid, "");
+  EXPECT_THAT((*read)[0].model, HasSubstr("nvmlDeviceGetHandleByIndex of GPU 0: Another Error"));
+  EXPECT_EQ((*read)[1].uuid, "GPU-bb");
+  EXPECT_EQ((*read)[1].model, "NVIDIA A2");
+}
+
 TEST_F(GpusTest, WithoutTheLibraryThatIsSaid) {
   const auto gpus = Gpus::open("libnvidia-ml-of-nobody.so.1");
   ASSERT_FALSE(gpus);

@@ -97,6 +97,19 @@ TEST(GroupEpochs, AFollowersStateCountsWhereItIsTheOnlyOne) {
   ASSERT_TRUE(only<epoch_action::ResumeAll>(resumed));
   EXPECT_TRUE(only<epoch_action::ResumeAll>(resumed)->restored) << "steps behind it are made again";
 
+  // A checkpoint is newer than what it has come to.
+  GroupEpochs behind = trained();
+  behind.on(e::Lost{0});
+  behind.on(e::Lost{1});
+  behind.on(e::Begin{members({2, 3}), {}, false, false, {}, 7});
+  behind.on(e::Persisted{behind.epoch()});
+  behind.on(e::Parked{3, behind.epoch(), 0});
+  EXPECT_TRUE(behind.on(e::Parked{2, behind.epoch(), 6}).actions.empty());
+  EXPECT_EQ(behind.phase(), GroupEpochs::Phase::kBroken);
+  const auto anew = behind.on(e::Begin{members({2, 3}), {}, false, false, {}, 7});
+  ASSERT_TRUE(only<epoch_action::Persist>(anew));
+  EXPECT_TRUE(only<epoch_action::Persist>(anew)->membership.restore);
+
   GroupEpochs lost = trained();
   lost.on(e::Lost{2});
   EXPECT_FALSE(lost.follows_state(2));

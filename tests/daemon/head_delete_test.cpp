@@ -68,10 +68,36 @@ TEST(Delete, WithItsCheckpointsWhereNobodyBeginsWithThem) {
   EXPECT_TRUE(fs::exists(directory + "/logs"));
   world.train(heir);
   finish(world, heir);
+  // By another way, and while it is still being planned.
+  fs::create_directory_symlink(directory, world.dir.path() + "/way");
+  SubmitRequest late;
+  late.spec_yaml = spec_text("c", 1, 1) + "initial: {checkpoint: " + world.dir.path() +
+                   "/way/logs/..//checkpoints/step-00000008}\n";
+  bool answered = false;
+  world.head().submit(late, [&](const auto&) { answered = true; });
+  ASSERT_FALSE(answered);
+  EXPECT_THAT(world.head().remove(std::to_string(job), true).error().message,
+              HasSubstr("a job that was just submitted begins with a checkpoint of job 1"));
+  world.processes.end(world.processes.find("plan"), {false, 1});
+  ASSERT_TRUE(answered);
   const auto deleted = world.head().remove(std::to_string(job), true);
   ASSERT_TRUE(deleted) << deleted.error().message;
   EXPECT_EQ(deleted->kept, "");
   EXPECT_FALSE(fs::exists(directory));
+}
+
+TEST(Delete, OfALinkOnlyTheLinkGoes) {
+  World world(1);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  const std::string directory = finish(world, job), elsewhere = world.dir.path() + "/elsewhere";
+  fs::rename(directory + "/checkpoints", elsewhere);
+  fs::create_directory_symlink(elsewhere, directory + "/checkpoints");
+  const auto deleted = world.head().remove(std::to_string(job), true);
+  ASSERT_TRUE(deleted) << deleted.error().message;
+  EXPECT_EQ(deleted->kept, fs::canonical(elsewhere).string()) << "and that is said";
+  EXPECT_FALSE(fs::exists(directory));
+  EXPECT_TRUE(fs::exists(elsewhere + "/step-00000008"));
 }
 
 TEST(Delete, NothingIsForgottenThatCannotBe) {

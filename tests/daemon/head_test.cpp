@@ -49,6 +49,22 @@ TEST(Head, TellsActorsWhatWasDecidedOfTheJob) {
   EXPECT_EQ(again->spec_yaml, welcome->spec_yaml);
 }
 
+// What was begun on the CPU stays there, though nobody wrote down that it was.
+TEST(Head, AJobOfAVersionThatKnewOnlyTheCpuIsBoundToIt) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  world.train(job);
+  JobRecord old = world.record(job);
+  old.device_kind.clear();
+  world.store->put_record(old);
+  ASSERT_TRUE(world.store->flush());
+  world.options.devices = {{"cuda", "H100", "GPU-a"}, {"cuda", "H100", "GPU-b"}};
+  world.restart();
+  EXPECT_EQ(world.record(job).device_kind, "cpu");
+  const JobId fresh = world.submit(spec_text("b", 1, 1));
+  EXPECT_NE(world.record(fresh).device_kind, "cpu");
+}
+
 TEST(Head, AJobFromSubmitToSuccess) {
   World world;
   const JobId job = world.submit(spec_text("first", 2, 2));

@@ -71,6 +71,38 @@ TEST(WarmUpOfTheHead, ItsStateSurvivesTheGroup) {
   EXPECT_EQ(world.record(world.job).step, 5u) << "step 6 is made again";
 }
 
+// Unless a checkpoint is newer: the group does not go back behind it. That it gave up, for its source died,
+// takes nothing away.
+TEST(WarmUpOfTheHead, ItsStateCountsUnlessACheckpointIsNewer) {
+  for (const std::uint64_t checkpoint : {4u, 5u, 6u}) {
+    SCOPED_TRACE(checkpoint);
+    WarmUpWorld world;
+    const auto orders = world.orders();
+    WarmedUp word;
+    word.number = orders.at(2).number;
+    word.step = 5;
+    world.say_in(world.job, 2, {}, word);
+    world.say(world.job, 0, CheckpointReport{checkpoint, "/c/step", "w", "s", ""});
+    word.gave_up = "the source is gone";
+    world.say_in(world.job, 2, {}, word);
+    world.end(world.job, 0, {true, SIGKILL});
+    world.end(world.job, 1, {true, SIGKILL});
+    auto group = world.reconfigured(world.job, 2);
+    ASSERT_TRUE(group);
+    EXPECT_FALSE(group->restore) << "it has not said yet what it has";
+    world.say(world.job, 2, Parked{5});
+    if (checkpoint <= 5) {
+      EXPECT_TRUE(world.told<Assign>(world.job, 2));
+      continue;
+    }
+    for (const ActorId actor : {3u, 4u})
+      if (world.pid_of(world.job, actor) != 0) world.prepare(world.job, actor);
+    group = world.reconfigured(world.job, 2);
+    ASSERT_TRUE(group);
+    EXPECT_TRUE(group->restore);
+  }
+}
+
 TEST(WarmUpOfTheHead, NewcomersAndMembersAreToldAndTheGroupIsLeftAlone) {
   WarmUpWorld world;
   const auto orders = world.orders();

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/remover.h"
 #include "tests/daemon/fake_world.h"
 
 namespace seng::testing {
@@ -62,18 +63,34 @@ TEST(Leftovers, AJobsFilesGoButForItsCheckpoints) {
   };
   fs::create_directories(other);
   make();
-  ASSERT_TRUE(remove_job_files(job, false));
+  const auto first = set_aside_job_files(job, false);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(*first, dir.path() + "/.deleted-7-0");
+  EXPECT_TRUE(fs::exists(*first + "/logs/actor-0.log"));
   EXPECT_TRUE(fs::exists(job + "/checkpoints/step-00000004"));
   EXPECT_FALSE(fs::exists(job + "/logs"));
   EXPECT_FALSE(fs::exists(job + "/ledger-0.csv"));
   make();
-  ASSERT_TRUE(remove_job_files(job, true));
+  const auto second = set_aside_job_files(job, true);
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(fs::exists(*second + "/checkpoints/step-00000004"));
   EXPECT_FALSE(fs::exists(job));
   fs::create_directories(job + "/checkpoints");
-  ASSERT_TRUE(remove_job_files(job, false));
+  ASSERT_TRUE(set_aside_job_files(job, false));
   EXPECT_FALSE(fs::exists(job)) << "nothing to keep";
-  EXPECT_TRUE(remove_job_files(job, true));
+  const auto nothing = set_aside_job_files(job, true);
+  ASSERT_TRUE(nothing);
+  EXPECT_EQ(*nothing, "");
   EXPECT_TRUE(fs::exists(other));
+  // What a daemon before has left is removed by this one.
+  std::vector<std::string> aside = set_aside_in(dir.path());
+  EXPECT_EQ(aside.size(), 3u);
+  fs::create_directory_symlink(other, aside.front() + "/link");
+  Remover remover;
+  for (const std::string& directory : aside) remover.remove(directory);
+  for (int i = 0; i < 6000 && !set_aside_in(dir.path()).empty(); ++i) usleep(10'000);
+  EXPECT_TRUE(set_aside_in(dir.path()).empty());
+  EXPECT_TRUE(fs::exists(other)) << "links are not followed";
 }
 
 TEST(Leftovers, OfActorsThatDiedWhileNoDaemonRanAndOfJobsThatAreOver) {

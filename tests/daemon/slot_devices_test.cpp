@@ -72,6 +72,18 @@ TEST(SlotDevices, AreThoseThatTheDaemonMaySee) {
   EXPECT_THAT(with("-1"), HasSubstr("CUDA_VISIBLE_DEVICES hides all GPUs"));
 }
 
+TEST(SlotDevices, AreNotThoseThatDoNotAnswer) {
+  std::vector<GpuRecord> gpus = kGpus;
+  gpus[0] = {"", "it is lost"};
+  EXPECT_EQ(told(plan_slots(request("auto"), gpus)), "H100/GPU-ab A2/GPU-c ");
+  SlotRequest some = request("cuda");
+  some.visible = "0,2";
+  EXPECT_EQ(told(plan_slots(some, gpus)), "A2/GPU-c ") << "the others keep their numbers";
+  gpus.resize(1);
+  EXPECT_EQ(told(plan_slots(request("auto"), gpus)), "cpu cpu ");
+  EXPECT_EQ(gpus_lack(request("auto"), gpus), "it is lost");
+}
+
 TEST(SlotDevices, OfOneKindAreCounted) {
   EXPECT_EQ(most_of_one_kind(*plan_slots(request("cuda"), kGpus)), 2u);
   EXPECT_EQ(most_of_one_kind(*plan_slots(request("cpu", 5), kGpus)), 5u);

@@ -1,5 +1,6 @@
 // A management library with the GPUs that SENG_FAKE_GPUS names: "UUID|MODEL|MIB|USED_MIB|PERCENT;...". A
-// percentage of "-" is one that the GPU does not give. SENG_FAKE_NVML_FAILS: it cannot be used.
+// percentage of "-" is one that the GPU does not give; one whose model is "-" does not answer.
+// SENG_FAKE_NVML_FAILS: it cannot be used.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,7 +17,7 @@ namespace {
 std::vector<nvmlDevice_st> devices;
 bool initialised = false;
 
-constexpr int kSuccess = 0, kUninitialised = 1, kNotSupported = 3, kDriverNotLoaded = 9;
+constexpr int kSuccess = 0, kUninitialised = 1, kNotSupported = 3, kDriverNotLoaded = 9, kGpuIsLost = 15;
 
 }  // namespace
 
@@ -50,6 +51,7 @@ SENG_FAKE int nvmlDeviceGetCount_v2(unsigned* count) {
 }
 SENG_FAKE int nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_st** device) {
   *device = &devices.at(index);
+  if ((*device)->model == "-") return kGpuIsLost;
   return initialised ? kSuccess : kUninitialised;
 }
 SENG_FAKE int nvmlDeviceGetName(nvmlDevice_st* device, char* name, unsigned length) {
