@@ -12,6 +12,19 @@ constexpr int kMessagesAtOnce = 1024;  // before the loop sees to other things
 constexpr std::size_t kMaxStrangers = 1024;
 constexpr std::size_t kMaxKept = 4096;  // messages of one
 
+// What an actor tells again behind its hello, and behind the steps that the daemon before has not stored:
+// taken earlier, the job's end would shut these out.
+bool is_told_again(const Message& message) {
+  switch (static_cast<MessageKind>(message.envelope.kind)) {
+    case MessageKind::kEpochReport:
+    case MessageKind::kCheckpointReport:
+    case MessageKind::kFinished:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 bool ActorServer::on_readable() {
@@ -78,6 +91,7 @@ void ActorServer::on_hello(const PeerId& peer, const Message& message) {
   head_->welcomed(key.first);
   if (stranger.empty()) return;
   for (const Message& kept : stranger.mapped()) {
+    if (is_told_again(kept)) continue;
     if (Key{kept.envelope.job, kept.envelope.from} == key) head_->on_message(key.first, key.second, kept);
   }
 }

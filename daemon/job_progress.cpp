@@ -38,16 +38,22 @@ void JobProgress::go_back(std::uint64_t step, JobRecord& record) const {
 }
 
 void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
-  if (step.step <= newest_step_) return;  // sent again, or made again
-  newest_step_ = step.step;
   const double epoch = epoch_of(step.step);
-  if (epoch != epoch_in_hand_) so_far_ = {};
+  // Sent again, or made again; but what a daemon before this one took and had not stored comes behind what
+  // this one found waiting.
+  const bool late = step.step <= newest_step_;
+  const bool unknown = epoch == epoch_in_hand_ && so_far_.steps > 0 && counted_.size() < kMostCounted;
+  if (late && (!unknown || counted_.contains(step.step))) return;
+  newest_step_ = std::max(newest_step_, step.step);
+  if (epoch != epoch_in_hand_) so_far_ = {}, counted_.clear();
   epoch_in_hand_ = epoch;
   so_far_.add(step.loss, step.accuracy, 1);
+  if (counted_.size() < kMostCounted) counted_.insert(step.step);
   if (step.step > record_step_) {  // else the leader has said what the whole of it came to
     record.train_loss = so_far_.loss;
     record.train_accuracy = so_far_.accuracy;
   }
+  if (late) return;
   recent_seconds_ += step.seconds;
   recent_steps_ += 1;
 }

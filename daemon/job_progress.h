@@ -1,6 +1,8 @@
 // Keeps a job's record true from what its actors report. Pure.
 #pragma once
 
+#include <set>
+
 #include "daemon/job_plan.h"
 #include "protocol/messages/lifecycle.h"
 #include "protocol/messages/records.h"
@@ -30,6 +32,7 @@ class JobProgress {
   void add_step(const StepMetrics& step, JobRecord& record);
 
   // Means weighted by steps.
+  static constexpr std::size_t kMostCounted = 100'000;
   struct Mean {
     double loss = 0, accuracy = 0, steps = 0;
     void add(double new_loss, double new_accuracy, double new_steps);
@@ -37,7 +40,8 @@ class JobProgress {
 
   JobPlan plan_;
   std::uint64_t newest_step_ = 0;                 // of the metrics taken
-  Mean so_far_;                                   // over the single steps of the epoch in hand
+  Mean so_far_;                                   // over the single steps of the epoch in hand, which are
+  std::set<std::uint64_t> counted_;               // these; the first kMostCounted of them
   double epoch_in_hand_ = 0;                      // its number, from 0
   Mean this_epoch_;                               // over the leader's records since the last whole epoch
   std::uint64_t record_step_ = 0;                 // of the leader's last record

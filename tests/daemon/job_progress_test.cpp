@@ -105,6 +105,16 @@ TEST(JobProgress, AReportWithinAPassThatComesBeforeItsStepsIsTheLossSoFar) {
   EXPECT_DOUBLE_EQ(record.train_loss, 0.75);
 }
 
+TEST(JobProgress, StepsThatADaemonBeforeHadNotStoredCountBehindNewerOnes) {
+  JobProgress progress(plan_of(64, 60'000, 60));
+  JobRecord record;
+  progress.go_on_from(8);
+  progress.on(steps(13, 60, 1.0), true, record);
+  progress.on(steps(1, 12, 3.0), true, record);
+  progress.on(steps(13, 60, 7.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, (12 * 3.0 + 48 * 1.0) / 60);
+}
+
 TEST(JobProgress, APassThatEndsWithinAStepIsWhole) {
   // 60000 / 256 = 234.375 steps a pass; five passes are 1171 whole steps.
   JobProgress progress(plan_of(256, 60000, 1171));
