@@ -24,34 +24,8 @@ struct Kernels {
               double* dbeta);
 };
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define SENG_KERNEL __attribute__((target("avx512f"))) static
-#include "actors/engine/cpu/batch_norm_samples_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx512
-namespace avx2 {
-#define SENG_KERNEL __attribute__((target("avx2"))) static
-#include "actors/engine/cpu/batch_norm_samples_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx2
-#endif
-namespace portable {
-#define SENG_KERNEL static
-#include "actors/engine/cpu/batch_norm_samples_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace portable
-
-const Kernels& kernels() {
-#if defined(__x86_64__)
-  static const Kernels& chosen = __builtin_cpu_supports("avx512f") ? avx512::kKernels
-                                 : __builtin_cpu_supports("avx2")  ? avx2::kKernels
-                                                                   : portable::kKernels;
-  return chosen;
-#else
-  return portable::kKernels;
-#endif
-}
+#define SENG_KERNELS_FILE "actors/engine/cpu/batch_norm_samples_kernels.inc"
+#include "actors/engine/cpu/per_instruction_set.inc"
 
 Constants constants_of(const NormConstants& all, std::size_t first, std::size_t count) {
   Constants out{};

@@ -25,34 +25,8 @@ struct VectorKernels {
   void (*cholesky_solve)(const double*, std::size_t, double*);
 };
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define SENG_KERNEL __attribute__((target("avx512f"))) static
-#include "actors/engine/cpu/linalg_vector_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx512
-namespace avx2 {
-#define SENG_KERNEL __attribute__((target("avx2"))) static
-#include "actors/engine/cpu/linalg_vector_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx2
-#endif
-namespace portable {
-#define SENG_KERNEL static
-#include "actors/engine/cpu/linalg_vector_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace portable
-
-const VectorKernels& kernels() {
-#if defined(__x86_64__)
-  static const VectorKernels& chosen = __builtin_cpu_supports("avx512f") ? avx512::kKernels
-                                       : __builtin_cpu_supports("avx2")  ? avx2::kKernels
-                                                                         : portable::kKernels;
-  return chosen;
-#else
-  return portable::kKernels;
-#endif
-}
+#define SENG_KERNELS_FILE "actors/engine/cpu/linalg_vector_kernels.inc"
+#include "actors/engine/cpu/per_instruction_set.inc"
 
 }  // namespace
 

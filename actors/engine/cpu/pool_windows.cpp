@@ -19,34 +19,8 @@ struct Kernels {
   void (*backward)(const Windows&, const float* dy, const std::int8_t* places, float* dx);
 };
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define SENG_KERNEL __attribute__((target("avx512f"))) static
-#include "actors/engine/cpu/pool_windows_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx512
-namespace avx2 {
-#define SENG_KERNEL __attribute__((target("avx2"))) static
-#include "actors/engine/cpu/pool_windows_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace avx2
-#endif
-namespace portable {
-#define SENG_KERNEL static
-#include "actors/engine/cpu/pool_windows_kernels.inc"
-#undef SENG_KERNEL
-}  // namespace portable
-
-const Kernels& kernels() {
-#if defined(__x86_64__)
-  static const Kernels& chosen = __builtin_cpu_supports("avx512f") ? avx512::kKernels
-                                 : __builtin_cpu_supports("avx2")  ? avx2::kKernels
-                                                                   : portable::kKernels;
-  return chosen;
-#else
-  return portable::kKernels;
-#endif
-}
+#define SENG_KERNELS_FILE "actors/engine/cpu/pool_windows_kernels.inc"
+#include "actors/engine/cpu/per_instruction_set.inc"
 
 memory::desc blocked(const TensorShape& s) {
   return {{s.n, s.c, s.h, s.w}, memory::data_type::f32, memory::format_tag::nChw16c};

@@ -120,6 +120,16 @@ __device__ inline float masked(const BatchNormBackward& args, float x, float dy,
   return normalised(x, args.mean[c], args.kept[c], args.kept[channels + c]) > 0 ? dy : 0.0f;
 }
 
+// Every thread's value, added over the lanes pairwise, into lane 0's row. All threads of the block take part.
+__device__ inline void add_lanes(float (*sums)[kColumns], float value) {
+  sums[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  for (unsigned half = kLanes / 2; half > 0; half /= 2) {
+    if (threadIdx.y < half) sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
+    __syncthreads();
+  }
+}
+
 // Block (i, j): sum(dy) and sum(dy xhat) over chunk j's rows of 32 channels; partial is [chunks][2][C].
 __global__ void gradient_sums_kernel(BatchNormBackward args, Extents extents, RowChunks chunks,
                                      float* partial) {
@@ -136,16 +146,8 @@ __global__ void gradient_sums_kernel(BatchNormBackward args, Extents extents, Ro
       product += dy * ((x - mean) * inverse);
     }
   }
-  sums[threadIdx.y][threadIdx.x] = sum;
-  products[threadIdx.y][threadIdx.x] = product;
-  __syncthreads();
-  for (unsigned half = kLanes / 2; half > 0; half /= 2) {
-    if (threadIdx.y < half) {
-      sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
-      products[threadIdx.y][threadIdx.x] += products[threadIdx.y + half][threadIdx.x];
-    }
-    __syncthreads();
-  }
+  add_lanes(sums, sum);
+  add_lanes(products, product);
   if (threadIdx.y != 0 || channel >= extents.c) return;
   float* out = partial + std::size_t(blockIdx.y) * 2 * extents.c;
   out[channel] = sums[0][threadIdx.x];
@@ -196,16 +198,8 @@ __global__ void samples_kernel(BatchNormSamples args, Extents extents) {
       product += dy * ((x - mean) * inverse);
     }
   }
-  sums[threadIdx.y][threadIdx.x] = sum;
-  products[threadIdx.y][threadIdx.x] = product;
-  __syncthreads();
-  for (unsigned half = kLanes / 2; half > 0; half /= 2) {
-    if (threadIdx.y < half) {
-      sums[threadIdx.y][threadIdx.x] += sums[threadIdx.y + half][threadIdx.x];
-      products[threadIdx.y][threadIdx.x] += products[threadIdx.y + half][threadIdx.x];
-    }
-    __syncthreads();
-  }
+  add_lanes(sums, sum);
+  add_lanes(products, product);
   if (threadIdx.y != 0 || channel >= extents.c) return;
   float* out = args.out + std::size_t(blockIdx.y) * 2 * extents.c;
   out[channel] = products[0][threadIdx.x];

@@ -60,6 +60,22 @@ class CurvatureTest : public ::testing::TestWithParam<Kind> {
     return make_fragment(other.block, fragment_shape(other.block, GetParam().representation, kPerMicro),
                          other.factors(int(micro) * kPerMicro, kPerMicro));
   }
+  Curvature empty() const {
+    return Curvature(
+        problem_.block,
+        {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
+  }
+  // The refresh of step 8 is whole and waits behind that of step 7, which is in force.
+  void refresh_waits(Curvature& curvature) {
+    curvature.begin_refresh(8, 0.25);
+    for (std::uint32_t micro = 0; micro < kMicros; ++micro)
+      ASSERT_TRUE(curvature.add_fragment(micro, other_problem_fragment(micro)));
+    ASSERT_TRUE(curvature.settle(7, 8));
+  }
+  static void fill(const Curvature::Room& room, const Curvature::Version& version) {
+    std::copy(version.first.begin(), version.first.end(), room.first.begin());
+    std::copy(version.second.begin(), version.second.end(), room.second.begin());
+  }
   // Opens a refresh of step 100 in which one value of one fragment is `value`.
   void spoil(Curvature& curvature, float value) {
     curvature.begin_refresh(100, 0.25);
@@ -207,18 +223,11 @@ TEST_P(CurvatureTest, IsFormedAheadWithTheSameBits) {
 }
 
 TEST_P(CurvatureTest, BothComeFromElsewhere) {
-  Curvature source = accepted(7);
-  source.begin_refresh(8, 0.25);
-  for (std::uint32_t micro = 0; micro < kMicros; ++micro)
-    ASSERT_TRUE(source.add_fragment(micro, other_problem_fragment(micro)));
-  ASSERT_TRUE(source.settle(7, 8));
-  Curvature pulled(
-      problem_.block,
-      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
+  Curvature source = accepted(7), pulled = empty();
+  refresh_waits(source);
   for (const auto& version : source.versions()) {
     const Curvature::Room room = pulled.begin_version(version.step, version.lambda, version.step == 8);
-    std::copy(version.first.begin(), version.first.end(), room.first.begin());
-    std::copy(version.second.begin(), version.second.end(), room.second.begin());
+    fill(room, version);
   }
   ASSERT_TRUE(pulled.finish_version());
   ASSERT_TRUE(pulled.settle(7, 8));
@@ -233,18 +242,11 @@ TEST_P(CurvatureTest, BothComeFromElsewhere) {
 // As a newcomer that has followed to the step behind a refresh, with which all who had committed it have
 // died.
 TEST_P(CurvatureTest, OneThatWasPulledTooEarlyWaitsAgain) {
-  Curvature source = accepted(7);
-  source.begin_refresh(8, 0.25);
-  for (std::uint32_t micro = 0; micro < kMicros; ++micro)
-    ASSERT_TRUE(source.add_fragment(micro, other_problem_fragment(micro)));
-  ASSERT_TRUE(source.settle(7, 8));
-  Curvature pulled(
-      problem_.block,
-      {.micro_batches = kMicros, .samples_per_micro = kPerMicro, .form = GetParam().representation});
+  Curvature source = accepted(7), pulled = empty();
+  refresh_waits(source);
   for (const auto& version : source.versions()) {
     const Curvature::Room room = pulled.begin_version(version.step, version.lambda);
-    std::copy(version.first.begin(), version.first.end(), room.first.begin());
-    std::copy(version.second.begin(), version.second.end(), room.second.begin());
+    fill(room, version);
     ASSERT_TRUE(pulled.finish_version());
   }
   EXPECT_EQ(pulled.step(), 8u);
