@@ -23,6 +23,8 @@ struct Command {
 // In the order of `sengctl help`.
 std::span<const Command> commands();
 const Command* find_command(std::string_view name);
+// 'unknown command "stat"; did you mean "status"?'
+std::string unknown_command(const std::string& word);
 // The command's own and the global options.
 OptionTable options_of(const Command& command);
 // "usage: sengctl NAME ..." and all that is to be said.

@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -148,7 +149,27 @@ std::string option_lines(const OptionTable& options) {
   return out;
 }
 
+// What other tools call it.
+std::string_view other_word_for(std::string_view word) {
+  static constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
+      {"cancel", "stop"},  {"kill", "stop"},     {"rm", "delete"},    {"remove", "delete"}, {"get", "list"},
+      {"ls", "list"},      {"ps", "list"},       {"top", "watch"},    {"show", "describe"}, {"run", "submit"},
+      {"start", "submit"}, {"info", "describe"}, {"follow", "watch"}, {"resize", "scale"}};
+  for (const auto& [other, own] : kOthers)
+    if (word == other) return own;
+  return "";
+}
+
 }  // namespace
+
+std::string unknown_command(const std::string& word) {
+  if (const std::string_view own = other_word_for(word); !own.empty())
+    return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, own);
+  std::vector<std::string_view> names;
+  for (const Command& known : commands()) names.push_back(known.name);
+  return fmt::format("unknown command \"{}\"{}", word,
+                     did_you_mean(word, std::span<const std::string_view>(names)));
+}
 
 std::span<const Command> commands() {
   return kCommands;

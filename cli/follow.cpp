@@ -102,8 +102,9 @@ class Follower {
   }
 
   ExitCode detach() {
-    display_.say(fmt::format("detached; {} goes on. Come back with\n  {}", job_words(),
-                             session_.command_line("watch " + job_name_)));
+    display_.say(fmt::format(
+        "detached; {} goes on. Come back with\n  {}", job_words(),
+        options_.come_back.empty() ? session_.command_line("watch " + job_name_) : options_.come_back));
     return ExitCode::kInterrupted;
   }
   ExitCode time_is_over() {

@@ -20,6 +20,8 @@ struct FollowOptions {
   std::optional<double> timeout_seconds;
   std::optional<std::uint64_t> until_step;  // ends as soon as so many steps are committed
   std::function<void(const JobRecord&)> on_change;
+  // The command that goes on where Ctrl-C detached; empty: `watch` of the job.
+  std::string come_back;
   // Without it a daemon that is not there at the start is an error; the job was seen already.
   bool daemon_was_there = false;
 };

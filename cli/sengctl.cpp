@@ -1,12 +1,13 @@
 #include "cli/sengctl.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "cli/command.h"
-#include "protocol/base/text.h"
 
 extern char** environ;
 
@@ -18,8 +19,13 @@ struct CommandLine {
   std::vector<std::string> rest;  // everything but the command
 };
 
-// The first word that is neither an option nor the value of a global one is the command. An unknown option
-// before it leaves the line without a command, for its value may look like one.
+// Options that may stand before the command: the global ones, and the format, which users put there out of
+// habit.
+constexpr std::string_view kWithValue[] = {"--address", "--state-dir", "--format", "-o"};
+constexpr std::string_view kAlone[] = {"--help", "-h", "--version"};
+
+// The first word that is neither an option nor an option's value is the command. An unknown option before it
+// leaves the line without a command, for its value may look like one.
 CommandLine split(const std::vector<std::string>& words) {
   CommandLine line;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -31,9 +37,9 @@ CommandLine split(const std::vector<std::string>& words) {
     line.rest.push_back(word);
     if (!line.command.empty()) continue;
     const std::string name = word.substr(0, word.find('='));
-    const bool global = name == "--address" || name == "--state-dir";
-    if (!global && name != "--help" && name != "-h" && name != "--version") return line;
-    if (global && name == word && i + 1 < words.size()) line.rest.push_back(words[++i]);
+    const bool with_value = std::ranges::find(kWithValue, name) != std::end(kWithValue);
+    if (!with_value && std::ranges::find(kAlone, name) == std::end(kAlone)) return line;
+    if (with_value && name == word && i + 1 < words.size()) line.rest.push_back(words[++i]);
   }
   return line;
 }
@@ -43,26 +49,6 @@ ExitCode usage_error(Session& session, const std::string& message, std::string_v
   session.console().err << fmt::format("`sengctl help{}{}` says how to use it\n", command.empty() ? "" : " ",
                                        command);
   return ExitCode::kUsage;
-}
-
-// What other tools call it.
-std::string_view other_word_for(std::string_view word) {
-  static constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
-      {"cancel", "stop"},  {"delete", "stop"},   {"kill", "stop"},    {"rm", "stop"},       {"get", "list"},
-      {"ls", "list"},      {"ps", "list"},       {"top", "watch"},    {"show", "describe"}, {"run", "submit"},
-      {"start", "submit"}, {"info", "describe"}, {"follow", "watch"}, {"resize", "scale"}};
-  for (const auto& [other, own] : kOthers)
-    if (word == other) return own;
-  return "";
-}
-
-std::string unknown_command(const std::string& word) {
-  if (const std::string_view own = other_word_for(word); !own.empty())
-    return fmt::format("unknown command \"{}\"; did you mean \"{}\"?", word, own);
-  std::vector<std::string_view> names;
-  for (const Command& known : commands()) names.push_back(known.name);
-  return fmt::format("unknown command \"{}\"{}", word,
-                     did_you_mean(word, std::span<const std::string_view>(names)));
 }
 
 ExitCode run_without_command(const CommandLine& line, Session& session) {
@@ -79,6 +65,13 @@ ExitCode run_without_command(const CommandLine& line, Session& session) {
   return usage_error(session, arguments ? "no command given" : arguments.error().message);
 }
 
+// "N" of "JOB N" where one operand was given.
+std::string_view missing_operands(const Command& command, std::size_t given) {
+  std::string_view operands = command.operands;
+  for (; given > 0; --given) operands.remove_prefix(std::min(operands.find(' ') + 1, operands.size()));
+  return operands;
+}
+
 ExitCode run_command(const CommandLine& line, Session& session) {
   if (line.command.empty()) return run_without_command(line, session);
   const Command* command = find_command(line.command);
@@ -93,7 +86,8 @@ ExitCode run_command(const CommandLine& line, Session& session) {
   }
   const std::size_t operands = arguments->operands().size();
   if (operands < command->least_operands)
-    return usage_error(session, fmt::format("{}: {} is missing", command->name, command->operands),
+    return usage_error(session,
+                       fmt::format("{}: {} is missing", command->name, missing_operands(*command, operands)),
                        command->name);
   if (operands > command->most_operands)
     return usage_error(session,
@@ -109,6 +103,7 @@ ExitCode run_command(const CommandLine& line, Session& session) {
 ExitCode run_sengctl(const std::vector<std::string>& words, Console& console,
                      const Surroundings& surroundings) {
   Session session(console, surroundings);
+  session.set_words(words);
   ExitCode code = ExitCode::kFailed;
   try {
     code = run_command(split(words), session);

@@ -5,6 +5,16 @@ namespace {
 
 constexpr std::string_view kIpc = "ipc://", kSocket = "/sengd.sock";
 
+// As a shell reads it again: in single quotes where it holds more than plain characters.
+std::string shell_quoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+,./:@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
 }  // namespace
 
 std::string Surroundings::variable(const std::string& name) const {
@@ -45,10 +55,16 @@ Client& Session::client() {
   return *client_;
 }
 
+std::string Session::again() const {
+  std::string out = "sengctl";
+  for (const std::string& word : words_) out += " " + shell_quoted(word);
+  return out;
+}
+
 std::string Session::command_line(std::string_view command) const {
   std::string out = "sengctl " + std::string(command);
-  if (!address_.empty()) return out + " --address " + address_;
-  return state_dir_.empty() ? out : out + " --state-dir " + state_dir_;
+  if (!address_.empty()) return out + " --address " + shell_quoted(address_);
+  return state_dir_.empty() ? out : out + " --state-dir " + shell_quoted(state_dir_);
 }
 
 ExitCode Session::refuse(std::string_view problems) {

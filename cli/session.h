@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/console.h"
@@ -39,6 +41,10 @@ class Session {
   std::string state_dir() const;
   Client& client();
 
+  // The words of the command line, for again().
+  void set_words(std::vector<std::string> words) { words_ = std::move(words); }
+  // The command line as it was typed, for a shell: what was detached goes on with it.
+  std::string again() const;
   // "sengctl watch 3 --state-dir DIR": a command that reaches the same daemon.
   std::string command_line(std::string_view command) const;
 
@@ -51,6 +57,7 @@ class Session {
  private:
   Console& console_;
   const Surroundings& surroundings_;
+  std::vector<std::string> words_;
   std::string address_, state_dir_;
   std::unique_ptr<Client> client_;
 };

@@ -12,6 +12,7 @@
 #   scripts/bench.sh parity                              an exported network in PyTorch: names, shapes, logits
 # Results are printed as tables and written to build/bench/*.json.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 what=${1:-}
 shift || true

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds into build/<preset>. Usage: scripts/build.sh [release|debug|asan|tsan|fuzz] [ninja target]...
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 preset=${1:-release}
 case $preset in

@@ -4,6 +4,7 @@
 #   scripts/bundle.sh [--architectures "80;86;89;90;100"] [--no-build] [OUT]      default OUT: build/bundle
 # CUDA's libraries are looked for on the other machine: /usr/local/cuda, OUT/cuda (a link or copy), LD_LIBRARY_PATH.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 architectures="80;86;89;90;100" build=1 out=build/bundle
 while [ $# -gt 0 ]; do

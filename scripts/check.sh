@@ -4,6 +4,7 @@
 #   tsan   the exchange, lanes and session tests under ThreadSanitizer
 #   fuzz   every libFuzzer target for SENG_FUZZ_SECONDS (default 60) seconds
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 
 # Tests that count processor time: instrumented code and the sanitizers' own threads use some. They run in release.

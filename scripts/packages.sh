@@ -4,6 +4,7 @@
 #   plot   pictures of experiments   vision  torchvision's loader, for its benchmark
 # Does nothing, and needs no rights, when all are there.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 
 build=(g++ cmake ninja-build pkg-config git ca-certificates python3
   libzmq3-dev cppzmq-dev libmsgpack-cxx-dev libboost-program-options-dev libdnnl-dev libopenblas-dev liblapacke-dev

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, runs every test. Usage: scripts/test.sh [ctest options], e.g. -R exchange, -L unit
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 scripts/packages.sh build
 scripts/build.sh "${SENG_PRESET:-release}"

@@ -69,8 +69,7 @@ ExitCode follow_events(const Arguments& arguments, Session& session) {
     seen = true;
     if ((ended && events) || !session.console().out) return ExitCode::kOk;
     if (interrupt.wait(kPollMs)) {
-      session.console().err << fmt::format("detached; come back with\n  {}\n",
-                                           session.command_line(fmt::format("events {} -f", job)));
+      session.console().err << fmt::format("detached; come back with\n  {}\n", session.again());
       return ExitCode::kInterrupted;
     }
   }

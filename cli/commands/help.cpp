@@ -1,7 +1,4 @@
-#include <fmt/format.h>
-
 #include "cli/command.h"
-#include "protocol/base/text.h"
 
 namespace seng {
 
@@ -15,11 +12,9 @@ ExitCode run_help(const Arguments& arguments, Session& session) {
     session.console().out << help_text(*command);
     return ExitCode::kOk;
   }
-  std::vector<std::string_view> names;
-  for (const Command& command : commands()) names.push_back(command.name);
-  return session.fail(ExitCode::kUsage,
-                      fmt::format("help: unknown command \"{}\"{}", name,
-                                  did_you_mean(name, std::span<const std::string_view>(names))));
+  session.fail(ExitCode::kUsage, "help: " + unknown_command(name));
+  session.console().err << "`sengctl help` lists the commands\n";
+  return ExitCode::kUsage;
 }
 
 }  // namespace seng

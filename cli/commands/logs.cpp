@@ -124,8 +124,7 @@ class LogReader {
   }
 
   ExitCode detach() {
-    session_.console().err << fmt::format("detached; come back with\n  {}\n",
-                                          session_.command_line(fmt::format("logs {} -f", job_)));
+    session_.console().err << fmt::format("detached; come back with\n  {}\n", session_.again());
     return ExitCode::kInterrupted;
   }
 

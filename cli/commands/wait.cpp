@@ -17,6 +17,7 @@ ExitCode run_wait(const Arguments& arguments, Session& session) {
   FollowOptions options;
   options.display.progress = options.display.epochs = false;
   options.until_step = arguments.number("step");
+  options.come_back = session.again();
   std::vector<JobRecord> jobs;
   const ExitCode code = for_each_job(arguments, [&](const std::string& name) {
     options.timeout_seconds = arguments.seconds("timeout");

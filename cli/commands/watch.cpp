@@ -11,6 +11,7 @@ ExitCode run_watch(const Arguments& arguments, Session& session) {
   Console& console = session.console();
   FollowOptions options;
   if (format != OutputFormat::kTable) {
+    options.come_back = session.again();
     // A stream of the job's states: JSON one a line, YAML one a document.
     options.display.progress = options.display.epochs = false;
     options.on_change = [&](const JobRecord& job) {

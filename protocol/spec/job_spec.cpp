@@ -141,6 +141,9 @@ class Relations {
              "given beside optimizer.damping.adaptive; expected one of the two");
     if (o.damping_decay != 1)
       refuse("optimizer.damping.decay", "given beside adaptive; expected one of the two");
+    if (a.min > a.max)
+      return refuse("optimizer.damping.adaptive.min",
+                    fmt::format("{} is above adaptive.max, {}", a.min, a.max));
     if (a.min > o.damping_initial || o.damping_initial > a.max)
       refuse("optimizer.damping.initial",
              fmt::format("{} is outside of adaptive.min, {}, and adaptive.max, {}", o.damping_initial, a.min,

@@ -306,5 +306,21 @@ TEST(Watch, CtrlCDetachesAndSaysHowToComeBack) {
                 daemon.dir()));
 }
 
+// What waits for several jobs, with options, is not left for a `watch` of one.
+TEST(Follow, WhatWasDetachedGoesOnWithTheSameCommandLine) {
+  FakeDaemon daemon;
+  daemon.watch_states({running_job()});
+  std::thread presser([&] {
+    while (daemon.count(MessageKind::kWatchRequest) < 3) std::this_thread::yield();
+    kill(getpid(), SIGINT);
+  });
+  const CtlRun run = ctl({"wait", "3", "my job", "--timeout=600", "-o", "json", "--state-dir", daemon.dir()});
+  presser.join();
+  EXPECT_EQ(run.code, ExitCode::kInterrupted);
+  EXPECT_THAT(run.err,
+              HasSubstr("Come back with\n  sengctl wait 3 'my job' --timeout=600 -o json --state-dir " +
+                        daemon.dir() + "\n"));
+}
+
 }  // namespace
 }  // namespace seng::testing

@@ -42,7 +42,14 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"logs"}, "logs: JOB is missing"},
       {{"submit", "x", "--resume", "3", "--init-from", "y"}, "--resume and --init-from exclude each other"},
       {{"submit", "--resume", "/nonexistent"}, "there is no checkpoint in /nonexistent"},
-      {{"scale", "3"}, "scale: JOB N is missing"},
+      {{"scale"}, "scale: JOB N is missing"},
+      {{"scale", "3"}, "scale: N is missing"},
+      {{"list", "--limit", "0"}, "list: --limit 0; expected"},
+      {{"-o", "jsn", "list"}, "unknown format \"jsn\"; did you mean \"json\"?"},
+      {{"-o", "json", "logs", "3"}, "logs: unknown option -o"},
+      {{"rm", "3"}, "did you mean \"delete\"?"},
+      {{"help", "kill"}, "help: unknown command \"kill\"; did you mean \"stop\"?"},
+      {{"help", "zzzzzz"}, "`sengctl help` lists the commands"},
       {{"scale", "3", "0"}, "scale: \"0\"; expected a number of actors from 1 to 1024"},
       {{"scale", "3", "-1"}, "unknown option -1"},
       {{"scale", "3", "2x"}, "\"2x\"; expected a number"},
@@ -132,6 +139,9 @@ TEST(Usage, GlobalOptionsMayStandBeforeTheCommand) {
   EXPECT_EQ(ctl({"--state-dir", daemon.dir(), "list"}).code, ExitCode::kOk);
   EXPECT_EQ(ctl({"--state-dir=" + daemon.dir(), "list", "-o", "json"}).code, ExitCode::kOk);
   EXPECT_EQ(ctl({"list", "-ojson", "--address", daemon.endpoint()}).code, ExitCode::kOk);
+  const CtlRun format = ctl({"-o", "json", "--address", daemon.endpoint(), "list"});
+  EXPECT_EQ(format.code, ExitCode::kOk) << format.err;
+  EXPECT_EQ(nlohmann::json::parse(format.out), nlohmann::json::parse(R"({"jobs": []})"));
   EXPECT_EQ(ctl({"list"}, {.input = "", .environment = {{"SENG_ADDRESS", daemon.endpoint()}}}).code,
             ExitCode::kOk);
 }
