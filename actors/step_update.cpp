@@ -102,16 +102,23 @@ double promised(const Workload& w, const StepComplete& step, double lr, double s
   return std::isfinite(change) && change < 0 ? change : 0;
 }
 
+// Whether the damping that the next refresh takes is the one that directions are made with now. What a trial
+// says of another one would change it again for the same reason.
+bool damping_is_in_force(const TrainState& state) {
+  return std::ranges::find(state.curvature_lambdas, state.damping.lambda) != state.curvature_lambdas.end();
+}
+
 // Judges the step before by its batch's loss now, and notes what the next one is to judge this one by.
 void adapt_damping(const Workload& w, const StepComplete& step, double lr, AppliedStep& applied,
-                   std::uint64_t number, DampingState& damping) {
+                   std::uint64_t number, TrainState& state) {
+  DampingState& damping = state.damping;
   if (w.judges_damping(number) && damping.predicted < 0) {
     const double after = step.directions.back()[kJudgedLoss] / double(w.spec.batch_global);
     applied.reduction_ratio = (after - damping.loss) / damping.predicted;
     damping.lambda = adapted_damping(w.spec.optimizer.adaptive, damping.lambda, applied.reduction_ratio);
   }
   damping.predicted = damping.loss = 0;
-  if (!w.tries_damping(number) || !std::isfinite(applied.loss)) return;
+  if (!w.tries_damping(number) || !std::isfinite(applied.loss) || !damping_is_in_force(state)) return;
   damping.predicted = promised(w, step, lr, applied.trust_scale);
   damping.loss = applied.loss;
 }
@@ -151,7 +158,7 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
   const std::span<const float> summary = step.directions.back();
   applied.loss = summary[0] / static_cast<double>(w.spec.batch_global);
   applied.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
-  if (w.adapts_damping()) adapt_damping(w, step, lr, applied, number, state.damping);
+  if (w.adapts_damping()) adapt_damping(w, step, lr, applied, number, state);
   state.step = number;
   return applied;
 }

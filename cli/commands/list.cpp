@@ -45,8 +45,6 @@ ExitCode run_list(const Arguments& arguments, Session& session) {
   std::string problem;
   const auto states = states_of(arguments.text("state", "open,succeeded,failed,stopped"), problem);
   if (!states) return session.fail(ExitCode::kUsage, problem);
-  if (arguments.number("limit") == 0)
-    return session.fail(ExitCode::kUsage, "list: --limit 0; expected a number of jobs from 1");
   auto reply = session.client().ask<ListReply>(ListRequest{});
   if (!reply) return session.fail(reply.error());
   std::vector<JobRecord>& jobs = reply->jobs;

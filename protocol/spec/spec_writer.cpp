@@ -203,12 +203,6 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   }
   if (o.adaptive.every == 0 && o.adaptive != usual.adaptive)
     unused("optimizer.damping.adaptive", "its `every` is 0");
-  if (has_curvature(o.name) && o.adaptive.every != 0 && o.adaptive.every < o.curvature.every)
-    notes.push_back(
-        fmt::format("optimizer.damping.adaptive.every is {}, but a changed damping is used from the next "
-                    "refresh on, which comes "
-                    "every {} steps: trials between two refreshes judge the old one",
-                    o.adaptive.every, o.curvature.every));
   if (spec.data_prefetch != JobSpec{}.data_prefetch && spec.data_workers == 0)
     unused("data.prefetch", "data.workers is 0");
   if (o.name != "lars" && o.trust_coefficient != usual.trust_coefficient)

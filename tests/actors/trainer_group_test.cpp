@@ -48,6 +48,11 @@ constexpr const char* kAdaptiveKfac =
     "14, "
     "inverse_every: 2}}";
 
+// Refreshes at steps 1 and 5: what step 2 comes to is taken by the second, and until then no step is tried.
+constexpr const char* kAdaptiveWaits =
+    "{name: seng, lr: 0.05, damping: {initial: 0.3, adaptive: {every: 2, factor: 3}}, curvature: {every: 4, "
+    "samples: 14}}";
+
 struct MemberResult {
   std::string weights, momentum;
   DampingState damping;
@@ -137,13 +142,20 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
   ASSERT_EQ(alone[0].losses.size(), 6u);
   for (const double loss : alone[0].losses) ASSERT_TRUE(std::isfinite(loss));
   const JobSpec spec = *parse_job_spec(text, "test");
+  const std::uint32_t every = spec.optimizer.adaptive.every, refreshes = spec.optimizer.curvature.every;
+  bool tried = false, waits = false, waited = false;
   for (std::size_t i = 0; i < 6; ++i) {
-    const std::uint32_t every = spec.optimizer.adaptive.every;
-    EXPECT_EQ(alone[0].ratios[i] != 0, every > 0 && (i + 1) % every == 0) << i;
+    const double ratio = alone[0].ratios[i];
+    const bool judges = every > 0 && (i + 1) % every == 0;
+    EXPECT_EQ(ratio != 0, judges && tried) << i;
+    if (i % refreshes == 0) waits = false;
+    if (judges && tried && (ratio > 0.75 || ratio < 0.25)) waits = true;
+    if (every > 0 && (i + 2) % every == 0) tried = !waits, waited |= waits;
     EXPECT_GT(alone[0].cosines[i], 0);
     const bool in_force = has_curvature(spec.optimizer.name) && (i > 0 || !spec.optimizer.curvature.overlap);
     EXPECT_LT(alone[0].cosines[i], in_force ? 0.9999 : 1.0001);
   }
+  EXPECT_EQ(waited, every > 0 && every < refreshes);
   for (const auto& [actors, lanes] :
        std::vector<std::pair<int, int>>{{1, 3}, {2, 1}, {3, 2}, {5, 1}, {7, 1}}) {
     std::map<std::uint32_t, std::string> curvature;
@@ -166,7 +178,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
                          ::testing::Values(std::pair{kSgd, kMlp}, std::pair{kSeng, kMlp},
                                            std::pair{kSengBf16, kMlp}, std::pair{kSengLater, kMlp},
                                            std::pair{kSengAlwaysLater, kMlp}, std::pair{kAdaptiveSeng, kMlp},
-                                           std::pair{kAdaptiveKfac, kMlp}));
+                                           std::pair{kAdaptiveKfac, kMlp}, std::pair{kAdaptiveWaits, kMlp}));
 
 }  // namespace
 }  // namespace seng

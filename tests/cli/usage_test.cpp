@@ -44,7 +44,6 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"submit", "--resume", "/nonexistent"}, "there is no checkpoint in /nonexistent"},
       {{"scale"}, "scale: JOB N is missing"},
       {{"scale", "3"}, "scale: N is missing"},
-      {{"list", "--limit", "0"}, "list: --limit 0; expected"},
       {{"-o", "jsn", "list"}, "unknown format \"jsn\"; did you mean \"json\"?"},
       {{"-o", "json", "logs", "3"}, "logs: unknown option -o"},
       {{"rm", "3"}, "did you mean \"delete\"?"},
