@@ -17,7 +17,8 @@ using dnnl::memory;
 // rule, not a timing, so that every actor chooses alike.
 double winograd_gain(const ConvolutionPlan& plan) {
   const ConvolutionGeometry& g = plan.geometry;
-  const double tiles = double((g.height_out + 3) / 4) * ((g.width_out + 3) / 4);
+  const int tile_rows = (g.height_out + 3) / 4, tile_columns = (g.width_out + 3) / 4;
+  const double tiles = double(tile_rows) * tile_columns;
   const double filled = g.height_out * g.width_out / (16 * tiles);
   const double channels = 2.0 / (1.0 / g.channels_in + 1.0 / g.channels_out);
   return 2.8 * filled * channels / (channels + 32) * plan.batch * tiles / (plan.batch * tiles + 24);
