@@ -29,7 +29,8 @@ void JobProgress::set_step(std::uint64_t step, JobRecord& record) const {
 // The pass, from 0, in which the step's first sample lies.
 double JobProgress::epoch_of(std::uint64_t step) const {
   if (plan_.train_samples == 0 || step == 0) return 0;
-  return static_cast<double>((step - 1) * plan_.batch_global / plan_.train_samples);
+  const std::uint64_t passes = (step - 1) * plan_.batch_global / plan_.train_samples;
+  return static_cast<double>(passes);
 }
 
 void JobProgress::go_back(std::uint64_t step, JobRecord& record) const {

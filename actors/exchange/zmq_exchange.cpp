@@ -214,10 +214,10 @@ void ZmqExchange::handle_wake(Poller& poller) {
 
 Status ZmqExchange::connect(const std::vector<Member>& peers, Poller& poller) {
   std::erase_if(links_, [&](const auto& entry) {
-    const auto& [actor, link] = entry;
-    const bool stays = std::ranges::any_of(
-        peers, [&](const Member& peer) { return peer.actor == actor && peer.endpoint == link.endpoint; });
-    if (!stays) poller.forget(link.poll_token);
+    const bool stays = std::ranges::any_of(peers, [&](const Member& peer) {
+      return peer.actor == entry.first && peer.endpoint == entry.second.endpoint;
+    });
+    if (!stays) poller.forget(entry.second.poll_token);
     return !stays;
   });
   for (const Member& peer : peers) {

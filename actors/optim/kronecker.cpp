@@ -126,8 +126,8 @@ std::vector<float> kronecker_sums(const Block& block, const SampleFactors& facto
 }
 
 double retained_share(const KroneckerOptions& options, std::uint64_t refresh) {
-  const double k = double((refresh - 1) / options.refresh_every + 1);
-  return std::min(1 - 1 / k, options.decay);
+  const std::uint64_t k = (refresh - 1) / options.refresh_every + 1;
+  return std::min(1 - 1 / double(k), options.decay);
 }
 
 bool renews_inverse(const KroneckerOptions& options, std::uint64_t refresh) {
