@@ -148,6 +148,12 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Persisted& event) {
   return {{epoch_action::Announce{membership()}}, ""};
 }
 
+void GroupEpochs::forget_state(ActorId actor) {
+  holders_.erase(actor);
+  may_hold_.erase(actor);
+  followed_.erase(actor);
+}
+
 void GroupEpochs::forget_states() {
   holders_.clear();
   may_hold_.clear();
@@ -158,7 +164,7 @@ void GroupEpochs::forget_states() {
 // may know a step of which nobody else has the curvature: the others' state comes first.
 bool GroupEpochs::counts(ActorId actor, std::uint64_t applied_step) const {
   if (restore_) return actor == members_.front().actor;
-  if (only_followed()) return followed_.contains(actor) && applied_step > 0 && applied_step >= checkpoint_;
+  if (only_followed()) return followed_.contains(actor) && applied_step > 0;
   // One whose Ready came too late has pulled all the same.
   return holders_.contains(actor) || (may_hold_.contains(actor) && applied_step > 0);
 }
@@ -199,11 +205,9 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
     return {{}, "parked already"};
   if (parked_.size() < members_.size() + leavers_.size()) return {};
   Assign assign = make_assign();
-  if (assign.holders.empty()) {
-    for (const auto& [actor, p] : parked_) {  // others, not here now, may still
-      may_hold_.erase(actor);
-      followed_.erase(actor);
-    }
+  const bool behind = !restore_ && assign.base_step < checkpoint_;
+  if (assign.holders.empty() || behind) {
+    for (const auto& [actor, p] : parked_) forget_state(actor);  // others, not here now, may still hold one
     change_phase(Phase::kBroken);
     return {};
   }
@@ -242,9 +246,7 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::StateLost& event) {
 }
 
 EpochOutcome GroupEpochs::on_event(const epoch_event::Lost& event) {
-  holders_.erase(event.actor);
-  may_hold_.erase(event.actor);
-  followed_.erase(event.actor);
+  forget_state(event.actor);
   if (!takes_part(event.actor)) return {{}, "actor " + std::to_string(event.actor) + " is no member"};
   if (phase_ == Phase::kIdle || phase_ == Phase::kBroken) return {{}, "the group does not run"};
   change_phase(Phase::kBroken);

@@ -13,9 +13,11 @@
 // 2 It is stored: Reconfigure goes to all members and leavers.
 // 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
 //   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
-//   after the base step, and who holds them. In a membership that restores only the leader's word counts. If
-//   it shows that nobody holds a state after all the group is broken and the next Begin restores. Where only
-//   newcomers that have followed the group hold one, theirs counts, unless the newest checkpoint is newer.
+//   after the base step, and who holds them. In a membership that restores only the leader's word counts.
+//   Where only newcomers that have followed the group hold a state, theirs counts. If it shows that nobody
+//   holds one after all, or that the newest checkpoint is newer than all of theirs (members that were silent
+//   while the group went on without them hold old ones), the group is broken and the next Begin restores,
+//   unless somebody who did not take part holds one.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
@@ -54,7 +56,7 @@ struct Begin {
   bool planned = false;
   bool restore = false;
   std::vector<std::uint32_t> sizes = {};  // of the members' ranges; empty: equal ones
-  std::uint64_t checkpoint = 0;  // the newest one's step, which a follower's state must not be behind
+  std::uint64_t checkpoint = 0;  // the newest one's step, behind which the group does not go back
 };
 struct Persisted {
   GroupEpoch epoch;
@@ -169,6 +171,7 @@ class GroupEpochs {
   std::string misfit(ActorId actor, const GroupEpoch& epoch) const;
   bool counts(ActorId actor, std::uint64_t applied_step) const;
   bool only_followed() const;
+  void forget_state(ActorId actor);
   void forget_states();
   Assign make_assign() const;
   Reconfigure membership() const { return {members_, leavers_, planned_, restore_, follows_}; }

@@ -140,9 +140,8 @@ Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredAct
     event(Severity::kInfo, "Queued", "the daemon was started anew while the job started", record.id);
   }
   ports_.store.put_record(record);
-  std::optional<StoredEpoch> newest;
-  if (adopt) newest = epochs.back();
-  add_run(record, *plan, stored->spec_yaml).take_over(actors, newest);
+  add_run(record, *plan, stored->spec_yaml)
+      .take_over(actors, adopt ? epochs : std::vector<StoredEpoch>{});
   return {};
 }
 

@@ -98,6 +98,7 @@ void JobProgress::on(const EpochReport& report, JobRecord& record) {
 
 void JobProgress::on(const CheckpointReport& report, JobRecord& record) {
   if (!report.error.empty()) return;
+  set_step(report.step, record);  // it is committed, though the word on that may still be on its way
   record.checkpoint = report.path;
   record.weights_sha256 = report.weights_sha256;
   record.state_sha256 = report.state_sha256;

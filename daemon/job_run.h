@@ -41,8 +41,8 @@ class JobRun {
          JobRecord record, JobPlan plan, std::string spec_yaml);
 
   // What a daemon before this one left, once and first: its actors' numbers and metrics, and, if the job ran,
-  // its processes, which are taken over, and its newest membership.
-  void take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest);
+  // its processes, which are taken over, and `epochs`, oldest first.
+  void take_over(const std::vector<StoredActor>& actors, const std::vector<StoredEpoch>& epochs);
 
   const JobRecord& record() const { return record_; }
   const JobPlan& plan() const { return plan_; }
@@ -130,6 +130,7 @@ class JobRun {
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
+  void note_leader(const GroupEpoch& epoch, const Reconfigure& membership);
   bool led(ActorId actor, const GroupEpoch& epoch) const;
   void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
@@ -176,7 +177,7 @@ class JobRun {
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
   ActorId next_actor_ = 0;
   std::optional<JobAdoption> adoption_;
-  std::map<GroupEpoch, ActorId> leaders_;             // of the last memberships
+  std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships, since the job began anew
   std::map<std::uint64_t, std::string> checkpoints_;  // state_sha256 of the newest, by step
   std::uint32_t limit_ = 0xffffffffu;
   JobId limited_for_ = 0;  // whose need the limit is

@@ -13,9 +13,9 @@ constexpr std::uint32_t kStepsRead = 200'000;  // of the first pass, for the run
 
 }  // namespace
 
-void JobRun::take_over(const std::vector<StoredActor>& actors, const std::optional<StoredEpoch>& newest) {
+void JobRun::take_over(const std::vector<StoredActor>& actors, const std::vector<StoredEpoch>& epochs) {
   // It was begun by a version that knew only the CPU and bound no job to it.
-  if (record_.device_kind.empty() && !plan_.mixed_devices && (newest || !actors.empty())) {
+  if (record_.device_kind.empty() && !plan_.mixed_devices && (!epochs.empty() || !actors.empty())) {
     record_.device_kind = SlotDevice{}.kind;
     ports_.store.put_record(record_);
   }
@@ -31,8 +31,10 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
   }
   progress_.go_on_from(record_.step);
   for (const StoredCheckpoint& c :
-       ports_.store.checkpoints(record_.id).value_or(std::vector<StoredCheckpoint>{}))
-    checkpoints_[c.step] = c.state_sha256;
+       ports_.store.checkpoints(record_.id).value_or(std::vector<StoredCheckpoint>{})) {
+    // One behind the job's step was refused when the job went back, and will be written again.
+    if (c.step <= record_.step) checkpoints_[c.step] = c.state_sha256;
+  }
   for (const StoredActor& stored : actors) {
     next_actor_ = std::max(next_actor_, stored.record.actor + 1);
     if (job_.runs() && adopt(stored)) continue;
@@ -44,11 +46,13 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::option
     }
     former_.push_back(ended.record);
   }
-  if (!job_.runs() || !newest) return;
-  if (!newest->job_token.empty()) job_token_ = newest->job_token;
-  adoption_ = JobAdoption{*newest, ports_.clock.now() + options_.timeouts.adopt_s()};
-  leaders_[newest->epoch] = newest->members.front().actor;  // what it reports before all are heard counts
-  for (const auto* list : {&newest->members, &newest->leavers}) {
+  if (!job_.runs() || epochs.empty()) return;
+  const StoredEpoch& newest = epochs.back();
+  if (!newest.job_token.empty()) job_token_ = newest.job_token;
+  adoption_ = JobAdoption{newest, ports_.clock.now() + options_.timeouts.adopt_s()};
+  // What leaders report before all are heard counts, also of memberships before.
+  for (const StoredEpoch& e : epochs) note_leader(e.epoch, {e.members, e.leavers, e.planned, e.restore, {}});
+  for (const auto* list : {&newest.members, &newest.leavers}) {
     for (const Member& m : *list) {
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;
     }

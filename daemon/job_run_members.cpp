@@ -11,8 +11,6 @@
 namespace seng {
 namespace {
 
-constexpr std::size_t kLeadersKept = 8;
-
 std::string actors_text(std::size_t count) {
   return fmt::format("{} actor{}", count, count == 1 ? "" : "s");
 }
@@ -253,8 +251,7 @@ void JobRun::act(const epoch_action::Announce& action) {
   const Reconfigure& message = action.message;
   record_.epoch = group_.epoch();
   record_.actors = static_cast<std::uint32_t>(message.members.size());
-  leaders_[group_.epoch()] = message.members.front().actor;
-  if (leaders_.size() > kLeadersKept) leaders_.erase(leaders_.begin());
+  note_leader(group_.epoch(), message);
   for (const auto* list : {&message.members, &message.leavers}) {
     for (const Member& m : *list) {
       Actor& a = actors_.at(m.actor);
@@ -303,12 +300,15 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   transition_due_.reset();
   stall_.watch(members, ports_.clock.now());
   speed_.resumed();
-  if (action.restored && action.base_step < record_.step) {
+  // Members of one group are a step apart at most: whoever had come further is gone, or silent.
+  const bool went_back = action.base_step + 1 < record_.step;
+  if (went_back || (action.restored && action.base_step < record_.step)) {
     event(Severity::kWarning, "Resumed",
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
   }
+  if (went_back || action.restored) progress_.go_back(action.base_step, record_);
   if (action.restored) {
-    progress_.go_back(action.base_step, record_);
+    // Newer ones were refused.
     checkpoints_.erase(checkpoints_.upper_bound(action.base_step), checkpoints_.end());
   }
   if (!job_.stopping() && job_.state() == JobState::kRunning && !record_.reason.empty()) {

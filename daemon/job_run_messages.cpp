@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kEventTextBytes = 4000;
 // More than a leader tells again.
 constexpr std::size_t kCheckpointsKnown = 64;
+constexpr std::size_t kLeadersKept = 8;
 
 // An event's kind is a word that scripts compare: letters and digits.
 std::string event_word(const std::string& said) {
@@ -80,6 +81,12 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   log_debug("{}: dropped {} of epoch {}", actor_name(record_.id, actor),
             message_kind_name(message.envelope.kind), to_string(message.envelope.epoch));
   return true;
+}
+
+void JobRun::note_leader(const GroupEpoch& epoch, const Reconfigure& membership) {
+  if (membership.restore) leaders_.clear();  // what was made before is made again
+  leaders_[epoch] = membership.members.front().actor;
+  if (leaders_.size() > kLeadersKept) leaders_.erase(leaders_.begin());
 }
 
 // It leads, or led, the membership that it speaks of. What a leader says of steps is true also when the next

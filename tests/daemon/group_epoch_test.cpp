@@ -115,6 +115,38 @@ TEST(GroupEpochs, AFollowersStateCountsWhereItIsTheOnlyOne) {
   EXPECT_FALSE(lost.follows_state(2));
 }
 
+// A member that was silent while the others went on holds what is older than their checkpoint.
+TEST(GroupEpochs, NobodysStateCountsBehindTheNewestCheckpoint) {
+  for (const std::uint64_t checkpoint : {0u, 3u, 4u}) {
+    SCOPED_TRACE(checkpoint);
+    GroupEpochs group(8, 1);
+    group.on(e::Begin{members({0, 1})});
+    group.on(e::Persisted{group.epoch()});
+    for (const ActorId actor : {0u, 1u}) group.on(e::Parked{actor, group.epoch(), 0});
+    for (const ActorId actor : {0u, 1u}) group.on(e::Ready{actor, group.epoch()});
+    // 1 and then 0 are silent; 1 is heard again.
+    group.on(e::Begin{members({1}), {}, false, false, {}, checkpoint});
+    group.on(e::Persisted{group.epoch()});
+    const auto parked = group.on(e::Parked{1, group.epoch(), 3, {{2, 3}}});
+    if (checkpoint <= 3) {
+      ASSERT_TRUE(only<epoch_action::AssignAll>(parked));
+      EXPECT_EQ(only<epoch_action::AssignAll>(parked)->message.base_step, 3u);
+      continue;
+    }
+    EXPECT_TRUE(parked.actions.empty());
+    EXPECT_EQ(group.phase(), GroupEpochs::Phase::kBroken);
+    EXPECT_FALSE(group.holds_state(1));
+    EXPECT_TRUE(group.holds_state(0)) << "it may come back with more";
+    EXPECT_FALSE(only<epoch_action::Persist>(
+                     group.on(e::Begin{members({0, 1}), {}, false, false, {}, checkpoint}))
+                     ->membership.restore);
+    group.on(e::Lost{0});
+    EXPECT_TRUE(
+        only<epoch_action::Persist>(group.on(e::Begin{members({1}), {}, false, false, {}, checkpoint}))
+            ->membership.restore);
+  }
+}
+
 TEST(CutRanges, InGivenSizes) {
   std::vector<Member> three(3);
   cut_ranges(8, three, {1, 5, 2});

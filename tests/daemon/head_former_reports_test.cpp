@@ -87,6 +87,57 @@ TEST(FormerReports, OlderOnesDoNotTakeTheNewestsPlace) {
   EXPECT_EQ(world.record(job).revision, revision);
 }
 
+// The daemon dies before it takes them, and the next one finds another leader.
+TEST(FormerReports, OfAFormerLeaderThatTheDaemonBeforeDidNotTake) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  world.train(job);
+  const GroupEpoch before = world.record(job).epoch;
+  ASSERT_TRUE(world.head().drain(std::to_string(job), 0));
+  world.settle();
+  world.prepare(job, 2);
+  world.transition(job, {1, 2}, {0}, 4);
+  const GroupEpoch now = world.record(job).epoch;
+  ASSERT_LT(before, now);
+  world.pass(job, 1);
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 0, before, 4, kIdle));
+  world.say_in(job, 0, before, steps(1, 4));
+  world.say_in(job, 0, before, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 4u);
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-4");
+  ASSERT_TRUE(world.hello(job, 1, now, 5, kComputing));
+  ASSERT_TRUE(world.hello(job, 2, now, 5, kComputing));
+  world.say_in(job, 0, before, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
+  EXPECT_EQ(world.store->checkpoints(job)->size(), 1u);
+}
+
+// What was refused when the job went back counts no more, also for the next daemon: else every change of the
+// membership would take the job back again.
+TEST(FormerReports, OfACheckpointThatWasRefusedCountNoMore) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  world.say(job, 0, CheckpointReport{2, "/c/step-2", "w2", "s2", ""});
+  world.say(job, 0, CheckpointReport{6, "/c/step-6", "w6", "s6", ""});
+  EXPECT_EQ(world.record(job).step, 6u);
+  world.end(job, 0, {true, 9});
+  world.prepare(job, 1);
+  world.transition(job, {1}, {}, 2);
+  EXPECT_EQ(world.record(job).step, 2u);
+  world.pass(job, 1);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
+  ASSERT_TRUE(world.head().scale(std::to_string(job), 2));
+  world.settle();
+  world.prepare(job, 2);
+  world.say(job, 2, Parked{});
+  world.link.sent.clear();
+  world.say(job, 1, Parked{4});
+  EXPECT_TRUE(world.told<Assign>(job, 1)) << "step 6 is to be made again";
+}
+
 TEST(FormerReports, NotAcrossABeginningAnew) {
   World world(2);
   const JobId job = world.submit(spec_text("a", 1, 1));

@@ -436,6 +436,41 @@ TEST(Membership, ANewcomerThatDoesNotComeToTheLastStepIsKilledSoon) {
   EXPECT_EQ(world.processes.running[pid].signals, std::vector<int>{SIGKILL});
 }
 
+// It was left out at step 1; the others went on, wrote a checkpoint, and died.
+TEST(Membership, ASilentMemberThatComesBackAloneDoesNotTakeTheGroupBehindACheckpoint) {
+  for (const std::uint64_t checkpoint : {0u, 4u}) {
+    SCOPED_TRACE(checkpoint);
+    World world(2);
+    const JobId job = world.submit(spec_text("a", 1, 2));
+    world.train(job);
+    world.say(job, 1, progress_of(1, kComputing));
+    world.pass(job, 1.6, {1});
+    world.transition(job, {0}, {}, 1);
+    if (checkpoint > 0) world.say(job, 0, CheckpointReport{checkpoint, "/c/step", "w", "s", ""});
+    Progress progress = progress_of(9, kComputing);
+    progress.applied_step = 6;
+    world.say(job, 0, progress);
+    world.end(job, 0, kKilled);
+    world.link.sent.clear();
+    world.say_in(job, 1, {1, 1}, progress_of(2, kComputing));
+    auto group = world.reconfigured(job, 1);
+    ASSERT_TRUE(group);
+    EXPECT_FALSE(group->restore) << "it may be the only one that holds a state";
+    world.link.sent.clear();
+    world.say(job, 1, Parked{1});
+    if (checkpoint == 0) {
+      ASSERT_TRUE(world.told<Assign>(job, 1)) << "better than the beginning";
+      world.say(job, 1, Ready{});
+      EXPECT_EQ(world.record(job).step, 1u) << "and the status says so";
+      EXPECT_THAT(world.event_kinds(job), HasSubstr("Resumed"));
+      continue;
+    }
+    group = world.reconfigured(job, 1);
+    ASSERT_TRUE(group);
+    EXPECT_TRUE(group->restore);
+  }
+}
+
 TEST(Membership, TheOnlyActorIsNoHungOneWhenItIsSilentOrDead) {
   World world(1);
   const JobId job = world.submit(spec_text("a", 1, 1));

@@ -3,7 +3,8 @@
 // lose messages with their crash; newcomers follow a group that trains before they are taken in, fall behind,
 // and lose whom they follow; the head crashes too and its successor adopts who lives. Checked are the
 // design's promises: one value for a step, no committed step lost while somebody who holds it lives, nobody
-// resumes from what it lacks, what is stale has no effect, and progress once the faults end.
+// goes back behind a checkpoint or resumes from what it lacks, what is stale has no effect, and progress once
+// the faults end.
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
@@ -119,6 +120,7 @@ class Model {
     MembershipPolicy policy;
     WarmUps warm_ups;
     std::map<ActorId, std::optional<double>> known;  // living, and since when silent
+    std::uint64_t checkpoint = 0;                    // the newest when the membership was begun
   };
 
   static bool ok() { return !::testing::Test::HasFatalFailure(); }
@@ -189,8 +191,9 @@ class Model {
         for (const ActorId id : ids) out.push_back({id, "", "", 0, 0, ""});
         return out;
       };
-      take(head_->group.on(
-          epoch_event::Begin{members(begin->members), members(begin->leavers), begin->planned}));
+      head_->checkpoint = checkpoint_;
+      take(head_->group.on(epoch_event::Begin{members(begin->members), members(begin->leavers), begin->planned,
+                                              false, {}, checkpoint_}));
     } else if (const auto* warm_up = std::get_if<membership_action::WarmUp>(&action)) {
       Packet packet;
       packet.kind = Packet::Kind::kWarmUp;
@@ -288,6 +291,7 @@ class Model {
   }
 
   void check_base(const Assign& assign) {
+    ASSERT_GE(assign.base_step, head_->checkpoint) << "the group goes back behind a checkpoint";
     if (head_->group.restores()) return;
     for (const auto* list : {&stored_.members, &stored_.leavers}) {
       for (const Member& m : *list) {
