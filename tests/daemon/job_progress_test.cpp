@@ -115,6 +115,20 @@ TEST(JobProgress, StepsThatADaemonBeforeHadNotStoredCountBehindNewerOnes) {
   EXPECT_DOUBLE_EQ(record.train_loss, (12 * 3.0 + 48 * 1.0) / 60);
 }
 
+// They say nothing of the speed now, nor of the epoch in hand if they are of one before.
+TEST(JobProgress, LateStepsLeaveTheSpeedAndAnotherEpochAlone) {
+  JobProgress progress(plan_of(64, 512, 24));
+  JobRecord record;
+  progress.go_on_from(4);
+  progress.on(steps(10, 11, 1.0), true, record);
+  EXPECT_DOUBLE_EQ(record.images_per_second, 128);
+  progress.on(steps(5, 8, 3.0, 7.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 1.0);
+  progress.on(steps(9, 9, 2.5, 7.0), true, record);
+  EXPECT_DOUBLE_EQ(record.train_loss, 1.5);
+  EXPECT_NEAR(record.images_per_second, 128, 1e-9);
+}
+
 TEST(JobProgress, APassThatEndsWithinAStepIsWhole) {
   // 60000 / 256 = 234.375 steps a pass; five passes are 1171 whole steps.
   JobProgress progress(plan_of(256, 60000, 1171));
