@@ -56,7 +56,7 @@ struct Begin {
   bool planned = false;
   bool restore = false;
   std::vector<std::uint32_t> sizes = {};  // of the members' ranges; empty: equal ones
-  std::uint64_t checkpoint = 0;  // the newest one's step, behind which the group does not go back
+  std::uint64_t checkpoint = 0;           // the newest one's step, behind which the group does not go back
 };
 struct Persisted {
   GroupEpoch epoch;

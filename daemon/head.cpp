@@ -140,8 +140,7 @@ Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredAct
     event(Severity::kInfo, "Queued", "the daemon was started anew while the job started", record.id);
   }
   ports_.store.put_record(record);
-  add_run(record, *plan, stored->spec_yaml)
-      .take_over(actors, adopt ? epochs : std::vector<StoredEpoch>{});
+  add_run(record, *plan, stored->spec_yaml).take_over(actors, adopt ? epochs : std::vector<StoredEpoch>{});
   return {};
 }
 

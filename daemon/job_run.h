@@ -40,8 +40,8 @@ class JobRun {
   JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liveness, const Observer& observer,
          JobRecord record, JobPlan plan, std::string spec_yaml);
 
-  // What a daemon before this one left, once and first: its actors' numbers and metrics, and, if the job ran,
-  // its processes, which are taken over, and `epochs`, oldest first.
+  // What a daemon before this one left, once and first; `epochs`, oldest first, if the job ran: its processes
+  // are taken over.
   void take_over(const std::vector<StoredActor>& actors, const std::vector<StoredEpoch>& epochs);
 
   const JobRecord& record() const { return record_; }
@@ -177,7 +177,7 @@ class JobRun {
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
   ActorId next_actor_ = 0;
   std::optional<JobAdoption> adoption_;
-  std::map<GroupEpoch, ActorId> leaders_;  // of the last memberships, since the job began anew
+  std::map<GroupEpoch, ActorId> leaders_;             // of the last memberships, since the job began anew
   std::map<std::uint64_t, std::string> checkpoints_;  // state_sha256 of the newest, by step
   std::uint32_t limit_ = 0xffffffffu;
   JobId limited_for_ = 0;  // whose need the limit is
@@ -194,7 +194,6 @@ class JobRun {
   std::deque<std::function<void()>> pending_;
   bool draining_ = false;
 };
-
 template <class Body>
 Message JobRun::group_message(const Body& body) const {
   Envelope envelope;

@@ -6,7 +6,7 @@
     c  an actor's start, until the first step that it commits in the group
     d  an actor is stopped (SIGSTOP): until it is out, in leases, and until the others go on
     e  kill -9 of sengd: until the started one tells the truth
-    f  pulling state from a peer, beside raw loopback TCP
+    f  pulling state from a peer, beside raw loopback TCP (actors of one machine use ipc), and bare messages
     g  what the daemon adds to a step of 64 and of 1,000 actors that compute nothing (tests/bench/coordination_bench.cpp)
 
     scripts/bench.sh elastic [--kills 100] [--only abcdefg]
@@ -159,7 +159,8 @@ class Bench:
 def f_state():
     out = subprocess.run([BIN / "state_bench"], capture_output=True, text=True, check=True).stdout
     print(out)
-    return {name.strip(): float(ratio) for name, ratio in re.findall(r"^(blob[^\d\n]*(?:\d holders)?)\s+\S+\s+(\S+)", out, re.M)}
+    return {name.strip(): float(ratio)
+            for name, ratio in re.findall(r"^((?:blob|bare)[^\d\n]*(?:\d holders)?)\s+\S+\s+(\S+)", out, re.M)}
 
 
 def g_coordination():
@@ -221,7 +222,8 @@ def tell(data, table):
         table.add("e  the same, largest", milli(worst), "<= 5 s", worst <= 5)
         table.add("e  longest gap between steps meanwhile", milli(max(r["trained_meanwhile"] for r in rows)))
     for name, ratio in data.get("f", {}).items():
-        table.add(f"f  {name}, of raw TCP", f"{ratio:.2f}", ">= 0.9", ratio >= 0.9)
+        goal = (">= 0.9", ratio >= 0.9) if name.startswith("blob") else ()  # else what ZeroMQ gives at best
+        table.add(f"f  {name}, of raw TCP", f"{ratio:.2f}", *goal)
     for actors, result in data.get("g", {}).items():
         goal = (("step_ms_p50", 1, "p50") if actors == 64 else ("step_ms_p99", 20, "p99"))
         table.add(f"g  sengd's time per step, {actors} actors, {goal[2]}", f"{result[goal[0]]:.2f} ms", f"<= {goal[1]} ms",

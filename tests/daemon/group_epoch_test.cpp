@@ -137,9 +137,9 @@ TEST(GroupEpochs, NobodysStateCountsBehindTheNewestCheckpoint) {
     EXPECT_EQ(group.phase(), GroupEpochs::Phase::kBroken);
     EXPECT_FALSE(group.holds_state(1));
     EXPECT_TRUE(group.holds_state(0)) << "it may come back with more";
-    EXPECT_FALSE(only<epoch_action::Persist>(
-                     group.on(e::Begin{members({0, 1}), {}, false, false, {}, checkpoint}))
-                     ->membership.restore);
+    EXPECT_FALSE(
+        only<epoch_action::Persist>(group.on(e::Begin{members({0, 1}), {}, false, false, {}, checkpoint}))
+            ->membership.restore);
     group.on(e::Lost{0});
     EXPECT_TRUE(
         only<epoch_action::Persist>(group.on(e::Begin{members({1}), {}, false, false, {}, checkpoint}))

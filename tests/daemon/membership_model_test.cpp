@@ -192,8 +192,8 @@ class Model {
         return out;
       };
       head_->checkpoint = checkpoint_;
-      take(head_->group.on(epoch_event::Begin{members(begin->members), members(begin->leavers), begin->planned,
-                                              false, {}, checkpoint_}));
+      take(head_->group.on(epoch_event::Begin{
+          members(begin->members), members(begin->leavers), begin->planned, false, {}, checkpoint_}));
     } else if (const auto* warm_up = std::get_if<membership_action::WarmUp>(&action)) {
       Packet packet;
       packet.kind = Packet::Kind::kWarmUp;
