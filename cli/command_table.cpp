@@ -64,6 +64,11 @@ void for_drain(OptionTable& t) {
   number(t, "actor", "K", "which actor");
   add_format_option(t);
 }
+void for_stop(OptionTable& t) {
+  option(t, "wait", nullptr, "wait until they have ended");
+  seconds(t, "timeout", "with --wait: stop waiting after so long (exit code 124)");
+  add_format_option(t);
+}
 void for_wait(OptionTable& t) {
   seconds(t, "timeout", "stop waiting after so long (exit code 124)");
   number(t, "step", "N", "only until it has committed N steps");
@@ -108,8 +113,8 @@ constexpr Command kCommands[] = {
      add_format_option, run_describe},
     {"logs", "JOB", "what the job's actors logged", kFollowing, 1, 1, for_logs, run_logs},
     {"watch", "JOB", "show a job's progress until it ends", kFollowing, 1, 1, add_format_option, run_watch},
-    {"stop", "JOB...", "end jobs after their steps in flight, with checkpoints", kSeveral, 1, kMany,
-     add_format_option, run_stop},
+    {"stop", "JOB...", "end jobs after their steps in flight, with checkpoints", kSeveral, 1, kMany, for_stop,
+     run_stop},
     {"delete", "JOB...", "forget jobs that have ended: records, metrics, logs",
      "Their checkpoints stay, unless --checkpoints is given; `sengctl submit --resume DIR` takes them.", 1,
      kMany, for_delete, run_delete},
@@ -125,8 +130,11 @@ constexpr Command kCommands[] = {
     {"events", "JOB", "what happened to a job", kFollowing, 1, 1, for_events, run_events},
     {"metrics", "JOB", "a job's numbers per step and per epoch", "", 1, 1, for_metrics, run_metrics},
     {"nodes", "", "machines and their slots", "", 0, 0, add_format_option, run_nodes},
-    {"export", "JOB", "copy a job's trained network out of its newest checkpoint",
-     "The file's SHA-256 is checked against the checkpoint's manifest.", 1, 1, for_export, run_export},
+    {"export", "JOB|DIR",
+     "copy the trained network out of a job's newest checkpoint, or out of a directory's",
+     "A word with a slash is a directory: a checkpoint, a checkpoints/ or a job's directory; sengd need not "
+     "know it, nor run. The file's SHA-256 is checked against the checkpoint's manifest.",
+     1, 1, for_export, run_export},
     {"version", "", "sengctl's version and sengd's", "", 0, 0, add_format_option, run_version},
     {"completion", "SHELL", "print a completion script",
      "SHELL is bash. Put into ~/.bashrc:  source <(sengctl completion bash)", 1, 1, nullptr, run_completion},

@@ -19,10 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostManifestBytes = std::size_t{16} << 20;
 
-bool names_directory(const std::string& from) {
-  return from.find('/') != std::string::npos || from == "." || from == "..";
-}
-
 bool is_checkpoint(const fs::path& directory) {
   std::error_code absent;
   return fs::is_regular_file(directory / "manifest.json", absent);
@@ -39,7 +35,7 @@ std::optional<std::uint64_t> step_of(const std::string& name) {
 }
 
 // The directory itself, the newest checkpoint in it, or in its checkpoints/.
-std::optional<fs::path> checkpoint_in(const fs::path& directory) {
+std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
   if (is_checkpoint(directory)) return directory;
   std::error_code error;
   const fs::path below = directory / "checkpoints";
@@ -64,7 +60,7 @@ Result<std::string> spec_of(const std::string& manifest) {
 
 tl::expected<ResumePoint, ExitCode> in_directory(const std::string& from, Session& session) {
   const std::string directory = absolute_path(from, session.surroundings());
-  const auto checkpoint = checkpoint_in(directory);
+  const auto checkpoint = newest_checkpoint(directory);
   if (!checkpoint)
     return tl::unexpected(session.fail(
         ExitCode::kUsage,
@@ -101,6 +97,15 @@ tl::expected<ResumePoint, ExitCode> of_job(const std::string& from, Session& ses
 }
 
 }  // namespace
+
+bool names_directory(const std::string& word) {
+  return word.find('/') != std::string::npos || word == "." || word == "..";
+}
+
+std::optional<std::string> checkpoint_in(const std::string& directory, const Session& session) {
+  const auto found = newest_checkpoint(absolute_path(directory, session.surroundings()));
+  return found ? std::optional(found->string()) : std::nullopt;
+}
 
 tl::expected<ResumePoint, ExitCode> find_resume_point(const std::string& from, Session& session) {
   return names_directory(from) ? in_directory(from, session) : of_job(from, session);

@@ -1,6 +1,7 @@
-// What `submit --resume` goes on from.
+// What `submit --resume` goes on from, and what `export` takes: a job's newest checkpoint, or a directory's.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <tl/expected.hpp>
@@ -16,8 +17,13 @@ struct ResumePoint {
   std::string source;      // of the specification, for error messages
 };
 
-// `from` with a slash, or `.` or `..`, is a directory: a checkpoint, a checkpoints directory or a job's
-// directory, whose newest checkpoint is taken; else a job, whose newest checkpoint sengd says. Whether it is
+// With a slash, or `.` or `..`; else it is a job.
+bool names_directory(const std::string& word);
+// The directory itself if it is a checkpoint, else the newest one in it, or in its checkpoints/ directory.
+// Absolute; none where there is none.
+std::optional<std::string> checkpoint_in(const std::string& directory, const Session& session);
+
+// `from` is a directory, or a job, whose newest checkpoint sengd says. Whether it is
 // whole and agrees with the new job is for `seng-actor plan` to say. An error is written as talk already.
 tl::expected<ResumePoint, ExitCode> find_resume_point(const std::string& from, Session& session);
 

@@ -1,5 +1,8 @@
 #include "cli/several_jobs.h"
 
+#include <algorithm>
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/record_values.h"
@@ -9,12 +12,20 @@ namespace seng {
 ExitCode for_each_job(const Arguments& arguments,
                       const std::function<ExitCode(const std::string& job)>& run) {
   ExitCode first = ExitCode::kOk;
+  std::set<std::string> seen;
   for (const std::string& job : arguments.operands()) {
+    if (!seen.insert(job).second) continue;
     const ExitCode code = run(job);
     if (first == ExitCode::kOk) first = code;
     if (code == ExitCode::kInterrupted || code == ExitCode::kNoDaemon || code == ExitCode::kTimeout) break;
   }
   return first;
+}
+
+bool add_once(std::vector<JobRecord>& jobs, const JobRecord& job) {
+  if (std::ranges::any_of(jobs, [&](const JobRecord& other) { return other.id == job.id; })) return false;
+  jobs.push_back(job);
+  return true;
 }
 
 void print_jobs(const Arguments& arguments, Session& session, const std::vector<JobRecord>& jobs) {

@@ -111,6 +111,12 @@ void JobRun::explain_wait() {
 }
 
 std::string JobRun::shortfall() const {
+  if (adoption_) {
+    const auto heard = std::ranges::count_if(
+        actors_, [](const auto& entry) { return entry.second.first_hello.has_value(); });
+    return fmt::format("sengd was started anew and has heard {} of {} so far", heard,
+                       actors_text(actors_.size()));
+  }
   const std::size_t has = group_.members().size();
   if (job_.state() != JobState::kRunning || job_.stopping() || has >= record_.actors_max) return "";
   const GroupView now = view();

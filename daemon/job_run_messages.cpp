@@ -56,6 +56,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   a.record.endpoint = hello.peer_endpoint;
   a.state_endpoint = hello.state_endpoint;
   a.record.device = hello.device;
+  a.record.step = hello.applied_step;
   a.lanes = std::max(1u, hello.lanes);
   a.silent_since.reset();
   quiet_ = false;

@@ -98,6 +98,10 @@ def check_epochs(epochs, first_position):
 def check(directory):
     paths = sorted(directory.glob("ledger-*.csv"))
     if not paths:
+        if not directory.is_dir():
+            raise Corrupt(f"{directory}: there is no such directory; of a job that was deleted nothing but checkpoints may be left")
+        if not (directory / "logs").is_dir() and (directory / "checkpoints").is_dir():
+            raise Corrupt(f"{directory}: its ledgers went when the job was deleted; only its checkpoints stayed")
         raise Corrupt(f"{directory}: no ledger-*.csv; the job must be submitted with `ledger: true`")
     ledgers = [read_ledger(path) for path in paths]
     counted = counted_epochs([commit for _, commits in ledgers for commit in commits])

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/record_values.h"
+#include "cli/resume.h"
 #include "cli/text_format.h"
 #include "protocol/base/file.h"
 #include "protocol/base/sha256.h"
@@ -122,6 +123,30 @@ Status copy_verified(const std::string& source, const Expected& expected, const 
   return out->keep_as(destination, replace);
 }
 
+struct Source {
+  std::string checkpoint;
+  JobId job = 0;       // 0: a directory was named
+  std::string of_job;  // for people
+};
+
+tl::expected<Source, ExitCode> find_source(const std::string& from, Session& session) {
+  if (names_directory(from)) {
+    auto checkpoint = checkpoint_in(from, session);
+    if (checkpoint) return Source{*std::move(checkpoint), 0, ""};
+    return tl::unexpected(session.fail(ExitCode::kFailed, fmt::format("there is no checkpoint in {}", from)));
+  }
+  const auto reply = session.client().ask<DescribeReply>(DescribeRequest{from});
+  if (!reply) return tl::unexpected(session.fail(reply.error()));
+  const JobRecord& job = reply->job;
+  if (!job.checkpoint.empty())
+    return Source{job.checkpoint, job.id, fmt::format("of job {} ({}) ", job.id, job.name)};
+  return tl::unexpected(session.fail(
+      ExitCode::kFailed,
+      fmt::format("job {} ({}) has no checkpoint yet: it is {} at step {}; checkpoint.every_steps says "
+                  "when one is written, and the end writes one",
+                  job.id, job.name, job_state_name(job.state), job.step)));
+}
+
 }  // namespace
 
 ExitCode run_export(const Arguments& arguments, Session& session) {
@@ -133,29 +158,22 @@ ExitCode run_export(const Arguments& arguments, Session& session) {
   struct stat existing;
   if (!replace && lstat(destination.c_str(), &existing) == 0)
     return session.fail(ExitCode::kFailed, destination + " exists; --force replaces it");
-  const auto reply = session.client().ask<DescribeReply>(DescribeRequest{arguments.operand(0)});
-  if (!reply) return session.fail(reply.error());
-  const JobRecord& job = reply->job;
-  if (job.checkpoint.empty())
-    return session.fail(
-        ExitCode::kFailed,
-        fmt::format("job {} ({}) has no checkpoint yet: it is {} at step {}; checkpoint.every_steps says "
-                    "when one is written, and the end writes one",
-                    job.id, job.name, job_state_name(job.state), job.step));
-  const auto expected = read_manifest(job.checkpoint);
+  const auto source = find_source(arguments.operand(0), session);
+  if (!source) return source.error();
+  const auto expected = read_manifest(source->checkpoint);
   if (!expected) return session.fail(ExitCode::kFailed, expected.error().message);
-  const Status copied = copy_verified(job.checkpoint + "/" + kModelFile, *expected, destination, replace);
+  const Status copied = copy_verified(source->checkpoint + "/" + kModelFile, *expected, destination, replace);
   if (!copied) return session.fail(ExitCode::kFailed, copied.error().message);
-  session.console().err << fmt::format("{}: {}, SHA-256 {}, of job {} ({}) from {}\n", destination,
-                                       format_bytes(expected->bytes), expected->sha256, job.id, job.name,
-                                       job.checkpoint);
+  session.console().err << fmt::format("{}: {}, SHA-256 {}, {}from {}\n", destination,
+                                       format_bytes(expected->bytes), expected->sha256, source->of_job,
+                                       source->checkpoint);
   if (arguments.format() != OutputFormat::kTable)
     print_value(session.console(), arguments.format(),
                 {{"file", destination},
                  {"bytes", expected->bytes},
                  {"sha256", expected->sha256},
-                 {"job", job.id},
-                 {"checkpoint", job.checkpoint}});
+                 {"job", source->job == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(source->job)},
+                 {"checkpoint", source->checkpoint}});
   return ExitCode::kOk;
 }
 

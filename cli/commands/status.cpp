@@ -22,9 +22,10 @@ ExitCode status_of_jobs(const Arguments& arguments, Session& session) {
     request.job = job;
     const auto reply = session.client().ask<WatchReply>(request);
     if (!reply) return session.fail(reply.error());
-    if (table && !jobs.empty()) session.console().out << "\n";
-    jobs.push_back(reply->job);
-    if (table) print_job(reply->job, session.console());
+    const bool first = jobs.empty();
+    if (!add_once(jobs, reply->job) || !table) return ExitCode::kOk;
+    if (!first) session.console().out << "\n";
+    print_job(reply->job, session.console());
     return ExitCode::kOk;
   });
   if (!table) print_jobs(arguments, session, jobs);

@@ -3,7 +3,8 @@
 faster than a link would.
 
     relay.py STATE_DIR      commands on stdin, one answer a line on stdout:
-        cut SEED SECONDS    one direction of one connection stops, then goes on; answers what, or "none"
+        cut SEED SECONDS [steps|state]
+                            one direction of one connection (of that kind) stops, then goes on; answers what, or "none"
         rate BITS           from now on every actor has a link of that many bits a second each way; 0: as fast as it goes
         end                 every connection is closed, the sockets' second names go
 
@@ -157,10 +158,10 @@ class Relay:
             self.directions.remove(there)
             self.directions.remove(back)
 
-    def cut(self, seed, seconds):
+    def cut(self, seed, seconds, kind=""):
         chance = random.Random(seed)
         with self.lock:
-            living = [d for d in self.directions if d.open]
+            living = [d for d in self.directions if d.open and f"({kind}" in d.name]
         # What goes back is a few answers only: rarely worth a cut.
         wanted = [d for d in living if chance.random() < 0.1 or not d.name.endswith("answers)")]
         if not wanted:
@@ -207,7 +208,7 @@ class Relay:
                     Link.rate = float(words[1]) / 8
                     print(f"{words[1]} bit/s", flush=True)
                 else:
-                    print(self.cut(int(words[1]), float(words[2])), flush=True)
+                    print(self.cut(int(words[1]), float(words[2]), *words[3:]), flush=True)
             self.forget_dead()
 
 

@@ -183,7 +183,42 @@ TEST_F(Commands, Stop) {
   EXPECT_EQ(json_of(ctl(daemon_, {"stop", "3", "-o", "json"}))["state"], "stopped");
 }
 
+TEST_F(Commands, StopWaits) {
+  std::vector<std::string> stopped;
+  daemon_.on<StopRequest, StopReply>([&](const StopRequest& request) -> Result<StopReply> {
+    stopped.push_back(request.job);
+    return StopReply{jobs_[0]};
+  });
+  int looks = 0;
+  daemon_.on<WatchRequest, WatchReply>([&](const WatchRequest&) -> Result<WatchReply> {
+    WatchReply reply{jobs_[0], {}};
+    if (++looks % 2 == 0) reply.job.state = JobState::kStopped;
+    reply.job.revision += static_cast<std::uint64_t>(looks);
+    return reply;
+  });
+  const CtlRun run = ctl(daemon_, {"stop", "3", "--wait"});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  EXPECT_EQ(run.out, "job 3 (fashion-lenet) has stopped\n");
+  EXPECT_EQ(looks, 2);
+  const Json json = json_of(ctl(daemon_, {"stop", "3", "fashion-lenet", "3", "--wait", "-o", "json"}));
+  ASSERT_EQ(json["jobs"].size(), 1u) << "it is one job";
+  EXPECT_EQ(json["jobs"][0]["state"], "stopped");
+  EXPECT_EQ(stopped, (std::vector<std::string>{"3", "3", "fashion-lenet"}));
+  daemon_.on<WatchRequest, WatchReply>([&](const WatchRequest&) -> Result<WatchReply> {
+    return WatchReply{jobs_[0], {}};
+  });
+  EXPECT_EQ(ctl(daemon_, {"stop", "3", "--wait", "--timeout", "0.05"}).code, ExitCode::kTimeout);
+  EXPECT_EQ(ctl(daemon_, {"stop", "3", "--timeout", "1"}).code, ExitCode::kUsage);
+}
+
+TEST_F(Commands, AJobThatIsNamedTwiceIsShownOnce) {
+  const std::string once = ctl(daemon_, {"status", "3"}).out;
+  EXPECT_EQ(ctl(daemon_, {"status", "3", "3", "fashion-lenet"}).out, once);
+  EXPECT_EQ(json_of(ctl(daemon_, {"status", "3", "fashion-lenet", "-o", "json"}))["jobs"].size(), 1u);
+}
+
 TEST_F(Commands, SeveralJobsAreStoppedEachByItself) {
+  jobs_[1].id = 4;
   daemon_.on<StopRequest, StopReply>([this](const StopRequest& request) -> Result<StopReply> {
     if (request.job == "9") return fail(ErrorCode::kNotFound, "there is no job 9");
     return StopReply{jobs_[request.job == "3" ? 0 : 1]};
@@ -198,13 +233,16 @@ TEST_F(Commands, SeveralJobsAreStoppedEachByItself) {
 }
 
 TEST_F(Commands, StatusOfSeveralJobs) {
-  const CtlRun table = ctl(daemon_, {"status", "3", "fashion-lenet"});
+  jobs_[1].id = 4;
+  daemon_.on<WatchRequest, WatchReply>([this](const WatchRequest& request) -> Result<WatchReply> {
+    return WatchReply{jobs_[request.job == "4" ? 1 : 0], {}};
+  });
+  const CtlRun table = ctl(daemon_, {"status", "3", "4"});
   EXPECT_EQ(table.code, ExitCode::kOk);
-  const auto first = table.out.find("steps            550 of 1172\n");
-  EXPECT_NE(table.out.find("steps            550 of 1172\n", first + 1), std::string::npos);
-  const Json json = json_of(ctl(daemon_, {"status", "3", "3", "-o", "json"}));
-  ASSERT_EQ(json["jobs"].size(), 2u);
-  EXPECT_EQ(json["jobs"][1], job_value(jobs_[0]));
+  EXPECT_THAT(table.out, HasSubstr("steps            550 of 1172\n"));
+  EXPECT_THAT(table.out, HasSubstr("steps            1172 of 1172\n"));
+  const Json json = json_of(ctl(daemon_, {"status", "3", "4", "-o", "json"}));
+  EXPECT_EQ(json, (Json{{"jobs", {job_value(jobs_[0]), job_value(jobs_[1])}}}));
 }
 
 TEST_F(Commands, Delete) {
@@ -469,6 +507,22 @@ TEST_F(Export, TakesItsFormatAsEveryOtherCommand) {
   EXPECT_EQ(value["file"], target_);
   EXPECT_EQ(value["bytes"], content_.size());
   EXPECT_EQ(ctl(daemon_, {"export", "3", "-o", "json"}).code, ExitCode::kUsage) << "no file is named";
+}
+
+// Of a job that was deleted, say: sengd is not asked.
+TEST_F(Export, TakesADirectoryThatSengdDoesNotKnow) {
+  daemon_.stop();
+  for (const std::string& from : {checkpoint_, dir_.path(), dir_.path() + "/"}) {
+    const CtlRun run = ctl(daemon_, {"export", from, "--to", target_, "--force", "-o", "json"});
+    ASSERT_EQ(run.code, ExitCode::kOk) << run.err;
+    EXPECT_EQ(read(target_), content_);
+    unlink(target_.c_str());
+    EXPECT_TRUE(Json::parse(run.out)["job"].is_null());
+    EXPECT_EQ(Json::parse(run.out)["checkpoint"], checkpoint_);
+  }
+  const CtlRun none = ctl(daemon_, {"export", dir_.path() + "/none", "--to", target_});
+  EXPECT_EQ(none.code, ExitCode::kFailed);
+  EXPECT_THAT(none.err, HasSubstr("there is no checkpoint in " + dir_.path() + "/none"));
 }
 
 TEST_F(Export, ReplacesOnlyWhenForced) {

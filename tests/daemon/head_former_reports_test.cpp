@@ -200,5 +200,19 @@ TEST(Shortfall, IsDescribed) {
   EXPECT_THAT(world.head().describe(std::to_string(job))->job.reason, HasSubstr("job 2 needs slots"));
 }
 
+TEST(Shortfall, OfADaemonThatHasNotHeardAllYet) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 0, epoch, 4, kComputing));
+  const auto described = world.head().describe(std::to_string(job));
+  EXPECT_EQ(described->job.reason, "sengd was started anew and has heard 1 of 2 actors so far");
+  EXPECT_EQ(described->actors.front().step, 4u) << "as it said, not as it was stored";
+  ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
+  EXPECT_EQ(world.head().describe(std::to_string(job))->job.reason, "");
+}
+
 }  // namespace
 }  // namespace seng::testing

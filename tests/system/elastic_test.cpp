@@ -1,7 +1,12 @@
 // Jobs whose actors come, go, hang and are killed: the bits at the end are those of the undisturbed run.
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
 #include <map>
+#include <optional>
 #include <set>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -152,6 +157,34 @@ std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(Optimizers, Resized, ::testing::Values(kSgd, kSeng, kSengLater, kKfac), name_of);
 
+// The same, with everything that may come between: members that are killed, and another daemon.
+class Disturbed : public Resized {};
+
+TEST_P(Disturbed, ByKillsAndAnotherDaemonInBetween) {
+  const JobText job = elastic_job(GetParam(), 500);
+  const std::string expected = undisturbed(job);
+  submit(job, 1, 1);
+  ASSERT_TRUE(has_actors(1));
+  unsigned restarts = 0;
+  for (const unsigned count : {4u, 2u, 5u, 3u, 1u}) {
+    ASSERT_EQ(cluster_.ctl({"scale", kJob, std::to_string(count)}).exit_code, 0);
+    ASSERT_TRUE(has_actors(count)) << count << cluster_.ctl({"events", kJob}).out;
+    if (count == 2) {
+      cluster_.kill_daemon();
+      ASSERT_TRUE(cluster_.start()) << cluster_.start_error();
+      ASSERT_TRUE(has_actors(2)) << cluster_.ctl({"events", kJob}).out;
+    } else if (count > 3) {
+      kill(count == 4 ? pids().rbegin()->second : pids().begin()->second, SIGKILL);  // 5: the leader
+      ++restarts;
+      ASSERT_TRUE(cluster_.wait_until(kJob, [&](const Json& now) {
+        return now.value("restarts", 0u) >= restarts && now.value("actors", 0u) == count;
+      })) << cluster_.ctl({"events", kJob}).out;
+    }
+  }
+  finish(expected);
+}
+INSTANTIATE_TEST_SUITE_P(Optimizers, Disturbed, ::testing::Values(kSgd, kSeng), name_of);
+
 // A newcomer pulls and follows while the others commit steps; when they stop for it, it lacks nothing. (With
 // curvature it may lack what the last step has renewed.)
 TEST_F(Elastic, ANewcomerCatchesUpWhileTheGroupTrains) {
@@ -255,6 +288,61 @@ TEST_F(Elastic, AStoppedActorIsEvictedAndComesBack) {
   kill(stopped, SIGCONT);
   ASSERT_TRUE(has_actors(3));
   EXPECT_EQ(pids().rbegin()->second, stopped);  // it was not replaced
+  finish(expected);
+}
+
+// Stands between the actors of a cluster and holds back what one says to another: scripts/bench/relay.py.
+class Relay {
+ public:
+  explicit Relay(const std::string& state_dir) : answers_(dir_.path() + "/answers") {
+    const std::string script = std::string(SENG_SOURCE_DIR) + "/scripts/bench/relay.py";
+    commands_ = popen(("exec python3 " + script + " " + state_dir + " > " + answers_).c_str(), "w");
+  }
+  ~Relay() { pclose(commands_); }  // the end of its commands ends it
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  // Its next line, "" if it is dead or none comes for long.
+  std::string answer() {
+    for (int i = 0; i < 3000; ++i) {
+      std::ifstream in(answers_);
+      std::string line;
+      for (int read = 0; std::getline(in, line) && !in.eof(); ++read)
+        if (read == taken_) return ++taken_, line;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return "";
+  }
+  std::string ask(const std::string& command) {
+    std::fputs((command + "\n").c_str(), commands_);
+    std::fflush(commands_);
+    return answer();
+  }
+
+ private:
+  TempDir dir_;
+  std::string answers_;
+  std::FILE* commands_ = nullptr;
+  int taken_ = 0;
+};
+
+// For ever: everybody's heartbeats go on, and everybody waits. Who is not heard by another is found by what
+// the members wait for, and goes.
+TEST_F(Elastic, AOneWayCutEndsWithOneOfBoth) {
+  const JobText job = elastic_job(kSeng, 400);
+  const std::string expected = undisturbed(job);
+  std::optional<Relay> relay(cluster_.state_dir());
+  ASSERT_EQ(relay->answer(), "ready");
+  submit(job, 1, 3);
+  ASSERT_TRUE(has_actors(3));
+  const std::string cut = relay->ask("cut 1 100000 steps");
+  ASSERT_THAT(cut, ::testing::StartsWith("cut actor "));
+  ASSERT_TRUE(event_comes("ActorLost")) << cut << cluster_.ctl({"events", kJob}).out;
+  ASSERT_TRUE(has_actors(3)) << cut << cluster_.ctl({"events", kJob}).out;
+  EXPECT_GE(cluster_.status(kJob).value("restarts", 0), 1);
+  ASSERT_EQ(cluster_.ctl({"wait", kJob, "--timeout", "180"}, {.timeout_seconds = 200}).exit_code, 0);
+  EXPECT_EQ(relay->ask("end"), "ended");
+  relay.reset();
   finish(expected);
 }
 
