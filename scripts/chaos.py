@@ -4,7 +4,7 @@ group resized, sengd killed and started again, what one actor says to another he
 
   bits      the state's SHA-256 is that of the same job, undisturbed, in one actor
   ledger    every sample was used exactly once per epoch
-  leaks     no process, socket, staging directory or file descriptor is left
+  leaks     no process, socket, file that does not belong there, lock or file descriptor is left
 
     scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
 
@@ -14,10 +14,12 @@ meets is not, since processes and the machine have their own timing.
 
 import argparse
 import collections
+import fcntl
 import json
 import os
 import pathlib
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -35,6 +37,12 @@ OPTIMIZERS = {
 }
 # Fault -> weight. `slow` stays below the lease; `stop` may pass it. A `cut` goes on while other faults come.
 FAULTS = {"kill": 8, "stop": 4, "slow": 2, "scale": 5, "drain": 2, "head": 2, "all": 1, "cut": 5, "disk": 2}
+
+
+# What stays in a state directory when sengd has stopped. All else was to go: sockets, staging, whatever was written aside.
+KNOWN_FILES = re.compile(r"seng\.db(-wal|-shm)?|sengd\.lock|logs/sengd\.log|jobs/\d+/(ledger-\d+\.csv|logs/actor-\d+\.log|"
+                         r"checkpoints/step-\d+/(manifest\.json|(model|optimizer|curvature-\d+)\.safetensors))")
+KNOWN_DIRECTORIES = re.compile(r"logs|run|jobs(/\d+(/logs|/checkpoints(/step-\d+)?)?)?")
 
 
 def job_text(arguments, steps):
@@ -230,8 +238,14 @@ def leaks(cluster, descriptors_before):
         if str(os.getpid()) != line.split()[0]:
             found.append(f"process {line}")
     for path in pathlib.Path(cluster.dir).rglob("*"):
-        if path.is_socket() or path.name.startswith(".step-"):
+        known = KNOWN_DIRECTORIES if path.is_dir() else KNOWN_FILES
+        if not known.fullmatch(str(path.relative_to(cluster.dir))):
             found.append(str(path))
+    with open(f"{cluster.dir}/sengd.lock", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append(f"somebody holds {lock.name}")
     return found
 
 
