@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "actors/data/data_error.h"
+#include "actors/optim/form_choice.h"
 #include "actors/optim/update.h"
 #include "actors/step_update.h"
 
@@ -16,13 +18,23 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Dearest first, so that lanes come to their ends together.
+void run_dearest_first(Lanes& lanes, const std::vector<double>& costs,
+                       const std::function<void(std::size_t job, Lanes& lanes)>& job) {
+  std::vector<std::size_t> order(costs.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater{}, [&](std::size_t i) { return costs[i]; });
+  lanes.run_jobs(order.size(), [&](std::size_t i, Lanes& own) { job(order[i], own); });
+}
+
 }  // namespace
 
 // A block that this actor owns, during one step.
 struct Trainer::OwnedBlock {
   bool mine = false;
   bool summed = false, published = false;
-  bool ahead = false;  // its refresh is being formed beside training
+  bool ahead = false;                      // its refresh is being formed beside training
+  double step_cost = 0, refresh_cost = 0;  // by the model of form_choice.h: seconds of one lane
   std::span<float> sum;
 };
 
@@ -75,6 +87,7 @@ void Trainer::set_group(const Group& group) {
 
   owned_.assign(blocks.size() + 1, {});
   for (std::uint32_t b = 0; b <= blocks.size(); ++b) owned_[b].mine = group.placement.owner[b] == group.self;
+  estimate_costs();
 
   if (!w.second_order) return;
   for (std::uint32_t b = 0; b < blocks.size(); ++b) {
@@ -86,6 +99,19 @@ void Trainer::set_group(const Group& group) {
       SENG_CHECK(
           curvature.at(b).settle(parts_.state->curvature_steps[b], w.waiting_after(parts_.state->step)),
           "a membership began without the curvature of block " + blocks[b].name);
+  }
+}
+
+void Trainer::estimate_costs() {
+  const Workload& w = *parts_.workload;
+  for (std::uint32_t b = 0; b < w.network.blocks().size(); ++b) {
+    const Block& block = w.network.blocks()[b];
+    FormCost cost;
+    if (w.second_order)
+      cost = form_cost(block, w.fragments[b].form, w.spec.optimizer.curvature.samples, w.stored);
+    constexpr double kSecondsPerParameter = 1e-9;  // to divide, to copy, inner products
+    owned_[b].step_cost = cost.step_seconds + kSecondsPerParameter * static_cast<double>(block.count);
+    owned_[b].refresh_cost = cost.refresh_seconds;
   }
 }
 
@@ -112,17 +138,15 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
     parts_.gauges->activity = kWaiting;
     ExchangeEvent event = parts_.exchange->next();
     parts_.gauges->activity = kComputing;
-    if (auto* sum = std::get_if<BlockSummed>(&event)) on_sum(*sum, refresh);
-    if (auto* fragment = std::get_if<FragmentArrived>(&event)) {
-      on_fragment(*fragment);
-      advance(fragment->block, refresh);
-    }
+    if (auto* sum = std::get_if<BlockSummed>(&event)) on_sum(*sum);
+    if (auto* fragment = std::get_if<FragmentArrived>(&event)) on_fragment(*fragment);
     if (auto* done = std::get_if<StepComplete>(&event)) complete = std::move(*done);
     if (auto* interrupted = std::get_if<Interrupted>(&event)) {
       interruption_ = interrupted->reason;
       if (refresh) leave();
       return std::nullopt;
     }
+    if (!complete && !parts_.exchange->has_event()) publish_ready(refresh);
   }
 
   StepResult result;
@@ -262,22 +286,52 @@ void Trainer::form_ahead(std::uint32_t block) {
   if (auto formation = parts_.state->curvature.at(block).formation()) background_->add(std::move(formation));
 }
 
-void Trainer::on_sum(const BlockSummed& event, bool refresh) {
+void Trainer::on_sum(const BlockSummed& event) {
   if (event.block == parts_.workload->network.blocks().size()) return publish_summary(event.sum);
   owned_[event.block].summed = true;
   owned_[event.block].sum = event.sum;
-  advance(event.block, refresh);
 }
 
-// Publishes the block's direction once all that it needs is here.
-void Trainer::advance(std::uint32_t index, bool refresh) {
+// The directions of the blocks that have all that they need: all that are ready together, so that lanes share
+// them.
+void Trainer::publish_ready(bool refresh) {
+  const Workload& w = *parts_.workload;
+  std::vector<std::uint32_t> ready;
+  std::vector<double> step_costs, refresh_costs;
+  for (std::uint32_t b = 0; b < w.network.blocks().size(); ++b) {
+    const OwnedBlock& owned = owned_[b];
+    if (!owned.mine || !owned.summed || owned.published) continue;
+    if (refresh && w.second_order && !parts_.state->curvature.at(b).complete()) continue;
+    ready.push_back(b);
+    step_costs.push_back(owned.step_cost);
+    refresh_costs.push_back(owned.refresh_cost);
+  }
+  if (ready.empty()) return;
+  std::vector<Status> accepted(ready.size());
+  const bool takes_effect = w.second_order && w.taking_effect(parts_.state->step + 1) != 0;
+  parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
+  if (takes_effect) {
+    const auto start = std::chrono::steady_clock::now();
+    run_dearest_first(*parts_.lanes, refresh_costs, [&](std::size_t i, Lanes& lanes) {
+      Curvature& curvature = parts_.state->curvature.at(ready[i]);
+      accepted[i] = background_ ? curvature.accept_waiting(lanes) : curvature.accept(lanes);
+      parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
+    });
+    refresh_seconds_ += seconds_since(start);
+  }
+  run_dearest_first(*parts_.lanes, step_costs, [&](std::size_t i, Lanes& lanes) {
+    publish_direction(ready[i], accepted[i].has_value(), lanes);
+  });
+  parts_.gauges->forms = false;
+  for (const Status& status : accepted)
+    if (!status) parts_.event("CurvatureRefused", status.error().message);
+}
+
+// From any lane.
+void Trainer::publish_direction(std::uint32_t index, bool accepted, Lanes& lanes) {
   OwnedBlock& owned = owned_[index];
-  if (!owned.mine || !owned.summed || owned.published) return;
   const Workload& w = *parts_.workload;
   const Block& block = w.network.blocks()[index];
-  Curvature* curvature = w.second_order ? &parts_.state->curvature.at(index) : nullptr;
-  if (refresh && curvature && !curvature->complete()) return;
-
   const float batch = static_cast<float>(w.spec.batch_global),
               micros = static_cast<float>(w.spec.micro_batches());
   std::span<float> gradient = owned.sum.first(block.count);
@@ -285,19 +339,10 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
   PublishWord word;
   const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
   const std::span<float> direction = out.first(block.count);
-  if (curvature) {
-    Status accepted;
-    const bool takes_effect = w.taking_effect(parts_.state->step + 1) != 0;
-    parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
-    if (takes_effect) {
-      const auto start = std::chrono::steady_clock::now();
-      accepted = background_ ? curvature->accept_waiting(*parts_.lanes) : curvature->accept(*parts_.lanes);
-      refresh_seconds_ += seconds_since(start);
-    }
-    word = precondition(block, *curvature, gradient, direction);  // a backup's is formed here
-    parts_.gauges->forms = false;
+  if (w.second_order) {
+    word = precondition(block, parts_.state->curvature.at(index), gradient, direction,
+                        lanes);  // a backup's is formed here
     word.refused = !accepted;
-    if (!accepted) parts_.event("CurvatureRefused", accepted.error().message);
   } else {
     std::copy(gradient.begin(), gradient.end(), direction.begin());
   }
@@ -309,9 +354,8 @@ void Trainer::advance(std::uint32_t index, bool refresh) {
 }
 
 PublishWord Trainer::precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
-                                  std::span<float> direction) {
+                                  std::span<float> direction, Lanes& lanes) {
   const Workload& w = *parts_.workload;
-  Lanes& lanes = *parts_.lanes;
   PublishWord word;
   word.inner_product = curvature.precondition(gradient, direction, damping_, lanes);
   word.gradient_squared = inner_product(gradient, gradient, lanes);

@@ -77,14 +77,16 @@ class Trainer {
   MicroBatch take(std::uint32_t micro, int lane, std::uint64_t step, const std::vector<SampleUse>& order);
   void compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples);
   void begin_refresh(std::uint64_t step, double damping);
-  void on_sum(const BlockSummed& event, bool refresh);
+  void estimate_costs();
+  void on_sum(const BlockSummed& event);
   void on_fragment(const FragmentArrived& event);
   Status keep(std::uint32_t block, std::uint32_t micro, std::span<const float> fragment) const;
-  void advance(std::uint32_t block, bool refresh);
+  void publish_ready(bool refresh);
+  void publish_direction(std::uint32_t block, bool accepted, Lanes& lanes);
   void form_ahead(std::uint32_t block);
   void leave();
   PublishWord precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
-                           std::span<float> direction);
+                           std::span<float> direction, Lanes& lanes);
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void settle_curvature(const StepComplete& complete);

@@ -6,8 +6,8 @@
 // back [direction (count) | statistics (statistics_count)]. One more block, the summary, index blocks.size(),
 // is owned by the leader: {loss sum, hits, ...} of `kSummaryFloats` floats.
 //
-// Threads: add_* from any lane; the rest from the one driver thread. An implementation has its own I/O
-// thread.
+// Threads: add_*, direction_buffer and publish from any lane; the rest from the one driver thread. An
+// implementation has its own I/O thread.
 #pragma once
 
 #include <array>
@@ -133,6 +133,8 @@ class Exchange {
   // Waits for the next event; an interruption goes before all others. After StepComplete of a step the next
   // event of the step's kind comes only after begin_step.
   virtual ExchangeEvent next() = 0;
+  // next() would not wait.
+  virtual bool has_event() const = 0;
 
   // Waits for the next message of that kind and step (see send()); whatever else has come stays for next()
   // and other calls. For a leader that gathers: a fast peer's shard may overtake a slow one's evaluation.

@@ -264,6 +264,11 @@ bool StepExchange::has_event() const {
   return !events_.empty() || !messages_.empty();
 }
 
+bool StepExchange::would_give_event() const {
+  std::lock_guard lock(event_mutex_);
+  return !events_.empty() || (!step_open_ && !messages_.empty());
+}
+
 std::optional<PeerMessage> StepExchange::take_message(MessageKind kind, std::uint64_t step) {
   const auto matches = [&](const PeerMessage& message) {
     return message.step == step &&

@@ -82,6 +82,7 @@ class StepExchange {
 
   std::optional<ExchangeEvent> next_event();
   bool has_event() const;
+  bool would_give_event() const;  // next_event() would: a message beside the step waits until that is over
   // The first message of that kind and step, if there is one.
   std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step);
   std::vector<FragmentArrived> take_fragments();

@@ -106,6 +106,10 @@ ExchangeEvent ZmqExchange::next() {
   }
 }
 
+bool ZmqExchange::has_event() const {
+  return interrupted() || core_.would_give_event();
+}
+
 std::variant<PeerMessage, Interrupted> ZmqExchange::next_message(MessageKind kind, std::uint64_t step,
                                                                  const std::vector<ActorId>& missing) {
   std::unique_lock lock(mutex_);

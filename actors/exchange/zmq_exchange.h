@@ -65,6 +65,7 @@ class ZmqExchange final : public Exchange {
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body) override;
   ExchangeEvent next() override;
+  bool has_event() const override;
   std::variant<PeerMessage, Interrupted> next_message(MessageKind kind, std::uint64_t step,
                                                       const std::vector<ActorId>& missing) override;
   std::optional<PeerMessage> take_message(MessageKind kind, std::uint64_t step) override {

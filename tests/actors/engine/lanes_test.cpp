@@ -91,6 +91,72 @@ TEST(Lanes, ResultsAreVisibleAfterRun) {
   }
 }
 
+TEST(Lanes, EveryJobRunsOnceAndItsTasksToo) {
+  for (const int count : {1, 2, 4}) {
+    Lanes lanes(count);
+    for (const std::size_t jobs : {0, 1, 2, 7, 40}) {
+      std::vector<std::atomic<int>> runs(jobs), tasks(jobs * 30);
+      std::atomic<bool> in_range = true;
+      lanes.run_jobs(jobs, [&](std::size_t job, Lanes& own) {
+        ++runs[job];
+        EXPECT_EQ(own.count(), count);
+        for (std::size_t round = 0; round < 3; ++round)
+          own.run(10, [&](std::size_t i, int lane) {
+            ++tasks[job * 30 + round * 10 + i];
+            if (lane < 0 || lane >= count) in_range = false;
+          });
+      });
+      for (const auto& run : runs) EXPECT_EQ(run, 1);
+      for (const auto& run : tasks) EXPECT_EQ(run, 1);
+      EXPECT_TRUE(in_range);
+    }
+  }
+}
+
+TEST(Lanes, JobsRunAtTheSameTimeAndLanesWithoutOneHelp) {
+  Lanes lanes(3);
+  std::barrier three(3);  // passes only when three lanes are in it together
+  lanes.run_jobs(3, [&](std::size_t, Lanes&) { three.arrive_and_wait(); });
+  lanes.run_jobs(2, [&](std::size_t job, Lanes& own) {
+    if (job == 1) return;  // its lane, and the one without a job, come to help the other
+    own.run(3, [&](std::size_t, int) { three.arrive_and_wait(); });
+  });
+}
+
+TEST(Lanes, AJobsTasksRunOnDifferentLanesAtATime) {
+  Lanes lanes(4);
+  std::vector<std::atomic<int>> inside(4);
+  lanes.run_jobs(3, [&](std::size_t, Lanes& own) {
+    for (int round = 0; round < 50; ++round)
+      own.run(8, [&](std::size_t, int lane) {
+        EXPECT_EQ(inside[lane].fetch_add(1), 0);
+        inside[lane].fetch_sub(1);
+      });
+  });
+}
+
+TEST(Lanes, AJobsExceptionComesBackAndStopsTheRest) {
+  for (const int count : {1, 3}) {
+    Lanes lanes(count);
+    std::atomic<int> begun = 0;
+    const auto fails = [&](bool in_task) {
+      lanes.run_jobs(1000, [&](std::size_t job, Lanes& own) {
+        ++begun;
+        own.run(4, [&](std::size_t i, int) {
+          if (in_task && job == 3 && i == 2) throw std::runtime_error("task");
+        });
+        if (!in_task && job == 3) throw std::runtime_error("job");
+      });
+    };
+    EXPECT_THROW(fails(true), std::runtime_error);
+    EXPECT_THROW(fails(false), std::runtime_error);
+    EXPECT_LT(begun, 2000);
+    std::atomic<int> after = 0;
+    lanes.run_jobs(5, [&](std::size_t, Lanes&) { ++after; });
+    EXPECT_EQ(after, 5) << "usable again";
+  }
+}
+
 TEST(Lanes, WaitingLanesSleep) {
   Lanes lanes(3);
   std::vector<clockid_t> clocks(3);

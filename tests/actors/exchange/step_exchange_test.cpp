@@ -392,8 +392,10 @@ TEST_F(Refusals, MessagesBesideTheStepsWaitUntilNoStepIsOpen) {
   from.step = 9;
   const EvaluationPart part{5, {0.5, 1.5}, {3, 4}};
   ASSERT_TRUE(exchange_.receive(make_message(from, part)));
+  EXPECT_FALSE(exchange_.would_give_event());
   EXPECT_FALSE(exchange_.next_event());
   step_completes();
+  EXPECT_TRUE(exchange_.would_give_event());
   const auto event = exchange_.next_event();
   ASSERT_TRUE(event);
   const auto& message = std::get<PeerMessage>(*event);
