@@ -30,6 +30,31 @@ void weight_gradient(const Block& block, const float* input, const float* gradie
   for (std::size_t o = 0; o < m; ++o) u[m * n + o] = float(dot(gradient + o * kappa, ones, kappa));
 }
 
+// Q^T A^T (p rows, `width` apart) of one sample, Q^T = `basis` [p, kappa]. Whichever is less is unfolded: the
+// input's channels, or the basis.
+void cut_input(const Block& block, const float* input, const float* basis, std::size_t p, float* out,
+               std::size_t width) {
+  const std::size_t n = std::size_t(block.n), kappa = std::size_t(block.positions),
+                    channels = std::size_t(block.conv.channels_in), kernel = n / channels,
+                    plane = std::size_t(block.conv.height_in) * std::size_t(block.conv.width_in);
+  Workspace& workspace = Workspace::of_this_thread();
+  if (n * kappa <= p * kernel * plane) {
+    float* unfolded = workspace.floats(Workspace::kUnfolded, n * kappa);
+    unfold(block.conv, input, 0, block.conv.channels_in, unfolded, kappa);
+    gemm(p, n, kappa, 1, {basis, kappa, false}, {unfolded, kappa, true}, 0, out, width);
+    return;
+  }
+  float* unfolded = workspace.floats(Workspace::kUnfolded, p * kernel * plane);
+  for (std::size_t k = 0; k < p; ++k)
+    unfold_output(block.conv, basis + k * kappa, unfolded + k * kernel * plane, plane);
+  float* product = workspace.floats(Workspace::kProduct, channels * p * kernel);
+  gemm(channels, p * kernel, plane, 1, {input, plane, false}, {unfolded, plane, true}, 0, product,
+       p * kernel);
+  for (std::size_t k = 0; k < p; ++k)
+    for (std::size_t c = 0; c < channels; ++c)
+      std::copy_n(product + (c * p + k) * kernel, kernel, out + k * width + c * kernel);
+}
+
 // Q^T A^T [p, n (+1)] and Q^T G^T [p, m] of one sample.
 void cut_factors(const Block& block, const CurvatureForm& form, const float* input, const float* gradient,
                  const Random& random, float* inputs, float* gradients) {
@@ -38,9 +63,7 @@ void cut_factors(const Block& block, const CurvatureForm& form, const float* inp
   Workspace& workspace = Workspace::of_this_thread();
   float* basis = workspace.floats(Workspace::kTile, p * kappa);
   leading_subspace(gradient, m, kappa, p, form.rank_method, random, basis);
-  float* unfolded = workspace.floats(Workspace::kUnfolded, n * kappa);
-  unfold(block.conv, input, 0, block.conv.channels_in, unfolded, kappa);
-  gemm(p, n, kappa, 1, {basis, kappa, false}, {unfolded, kappa, true}, 0, inputs, width);
+  cut_input(block, input, basis, p, inputs, width);
   gemm(p, m, kappa, 1, {basis, kappa, false}, {gradient, kappa, true}, 0, gradients, m);
   if (!block.bias) return;
   const float* ones = workspace.ones(kappa);

@@ -67,4 +67,23 @@ void unfold(const ConvolutionGeometry& conv, const float* input, int channel_beg
   }
 }
 
+void unfold_output(const ConvolutionGeometry& conv, const float* map, float* out, std::size_t ld) {
+  const std::ptrdiff_t width_in = conv.width_in, stride = conv.stride;
+  float* row = out;
+  for (int ky = 0; ky < conv.kernel_h; ++ky) {
+    const int offset_y = ky - conv.padding;
+    const Range y = valid_outputs(offset_y, conv.stride, conv.height_in, conv.height_out);
+    for (int kx = 0; kx < conv.kernel_w; ++kx, row += ld) {
+      const int offset_x = kx - conv.padding;
+      const Range x = valid_outputs(offset_x, conv.stride, conv.width_in, conv.width_out);
+      std::fill_n(row, std::ptrdiff_t(conv.height_in) * width_in, 0.0f);
+      for (int oy = y.begin; oy < y.end; ++oy) {
+        const float* from = map + std::ptrdiff_t(oy) * conv.width_out;
+        float* to = row + (oy * stride + offset_y) * width_in + offset_x;
+        for (int ox = x.begin; ox < x.end; ++ox) to[ox * stride] = from[ox];
+      }
+    }
+  }
+}
+
 }  // namespace seng

@@ -13,4 +13,9 @@ namespace seng {
 void unfold(const ConvolutionGeometry& conv, const float* input, int channel_begin, int channel_end,
             float* out, std::size_t ld);
 
+// The other way round, of a map of the output [H_out, W_out]: kh*kw rows of H_in*W_in floats, `ld` apart,
+// such that row (kh, kw) times a channel's plane is that row of A_i times the map. Where few maps meet many
+// channels it is the cheaper way to A_i's products.
+void unfold_output(const ConvolutionGeometry& conv, const float* map, float* out, std::size_t ld);
+
 }  // namespace seng

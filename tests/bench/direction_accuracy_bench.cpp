@@ -142,7 +142,7 @@ std::vector<Variant> variants() {
       all.back().options.seed = seed;
     }
   };
-  for (const int p : {1, 4, 8, 16, 32})
+  for (const int p : {1, 2, 3, 4, 8, 16, 32})
     for (const RankMethod method : {RankMethod::kSvd, RankMethod::kSubspace}) {
       CurvatureOptions options = exact;
       options.form.rank_method = method;
@@ -159,7 +159,7 @@ std::vector<Variant> variants() {
     options.product = {ProductKind::kCountSketch, r};
     with("product countsketch", double(r), options);
   }
-  for (const int p : {8, 16}) {
+  for (const int p : {2, 3, 4, 8, 16}) {
     CurvatureOptions options = exact;
     with(
         "ours: exact product, rows 4096, rank", p,

@@ -68,6 +68,68 @@ TEST(UnfoldTest, EqualsTheDefinition) {
   EXPECT_GT(cases, 400);
 }
 
+// A row of A_i times a map of the output, either way.
+TEST(UnfoldTest, OfAnOutputGivesTheSameProducts) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const ConvolutionCase& each :
+       {ConvolutionCase{1, 1, 7, 5, 3, 3, 1, 1, false}, ConvolutionCase{1, 1, 9, 16, 5, 3, 2, 2, false},
+        ConvolutionCase{1, 1, 4, 7, 1, 1, 2, 0, false}, ConvolutionCase{1, 1, 8, 6, 3, 5, 3, 3, false},
+        ConvolutionCase{1, 1, 2, 3, 5, 5, 1, 2, false}}) {
+    const Block block = convolution_block(each);
+    const std::size_t plane = std::size_t(each.height * each.width), kappa = std::size_t(block.positions),
+                      rows = std::size_t(block.n);
+    const std::vector<float> input = testing::random_floats(random, plane),
+                             map = testing::random_floats(random, kappa);
+    std::vector<float> of_input(rows * kappa), of_output(rows * (plane + 2), NAN);
+    unfold(block.conv, input.data(), 0, 1, of_input.data(), kappa);
+    unfold_output(block.conv, map.data(), of_output.data(), plane + 2);
+    for (std::size_t row = 0; row < rows; ++row) {
+      double one = 0, other = 0;
+      for (std::size_t k = 0; k < kappa; ++k) one += double(of_input[row * kappa + k]) * map[k];
+      for (std::size_t i = 0; i < plane; ++i) other += double(of_output[row * (plane + 2) + i]) * input[i];
+      EXPECT_NEAR(one, other, 1e-9) << "row " << row;
+      EXPECT_TRUE(std::isnan(of_output[row * (plane + 2) + plane])) << "wrote past a row";
+    }
+  }
+}
+
+// Many channels and few directions: the basis is unfolded, not the input. The parts of G_i and A_i are those
+// of one and the same subspace: with all of G_i in it, products of the factors are u_i.
+TEST(LowRankFragment, OfManyChannelsIsTheGradientWhereTheRankHoldsAllOfIt) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const int stride : {1, 2}) {
+    const Block block = convolution_block({24, 7, 8, 6, 3, 3, stride, 1, true});
+    Problem problem = testing::random_problem(block, 2, random);
+    const std::size_t m = 7, n = std::size_t(block.n), kappa = std::size_t(block.positions), p = 2;
+    for (std::size_t i = 0; i < 2; ++i)  // all rows in the span of the first two
+      for (std::size_t o = p; o < m; ++o)
+        for (std::size_t k = 0; k < kappa; ++k) {
+          float* rows = problem.gradients.data() + i * m * kappa;
+          rows[o * kappa + k] = 0.5f * rows[k] - float(o) * rows[kappa + k];
+        }
+    const CurvatureForm form{Representation::kLowRank, int(p), RankMethod::kSvd};
+    const std::vector<float> values =
+        make_fragment(block, fragment_shape(block, form, 2), problem.factors(0, 2), {1, 1, 0, 0});
+    for (int i = 0; i < 2; ++i) {
+      const std::vector<double> expected = testing::sample_gradient(problem, i);
+      const float* a = values.data() + std::size_t(i) * p * (n + 1);
+      const float* g = values.data() + 2 * p * (n + 1) + std::size_t(i) * p * m;
+      std::vector<float> made(expected.size());
+      for (std::size_t o = 0; o < m; ++o)
+        for (std::size_t j = 0; j <= n; ++j) {
+          double sum = 0;
+          for (std::size_t k = 0; k < p; ++k) sum += double(g[k * m + o]) * a[k * (n + 1) + j];
+          made[j < n ? o * n + j : m * n + o] = float(sum);
+        }
+      EXPECT_FALSE(!(testing::distance(made, expected) <= 1e-5 * testing::norm(expected)));
+    }
+  }
+}
+
 class FragmentTest : public ::testing::TestWithParam<Block> {};
 
 TEST_P(FragmentTest, ExplicitIsTheGradientOfEachSample) {
