@@ -7,9 +7,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <type_traits>
+#include <vector>
 
 namespace seng {
 
@@ -67,6 +69,30 @@ void row_dots(const float* matrix, std::size_t ld, std::size_t rows, std::size_t
 // y_j does not depend on the other columns, so columns may be cut anywhere.
 void add_weighted_rows(const float* matrix, std::size_t ld, std::size_t rows, std::size_t width,
                        const float* b, float* y);
+
+// The entries of a matrix S that are not zero, for products of S with many columns: worth it from about 40 %
+// zeros on. Entries lie by runs of kRun of S's columns, within a run row by row, within a row by column.
+class SparseMatrix {
+ public:
+  static constexpr std::size_t kRun = 64;
+  // Columns of a product that are formed together: cuts at multiples of it are the cheapest.
+  static constexpr std::size_t kPanelColumns = 96;
+
+  // Takes S (rows x columns, row-major) again, in memory that is kept between calls.
+  void assign(const float* s, std::size_t rows, std::size_t columns);
+  std::size_t entries() const { return begins_.empty() ? 0 : begins_.back(); }
+
+  // C (rows x width, ldc) = S B; B: columns x width, ldb. A column of C does not depend on the others, so
+  // columns may be cut anywhere. Rounded one by one, entry by entry: the bits do not depend on the
+  // instruction set.
+  void multiply(const float* b, std::size_t ldb, std::size_t width, float* c, std::size_t ldc) const;
+
+ private:
+  std::size_t rows_ = 0, columns_ = 0;
+  std::vector<std::uint32_t> begins_;      // of each (run, row), and the end
+  std::vector<std::uint32_t> columns_of_;  // within the run
+  std::vector<float> values_;
+};
 
 bool all_finite(const float* values, std::size_t count);
 

@@ -10,8 +10,10 @@
 namespace seng {
 namespace {
 
-constexpr std::size_t kSamples = 64;   // per task of project()
-constexpr std::size_t kColumns = 400;  // of the weight, per task of correct(); about
+constexpr std::size_t kSamples = 64;         // per task of project()
+constexpr std::size_t kColumns = 400;        // of the weight, per task of correct(); about
+constexpr std::size_t kSparseColumns = 384;  // of the weight, per task where zeros are left out; about
+constexpr double kZeros = 0.4;               // from this part of zeros on they are
 
 // kappa = 1: u_i = vec(G_i A_i^T) with A_i (n) a row of `first` and G_i (m) a row of `second`.
 class ImplicitLinearColumns final : public GradientColumns {
@@ -34,6 +36,8 @@ class ImplicitLinearColumns final : public GradientColumns {
 
   // c_i = <G_i, gW A_i [+ gb]>.
   void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    const float* all = store_.second.floats(0, store_.count * m_);
+    if (SparseMatrix* sparse = sparse_of(all, store_.count, m_)) return project_sparse(*sparse, g, c, lanes);
     const Cut samples = even_cut(store_.count, kSamples, 8);
     run_tasks(lanes, samples.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = samples.begin(task), count = samples.size(task);
@@ -58,12 +62,19 @@ class ImplicitLinearColumns final : public GradientColumns {
       const float weight = float(b[i]);
       for (std::size_t o = 0; o < m_; ++o) scaled[o * store_.count + i] = weight * gradient[o];
     }
-    const Cut columns = even_cut(n_, kColumns, 16);
+    const SparseMatrix* sparse = sparse_of(scaled, m_, store_.count);
+    const Cut columns = sparse != nullptr ? even_cut(n_, kSparseColumns, SparseMatrix::kPanelColumns)
+                                          : even_cut(n_, kColumns, 16);
     std::vector<double> inner(columns.tasks());
     run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = columns.begin(task), count = columns.size(task);
-      multiply_stored(m_, {scaled, store_.count, false}, store_.first, begin, n_, store_.count, count,
-                      d.data() + begin, n_);
+      if (sparse != nullptr) {
+        const MatrixOperand inputs = store_.first.panel(begin, n_, store_.count, count);
+        sparse->multiply(inputs.data, inputs.ld, count, d.data() + begin, n_);
+      } else {
+        multiply_stored(m_, {scaled, store_.count, false}, store_.first, begin, n_, store_.count, count,
+                        d.data() + begin, n_);
+      }
       for (std::size_t o = 0; o < m_; ++o) {
         const std::size_t at = o * n_ + begin;
         inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
@@ -73,6 +84,38 @@ class ImplicitLinearColumns final : public GradientColumns {
   }
 
  private:
+  // Behind a rectifier half of G_i and more is zero, and so are that many of the products. Which way is taken
+  // follows from the samples, so everybody takes the same. Null: too few zeros. Of the calling thread, as
+  // long as it asks for no other.
+  static SparseMatrix* sparse_of(const float* values, std::size_t rows, std::size_t columns) {
+    const auto zeros = std::size_t(std::count(values, values + rows * columns, 0.0f));
+    if (double(zeros) < kZeros * double(rows * columns)) return nullptr;
+    static thread_local SparseMatrix sparse;
+    sparse.assign(values, rows, columns);
+    return &sparse;
+  }
+
+  // c_i = <A_i, gW^T G_i> [+ <G_i, gb>]: rows of gW added up where G_i is not zero, by runs of the weight's
+  // columns.
+  void project_sparse(const SparseMatrix& gradients, std::span<const float> g, double* c,
+                      Lanes& lanes) const {
+    const Cut columns = even_cut(n_, kSparseColumns, SparseMatrix::kPanelColumns);
+    std::vector<double> parts(columns.tasks() * store_.count);
+    run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
+      const std::size_t begin = columns.begin(task), count = columns.size(task);
+      float* product = Workspace::of_this_thread().floats(Workspace::kProduct, store_.count * count);
+      gradients.multiply(g.data() + begin, n_, count, product, count);
+      const MatrixOperand inputs = store_.first.panel(begin, n_, store_.count, count);
+      for (std::size_t i = 0; i < store_.count; ++i)
+        parts[task * store_.count + i] = dot(product + i * count, inputs.data + i * inputs.ld, count);
+    });
+    const float* outer = store_.second.floats(0, store_.count * m_);
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      c[i] = bias_ ? dot(outer + i * m_, g.data() + m_ * n_, m_) : 0;
+      for (std::size_t task = 0; task < columns.tasks(); ++task) c[i] += parts[task * store_.count + i];
+    }
+  }
+
   double correct_bias(std::span<const float> g, const float* scaled, double inverse_lambda,
                       std::span<float> d) const {
     if (!bias_) return 0;

@@ -2,6 +2,7 @@
 // alone.
 #include "actors/engine/linalg.h"
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -227,6 +228,46 @@ TEST_F(LinalgTest, WeightedRowsEqualTheDefinitionHoweverColumnsAreCut) {
       add_weighted_rows(matrix.data() + j, ld, rows, std::min(size, width - j), b.data(), cut.data() + j);
     }
     EXPECT_EQ(cut, y);
+  }
+}
+
+TEST_F(LinalgTest, SparseProductsEqualTheDefinitionHoweverColumnsAreCut) {
+  SparseMatrix sparse;  // used again, for matrices that grow and shrink
+  for (const auto& [rows, columns, width] : {std::array<std::size_t, 3>{5, 3, 7},
+                                             {9, 64, 96},
+                                             {17, 65, 97},
+                                             {33, 200, 301},
+                                             {1, 1, 1},
+                                             {4, 130, 192}}) {
+    const std::size_t ldb = width + 5, ldc = width + 3;
+    std::vector<float> s = floats(rows * columns);
+    std::size_t entries = 0;
+    for (std::size_t i = 0; i < s.size(); ++i) {
+      if (i % 3 == 0 || i / columns == 2) s[i] = 0;
+      entries += s[i] != 0 ? 1 : 0;
+    }
+    const std::vector<float> b = floats(columns * ldb);
+    std::vector<float> c(rows * ldc, NAN), cut(rows * ldc, NAN);
+    sparse.assign(s.data(), rows, columns);
+    EXPECT_EQ(sparse.entries(), entries);
+    sparse.multiply(b.data(), ldb, width, c.data(), ldc);
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t j = 0; j < ldc; ++j) {
+        double sum = 0, size = 0;
+        for (std::size_t k = 0; k < columns && j < width; ++k) {
+          sum += double(s[r * columns + k]) * b[k * ldb + j];
+          size += std::abs(double(s[r * columns + k]) * b[k * ldb + j]);
+        }
+        if (j >= width)
+          ASSERT_TRUE(std::isnan(c[r * ldc + j])) << "written beside the product";
+        else
+          ASSERT_FALSE(!(std::abs(c[r * ldc + j] - sum) <= 2e-6 * size)) << r << " " << j;
+      }
+    }
+    for (std::size_t j = 0, size = 3; j < width; j += size, size = size % 129 + 5)
+      sparse.multiply(b.data() + j, ldb, std::min(size, width - j), cut.data() + j, ldc);
+    for (std::size_t i = 0; i < c.size(); ++i)
+      if (i % ldc < width) ASSERT_EQ(cut[i], c[i]);
   }
 }
 

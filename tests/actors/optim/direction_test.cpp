@@ -202,6 +202,34 @@ TEST_P(LargeBlockTest, SolvesTheSystemForAnyNumberOfLanes) {
   EXPECT_FALSE(!(testing::distance(directions.back(), first) <= 1e-5 * testing::norm(first)));
 }
 
+// Behind a rectifier most of G_i is zero; the products that leave zeros out are others than the dense ones.
+// Both forms solve the system, for any lanes, whatever part is zero.
+TEST(LinearBlock, SolvesTheSystemWithAnyPartOfTheGradientsZero) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (const bool bias : {false, true}) {
+    for (const double zeros : {0.3, 0.5, 0.9, 1.0}) {
+      Problem problem = random_problem(testing::linear_block(900, 70, bias), 72, random);
+      for (float& value : problem.gradients)
+        if (std::uniform_real_distribution<>()(random) < zeros) value = 0;
+      const double lambda = 5;
+      for (const CurvatureForm form : {Representation::kExplicit, Representation::kImplicit}) {
+        SCOPED_TRACE(std::to_string(zeros) + " zeros, " + name_of(form));
+        const Direction made = accepted_direction(problem, form, 6, lambda, 1);
+        const double residual =
+            testing::distance(problem.g, apply_fisher(problem, lambda, made.d)) / testing::norm(problem.g);
+        EXPECT_FALSE(!(residual <= 1e-5)) << residual;
+        const double inner = std::inner_product(made.d.begin(), made.d.end(), problem.g.begin(), 0.0);
+        EXPECT_FALSE(!(std::abs(made.inner_product - inner) <= 1e-5 * inner));
+        const Direction again = accepted_direction(problem, form, 6, lambda, 3);
+        EXPECT_EQ(made.d, again.d);
+        EXPECT_EQ(made.inner_product, again.inner_product);
+      }
+    }
+  }
+}
+
 const std::vector<CurvatureForm> kBoth = {Representation::kExplicit, Representation::kImplicit};
 INSTANTIATE_TEST_SUITE_P(
     Blocks, LargeBlockTest,
