@@ -8,11 +8,14 @@ import sys
 
 from cluster import Cluster, median, write_json
 
+# As scripts/jobs/cifar10_resnet18_seng.yaml has it.
+RESNET18 = ", representation: implicit, rank: 3, sketch: rows, sketch_rows: 4096"
+
 CASES = {
     "lenet": dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=60, every=10, samples=256),
     "resnet18": dict(model="{name: resnet18}",
                      data="{name: synthetic, train: 1024, test: 32, channels: 3, height: 32, width: 32, classes: 10}",
-                     batch=64, micro=32, steps=8, every=4, samples=64),
+                     batch=256, micro=32, steps=9, every=4, samples=256, curvature=RESNET18),
 }
 
 VARIANTS = {
@@ -58,20 +61,21 @@ def main():
                     base = median([s["seconds"] for s in first["steps"]][2:])
                     for variant in arguments.variant or ["f32"]:
                         seng = (f"{{name: seng, lr: 0.01, damping: 1.0, weight_decay: 0.0005, trust_region: 0.002, "
-                                f"curvature: {{every: {case['every']}, samples: {case['samples']}{VARIANTS[variant]}}}}}")
+                                f"curvature: {{every: {case['every']}, samples: {case['samples']}{case.get('curvature', '')}{VARIANTS[variant]}}}}}")
                         _, second = cluster.train("-", text=job(case, seng, actors, lanes))
                         steps = second["steps"]
                         behind = {s["step"] + 1 for s in steps if s["refreshed"]}
                         ordinary = median([s["seconds"] for s in steps[2:] if not s["refreshed"] and s["step"] not in behind])
                         refresh, after = refresh_steps(steps)
+                        mib = max(s["curvature_bytes"] for s in steps) / 2**20
                         rows.append(dict(network=network, variant=variant, actors=actors, lanes=lanes, round=round_number,
                                          sgd=base, ordinary=ordinary, refresh=refresh, after=after,
-                                         extra_ordinary=ordinary / base - 1,
+                                         extra_ordinary=ordinary / base - 1, curvature_mib=mib,
                                          extra_refresh=(refresh + after - 2 * ordinary) / base))
                         print(f"{network} {actors}x{lanes} round {round_number} {variant}: SGD step {base * 1e3:.1f} ms, SENG "
                               f"ordinary {ordinary * 1e3:.1f} ms (+{100 * (ordinary / base - 1):.1f} %), refresh "
                               f"{refresh * 1e3:.1f} ms and {after * 1e3:.1f} ms behind it (+{rows[-1]['extra_refresh']:.2f} "
-                              f"steps)", flush=True)
+                              f"steps), curvature {mib:.0f} MiB an actor", flush=True)
     write_json("seng_cost", rows)
 
 
