@@ -12,8 +12,9 @@ bool all_finite(std::span<const float> values) {
 }
 
 std::string divergence_text(const Workload& workload, std::uint64_t step, std::string_view what) {
-  return fmt::format("diverged at step {}: {} is not finite; lower optimizer.lr{}", step, what,
-                     workload.second_order ? ", raise optimizer.damping or set optimizer.trust_region" : "");
+  return fmt::format("diverged at step {}: {} is not finite; lower optimizer.lr{}{}", step, what,
+                     workload.second_order ? ", raise optimizer.damping or set optimizer.trust_region" : "",
+                     workload.scales_loss() ? "; or activations have left f16's range: bf16 has f32's" : "");
 }
 
 }  // namespace seng

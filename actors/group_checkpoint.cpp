@@ -15,6 +15,7 @@ struct GroupCheckpoint::Snapshot {
   std::map<std::uint32_t, KeptCurvature> curvature;     // of owned blocks, where there is any
   EpochSoFar epoch_so_far;
   std::optional<SavedDamping> damping;
+  std::optional<SavedLossScale> loss_scale;
 
   ActorId leader() const { return group.members.front().actor; }
 };
@@ -73,6 +74,7 @@ bool GroupCheckpoint::begin(const TrainState& state, const Group& group, const L
   if (!tally.closed) snapshot->epoch_so_far = {tally.steps, tally.loss, tally.accuracy};
   if (const DampingState& damping = state.damping; workload_.adapts_damping())
     snapshot->damping = {damping.lambda, damping.predicted, damping.loss};
+  if (workload_.scales_loss()) snapshot->loss_scale = {state.loss_scale.scale, state.loss_scale.good_steps};
   for (const auto& [block, curvature] : state.curvature) {
     if (group.placement.owner[block] != group.self) continue;
     if (KeptCurvature kept = keep_curvature(curvature); !kept.empty())
@@ -220,7 +222,8 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
   report.state_sha256 =
-      to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position, snapshot.damping));
+      to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position, snapshot.damping,
+                          snapshot.loss_scale));
   const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);
   if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {
@@ -242,6 +245,7 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   manifest.sample_position = position;
   manifest.epoch_so_far = snapshot.epoch_so_far;
   manifest.damping = snapshot.damping;
+  manifest.loss_scale = snapshot.loss_scale;
   manifest.weights_sha256 = report.weights_sha256;
   manifest.state_sha256 = report.state_sha256;
   auto path = commit_checkpoint(directory_, *staging, manifest, workload_.spec.checkpoint_keep, storage_);

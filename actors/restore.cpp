@@ -113,6 +113,10 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
     return fail(ErrorCode::kCorrupt, fmt::format("{}: damping: expected {}", directory,
                                                  manifest.damping ? "none, as it does not adapt in this job"
                                                                   : "what the job's damping adapts by"));
+  if (workload.scales_loss() != manifest.loss_scale.has_value())
+    return fail(ErrorCode::kCorrupt, fmt::format("{}: loss_scale: expected {}", directory,
+                                                 manifest.loss_scale ? "none, as this job scales no loss"
+                                                                     : "what the job's loss is scaled by"));
   SENG_TRY(check_curvature(workload, content, directory));
   std::vector<Digest> curvature(blocks.size(), Digest{});
   for (const CurvatureValues& each : content.curvature) {  // what waits behind what is in force
@@ -121,7 +125,7 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
   }
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
   const std::string state = to_hex(state_digest(weights, content.momentum, curvature, manifest.step,
-                                                manifest.sample_position, manifest.damping));
+                                                manifest.sample_position, manifest.damping, manifest.loss_scale));
   if (state != manifest.state_sha256)
     return fail(ErrorCode::kCorrupt, fmt::format("{}: state_sha256: expected {} by the tensors, found {}",
                                                  directory, state, manifest.state_sha256));
@@ -191,6 +195,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
   SENG_TRY(check_state(workload, *content, checkpoint_dir));
   DampingState damping;
   if (const auto& saved = content->manifest.damping) damping = {saved->lambda, saved->predicted, saved->loss};
+  LossScale loss_scale;
+  if (const auto& saved = content->manifest.loss_scale) loss_scale = {saved->scale, saved->good_steps};
   return RestoredState{.source = checkpoint_dir,
                        .step = content->manifest.step,
                        .parameters = std::move(content->parameters),
@@ -199,7 +205,8 @@ Result<RestoredState> restore_state(const Workload& workload, const std::string&
                        .curvature = std::move(content->curvature),
                        .epoch_so_far = content->manifest.epoch_so_far,
                        .state_sha256 = content->manifest.state_sha256,
-                       .damping = damping};
+                       .damping = damping,
+                       .loss_scale = loss_scale};
 }
 
 namespace {
@@ -271,7 +278,8 @@ Result<RestoredState> read_beginning(const Workload& workload) {
                     .parameters = std::move(state.parameters),
                     .momentum = std::move(state.momentum),
                     .statistics = std::move(state.statistics),
-                    .damping = state.damping};
+                    .damping = state.damping,
+                    .loss_scale = state.loss_scale};
   const std::string& weights = workload.spec.initial_weights;
   if (weights.empty()) return out;
   out.source = weights;
@@ -330,6 +338,7 @@ Result<TrainState> to_train_state(const Workload& workload, RestoredState restor
   state.curvature_steps.resize(workload.network.blocks().size());
   state.curvature_lambdas.resize(workload.network.blocks().size());
   state.damping = restored.damping;
+  state.loss_scale = restored.loss_scale;
   for (const CurvatureValues& from : restored.curvature) {
     const auto block = static_cast<std::uint32_t>(from.block);
     Curvature& curvature = state.curvature.try_emplace(block, empty_curvature(workload, block)).first->second;

@@ -24,6 +24,7 @@ struct RestoredState {
   EpochSoFar epoch_so_far;                 // a checkpoint's
   std::string state_sha256;                // a checkpoint's; empty at step 0
   DampingState damping;
+  LossScale loss_scale;
   std::string weights_file_sha256;  // of the file that initial.weights names; else empty
 };
 

@@ -21,10 +21,11 @@ std::span<std::byte> room_in(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
-constexpr std::size_t kDampingWords = 3, kTallyWords = 4;
+constexpr std::size_t kDampingWords = 3, kLossScaleWords = 2, kTallyWords = 4;
+constexpr std::size_t kOtherWords = kDampingWords + kLossScaleWords + kTallyWords;
 
 // Little-endian: per block the refresh in force, per block its damping, what the damping adapts by, the
-// tally. The same bytes on every holder.
+// tally, the loss scale. The same bytes on every holder.
 std::vector<std::byte> write_meta(const TrainState& state) {
   std::vector<std::uint64_t> words = state.curvature_steps;
   for (const double lambda : state.curvature_lambdas) words.push_back(std::bit_cast<std::uint64_t>(lambda));
@@ -34,18 +35,20 @@ std::vector<std::byte> write_meta(const TrainState& state) {
     words.push_back(std::bit_cast<std::uint64_t>(value));
   words.push_back(tally.steps);
   words.push_back(tally.closed ? 1 : 0);
+  words.push_back(std::bit_cast<std::uint64_t>(state.loss_scale.scale));
+  words.push_back(state.loss_scale.good_steps);
   const auto bytes = bytes_of(words);
   return {bytes.begin(), bytes.end()};
 }
 
 std::size_t meta_bytes(std::size_t blocks) {
-  return (2 * blocks + kDampingWords + kTallyWords) * sizeof(std::uint64_t);
+  return (2 * blocks + kOtherWords) * sizeof(std::uint64_t);
 }
 
 void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   std::vector<std::uint64_t> words(bytes.size() / sizeof(std::uint64_t));
   std::memcpy(words.data(), bytes.data(), bytes.size());
-  const std::size_t blocks = (words.size() - kDampingWords - kTallyWords) / 2;
+  const std::size_t blocks = (words.size() - kOtherWords) / 2;
   const auto number = [&](std::size_t word) { return std::bit_cast<double>(words[word]); };
   state.curvature_steps.assign(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(blocks));
   state.curvature_lambdas.clear();
@@ -56,6 +59,7 @@ void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   state.tally.accuracy = number(tally + 1);
   state.tally.steps = words[tally + 2];
   state.tally.closed = words[tally + 3] != 0;
+  state.loss_scale = {number(tally + kTallyWords), words[tally + kTallyWords + 1]};
 }
 
 std::string curvature_blob(std::uint32_t block, const char* half) {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
+#include "actors/engine/linalg.h"
 #include "actors/optim/update.h"
 #include "protocol/base/error.h"
 
@@ -118,9 +120,20 @@ void adapt_damping(const Workload& w, const StepComplete& step, double lr, Appli
     damping.lambda = adapted_damping(w.spec.optimizer.adaptive, damping.lambda, applied.reduction_ratio);
   }
   damping.predicted = damping.loss = 0;
-  if (!w.tries_damping(number) || !std::isfinite(applied.loss) || !damping_is_in_force(state)) return;
+  if (!w.tries_damping(number) || applied.left_out || !std::isfinite(applied.loss) ||
+      !damping_is_in_force(state))
+    return;
   damping.predicted = promised(w, step, lr, applied.trust_scale);
   damping.loss = applied.loss;
+}
+
+bool overflowed(const Workload& w, const StepComplete& step, Lanes& lanes) {
+  std::atomic<bool> found{false};
+  lanes.run(w.network.blocks().size(), [&](std::size_t b, int) {
+    const std::span<const float> direction = step.directions[b];
+    if (!all_finite(direction.data(), direction.size())) found = true;
+  });
+  return found;
 }
 
 std::vector<std::size_t> direction_floats(const Workload& workload) {
@@ -153,8 +166,16 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
       if (!step.refused[b])
         state.curvature_steps[b] = refresh,
         state.curvature_lambdas[b] = refresh == number ? damping : w.damping_at(refresh);
-  update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
-  update_statistics(w, step, state);
+  applied.left_out = may_leave_out(state.loss_scale) && overflowed(w, step, lanes);
+  if (applied.left_out) {
+    applied.trust_scale = 0;
+    applied.cosine = 1;
+    state.loss_scale = after_overflow(state.loss_scale);
+  } else {
+    update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
+    update_statistics(w, step, state);
+    state.loss_scale = after_good_step(state.loss_scale);
+  }
   const std::span<const float> summary = step.directions.back();
   applied.loss = summary[0] / static_cast<double>(w.spec.batch_global);
   applied.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);

@@ -21,9 +21,10 @@ struct AppliedStep {
   double loss = 0, accuracy = 0;  // means over the global batch
   double cosine = 1;              // of the angle between direction and gradient
   double reduction_ratio = 0;     // of the step before, where this one judges it
+  bool left_out = false;          // its gradients overflowed: no more than the loss scale has changed
 };
 // Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
-// are in force. The objects in state.curvature are the caller's. Bit for bit the same for any number of
+// are in force. Where gradients overflowed f16 (loss_scale.h) the first three stay as they are. The objects in state.curvature are the caller's. Bit for bit the same for any number of
 // lanes.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state);
 

@@ -10,6 +10,7 @@ TrainState TrainState::initial(const Workload& workload) {
   state.curvature_steps.resize(workload.network.blocks().size());
   state.curvature_lambdas.resize(workload.network.blocks().size());
   if (workload.adapts_damping()) state.damping.lambda = workload.spec.optimizer.damping_initial;
+  if (workload.scales_loss()) state.loss_scale.scale = workload.spec.engine_loss_scale;
   workload.network.initialise(workload.spec.seed, state.parameters, state.statistics);
   return state;
 }

@@ -9,6 +9,7 @@
 
 #include "actors/optim/curvature.h"
 #include "actors/optim/damping_control.h"
+#include "actors/optim/loss_scale.h"
 #include "actors/workload.h"
 
 namespace seng {
@@ -43,6 +44,7 @@ struct TrainState {
   std::vector<std::uint64_t> curvature_steps;
   std::vector<double> curvature_lambdas;  // per block: its damping; 0: none
   DampingState damping;                   // all zero where the damping does not adapt
+  LossScale loss_scale;                   // all zero where gradients are not scaled
   EpochTally tally;
   std::map<std::uint32_t, Curvature> curvature;  // by block: what lies here
 

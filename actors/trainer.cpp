@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include "actors/data/data_error.h"
 #include "actors/optim/form_choice.h"
 #include "actors/optim/update.h"
@@ -247,6 +249,7 @@ MicroBatch Trainer::take(std::uint32_t micro, int lane, std::uint64_t step,
   batch.seed = w.spec.seed;
   batch.step = step;
   batch.first_sample = micro * w.spec.batch_micro;
+  if (w.scales_loss()) batch.loss_scale = static_cast<float>(parts_.state->loss_scale.scale);
   return batch;
 }
 
@@ -384,6 +387,11 @@ void Trainer::publish_summary(std::span<float> sum) {
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   const AppliedStep applied = apply_step(*parts_.workload, complete, *parts_.lanes, *parts_.state);
   if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
+  if (applied.left_out && owned_.back().mine)
+    parts_.event("StepLeftOut",
+                 fmt::format("step {}: gradients overflowed f16; it changes no weight, and the loss scale is "
+                             "{:g} from now on",
+                             metrics.step, parts_.state->loss_scale.scale));
   metrics.trust_scale = applied.trust_scale;
   metrics.cosine = applied.cosine;
   metrics.reduction_ratio = applied.reduction_ratio;

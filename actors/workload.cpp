@@ -101,6 +101,7 @@ ReplicaOptions replica_options(const JobSpec& spec) {
   options.micro_batch = static_cast<int>(spec.batch_micro);
   options.label_smoothing = spec.label_smoothing;
   options.direct_convolution = spec.engine_convolution == "direct";
+  options.precision = arithmetic_of(spec.engine_precision).value_or(Arithmetic::kF32);
   options.checkpoint_activations = spec.engine_checkpoint_activations;
   return options;
 }
@@ -172,6 +173,7 @@ Result<Workload> load_workload(const JobSpec& spec) {
 
 Result<ReplicaMemory> replica_memory(const Workload& workload) {
   ReplicaOptions options = replica_options(workload.spec);
+  options.precision = Arithmetic::kF32;  // planned on the CPU
   const int wanted = options.micro_batch;
   const double physical = physical_bytes(), least = least_replica_bytes(workload.network);
   if (least > physical / 4) return ReplicaMemory{static_cast<std::size_t>(std::min(least, 9e18)), 0};

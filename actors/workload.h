@@ -58,6 +58,7 @@ struct Workload {
   bool judges_damping(std::uint64_t step) const {
     return adapts_damping() && step % spec.optimizer.adaptive.every == 0;
   }
+  bool scales_loss() const { return spec.engine_precision == "f16"; }
   // True after the steps that end an interval of `every_epochs` (0: never) and after the last.
   bool evaluates(std::uint64_t step) const;
   bool checkpoints(std::uint64_t step) const;
@@ -84,6 +85,6 @@ struct ReplicaMemory {
   std::size_t activations = 0;  // of these: activations and their gradients, at their most
 };
 Result<ReplicaMemory> replica_memory(const Workload& workload);
-ReplicaOptions replica_options(const JobSpec& spec);
+ReplicaOptions replica_options(const JobSpec& spec);  // on the CPU, in the job's precision
 
 }  // namespace seng

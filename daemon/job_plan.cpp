@@ -78,6 +78,7 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.restarts_max = spec->restart_max;
   out.restart_window_s = spec->restart_window_s;
   out.priority = spec->priority;
+  out.precision = spec->engine_precision;
   out.mixed_devices = spec->allow_mixed_devices;
   out.initial_sha256 = initial_sha256(plan);
   out.begins_with = spec->initial_checkpoint.empty() ? spec->initial_weights : spec->initial_checkpoint;
@@ -113,6 +114,14 @@ Status check_fit(const JobPlan& plan, const NodeLimits& node) {
         fmt::format("actors.min is {}, but of the {} slots of this node at most {} are on one kind of "
                     "device: lower actors.min, or set allow_mixed_devices",
                     plan.actors_min, node.slots, node.slots_of_one_kind));
+  }
+  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not; of the {} slot{} "
+                    "of this node {}: set engine.precision to f32, or start sengd with --device cuda",
+                    plan.precision, node.slots, node.slots == 1 ? "" : "s",
+                    node.gpu_slots == 0 ? "none is a GPU's" : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
   }
   const auto mebibytes = [](std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
   if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {

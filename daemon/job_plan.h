@@ -23,6 +23,7 @@ struct JobPlan {
   std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
   double restart_window_s = 3600;
   int priority = 0;            // the higher gets its actors first
+  std::string precision;       // engine.precision; all but f32 is a GPU's
   bool mixed_devices = false;  // its actors need not be on one kind of device
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed
@@ -35,6 +36,7 @@ struct NodeLimits {
   std::uint32_t slots = 1;
   std::uint64_t memory_bytes = 0;         // 0: unknown
   std::uint32_t slots_of_one_kind = ~0u;  // of slots, those that are on one kind of device
+  std::uint32_t gpu_slots = 0;
 };
 
 // kInvalidArgument: the specification does not parse, or the plan refuses it: its errors, one per line.

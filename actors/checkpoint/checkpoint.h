@@ -25,14 +25,19 @@ Storage& posix_storage();
 Digest weights_digest(std::span<const Block> blocks, std::span<const float> parameters,
                       std::span<const float> statistics);
 // Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample
-// position (little-endian uint64), and, where the damping adapts, lambda, predicted and loss of SavedDamping
-// (IEEE doubles). `curvature` has one entry per block; all zeros where a block has none.
+// position (little-endian uint64), where the damping adapts, lambda, predicted and loss of SavedDamping (IEEE
+// doubles), and where the loss is scaled, SavedLossScale's scale (IEEE double) and good steps. `curvature` has one entry per block; all zeros where a block has none.
 struct SavedDamping {  // DampingState of actors/optim
   double lambda = 0, predicted = 0, loss = 0;
 };
+struct SavedLossScale {  // LossScale of actors/optim
+  double scale = 0;
+  std::uint64_t good_steps = 0;
+};
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
                     std::uint64_t step, std::uint64_t sample_position,
-                    const std::optional<SavedDamping>& damping = {});
+                    const std::optional<SavedDamping>& damping = {},
+                    const std::optional<SavedLossScale>& loss_scale = {});
 // The digest of a block's curvature where a refresh waits to take effect: over both, zeros for none in force.
 Digest digest_with_waiting(const Digest& in_force, const Digest& waiting);
 
@@ -56,6 +61,7 @@ struct Manifest {
   std::vector<ManifestFile> files;
   EpochSoFar epoch_so_far;              // left out of the file where it has no steps
   std::optional<SavedDamping> damping;  // where it adapts
+  std::optional<SavedLossScale> loss_scale;  // where the loss is scaled
 };
 inline constexpr std::size_t kManifestMaxBytes = std::size_t{16} << 20;
 std::string to_json(const Manifest& manifest);

@@ -40,7 +40,8 @@ Digest digest_with_waiting(const Digest& in_force, const Digest& waiting) {
 
 Digest state_digest(const Digest& weights, std::span<const float> momentum, std::span<const Digest> curvature,
                     std::uint64_t step, std::uint64_t sample_position,
-                    const std::optional<SavedDamping>& damping) {
+                    const std::optional<SavedDamping>& damping,
+                    const std::optional<SavedLossScale>& loss_scale) {
   Sha256 hash;
   hash.update(weights.data(), weights.size());
   hash.update(momentum.data(), momentum.size_bytes());
@@ -50,6 +51,10 @@ Digest state_digest(const Digest& weights, std::span<const float> momentum, std:
   if (damping)
     for (const double value : {damping->lambda, damping->predicted, damping->loss})
       update(hash, std::bit_cast<std::uint64_t>(value));
+  if (loss_scale) {
+    update(hash, std::bit_cast<std::uint64_t>(loss_scale->scale));
+    update(hash, loss_scale->good_steps);
+  }
   return hash.finish();
 }
 

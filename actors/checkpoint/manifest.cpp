@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include <fmt/format.h>
@@ -106,6 +107,23 @@ Status take_damping(const JsonFields& fields, const std::string& source, std::op
   return {};
 }
 
+Status take_loss_scale(const JsonFields& fields, const std::string& source,
+                       std::optional<SavedLossScale>* out) {
+  if (!fields.has("loss_scale")) return {};
+  auto inner = JsonFields::open(**fields.field("loss_scale"), source + ": loss_scale");
+  if (!inner) return fail(inner.error());
+  SENG_TRY(inner->only({"scale", "good_steps"}));
+  SavedLossScale& saved = out->emplace();
+  auto scale = inner->number("scale");
+  if (!scale) return fail(scale.error());
+  saved.scale = *scale;
+  SENG_TRY(take_whole(*inner, "good_steps", &saved.good_steps));
+  int exponent = 0;
+  if (!(saved.scale >= 1) || std::frexp(saved.scale, &exponent) != 0.5)
+    return fail(ErrorCode::kCorrupt, source + ": loss_scale: expected a scale that is a power of two");
+  return {};
+}
+
 }  // namespace
 
 std::string to_json(const Manifest& manifest) {
@@ -122,6 +140,8 @@ std::string to_json(const Manifest& manifest) {
   if (const auto& damping = manifest.damping)
     json["damping"] = {
         {"lambda", damping->lambda}, {"predicted", damping->predicted}, {"loss", damping->loss}};
+  if (const auto& saved = manifest.loss_scale)
+    json["loss_scale"] = {{"scale", saved->scale}, {"good_steps", saved->good_steps}};
   json["files"] = nlohmann::ordered_json::array();
   for (const ManifestFile& file : manifest.files) {
     json["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}});
@@ -142,7 +162,7 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
                             kFormat));
   }
   SENG_TRY(fields->only({"format", "step", "sample_position", "weights_sha256", "state_sha256", "spec",
-                         "epoch_so_far", "damping", "files"}));
+                         "epoch_so_far", "damping", "loss_scale", "files"}));
   Manifest manifest;
   SENG_TRY(take_whole(*fields, "step", &manifest.step));
   SENG_TRY(take_whole(*fields, "sample_position", &manifest.sample_position));
@@ -153,6 +173,7 @@ Result<Manifest> parse_manifest(const std::string& json, const std::string& sour
   manifest.spec_yaml = std::move(*spec);
   SENG_TRY(take_epoch_so_far(*fields, source, &manifest.epoch_so_far));
   SENG_TRY(take_damping(*fields, source, &manifest.damping));
+  SENG_TRY(take_loss_scale(*fields, source, &manifest.loss_scale));
   SENG_TRY(take_files(*fields, source, &manifest.files));
   return manifest;
 }

@@ -3,7 +3,8 @@
 //
 // One Backend serves one replica: it holds its memory and scratch space, and is used by one thread at a time.
 // All pointers are the backend's memory (allocate) unless a comment says "host"; a device's memory is not the
-// host's to read. Calls may return before the device is done; they take effect in order. Plans must not
+// host's to read. A tensor's elements are of its layout's type: floats where the layout is plain, else what
+// the arithmetic says, whatever the pointer's type. Calls may return before the device is done; they take effect in order. Plans must not
 // outlive their backend. Results are functions of the inputs alone: kernels are single-threaded on the CPU,
 // and equal plans give equal bits. A vendor library's failure is a VendorError.
 #pragma once
@@ -13,32 +14,14 @@
 #include <memory>
 #include <string>
 
+#include "actors/engine/arithmetic.h"
 #include "actors/engine/block.h"
+#include "actors/engine/layout.h"
 #include "protocol/base/error.h"
 
 namespace seng {
 
 enum class Device { kCpu, kCuda };
-
-// Tf32 rounds the operands of convolutions and linear layers to 10 bits behind the point, and nothing else.
-enum class Arithmetic { kF32, kTf32 };
-
-struct TensorShape {
-  int n = 0, c = 0, h = 1, w = 1;
-  std::size_t count() const { return std::size_t(n) * c * h * w; }
-  bool operator==(const TensorShape&) const = default;
-};
-
-// Where the elements of a [n, c, h, w] tensor of floats lie. Opaque outside of its backend.
-class Layout {
- public:
-  virtual ~Layout() = default;
-  virtual TensorShape shape() const = 0;
-  virtual std::size_t bytes() const = 0;  // padding included
-  virtual bool plain() const = 0;         // dense NCHW
-  virtual bool same(const Layout& other) const = 0;
-};
-using LayoutPtr = std::shared_ptr<const Layout>;
 
 struct ConvolutionPlan {
   ConvolutionGeometry geometry;
@@ -172,14 +155,19 @@ struct LossTargets {
   const float* weights = nullptr;
 };
 
-// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes. A hit is a
+struct LossOptions {
+  double smoothing = 0;
+  float scale = 1;  // of the gradient
+};
+
+// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes, s the smoothing. A hit is a
 // sample whose largest logit is that of the class with the larger weight, the label's for equal ones.
 class CrossEntropy {
  public:
   virtual ~CrossEntropy() = default;
-  // gradient: of the loss sum, [samples, classes], or null. gradient may be logits.
-  virtual LossResult run(const float* logits, const LossTargets& targets, int samples, double smoothing,
-                         float* gradient) = 0;
+  // gradient: of `scale` times the loss sum, [samples, classes], or null. gradient may be logits.
+  virtual LossResult run(const float* logits, const LossTargets& targets, int samples,
+                         const LossOptions& options, float* gradient) = 0;
 };
 
 class Backend {
@@ -196,10 +184,10 @@ class Backend {
   virtual std::size_t allocated_bytes() const = 0;  // scratch included, once a kernel has asked for it
   virtual std::size_t planned_bytes() const = 0;    // when all plans have run
   virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
-  // The same floats where the host can read them, until the memory is written or the view's number is asked
-  // for again: view 0 and view 1 stand beside each other. Waits for the device.
+  // The same floats, times `factor`, where the host can read them, until the memory is written or the view's
+  // number is asked for again: view 0 and view 1 stand beside each other. Waits for the device.
   static constexpr int kViews = 2;
-  virtual const float* host_view(const float* memory, std::size_t count, int view) = 0;
+  virtual const float* host_view(const float* memory, std::size_t count, int view, float factor = 1) = 0;
 
   virtual LayoutPtr plain(TensorShape shape) = 0;
   virtual std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) = 0;

@@ -55,8 +55,9 @@ struct Replica::State {
   void forward(const MicroBatch& batch, const DropoutKey& key);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
-  SampleFactors on_host(const Block& block, SampleFactors factors);
-  void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, BackwardSink& sink);
+  SampleFactors on_host(const Block& block, SampleFactors factors, float loss_scale);
+  void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, float loss_scale,
+                     BackwardSink& sink);
   double* forward_time(std::size_t step) { return options.profile ? &times[step].forward : nullptr; }
   double* backward_time(std::size_t step) { return options.profile ? &times[step].backward : nullptr; }
 
@@ -125,7 +126,7 @@ void Replica::State::forward_again(const ExecutionPlan::Segment& segment, const 
 }
 
 // The sink reads them on the host.
-SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors) {
+SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors, float loss_scale) {
   const ConvolutionGeometry& g = block.conv;
   std::size_t activations = static_cast<std::size_t>(block.n * block.positions);
   if (block.kind == BlockKind::kConvolution)
@@ -134,24 +135,26 @@ SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors)
   if (block.kind == BlockKind::kBatchNorm) activations = 0, gradients = block.count;
   if (activations > 0)
     factors.activations = backend->host_view(factors.activations, factors.samples * activations, 0);
-  factors.gradients = backend->host_view(factors.gradients, factors.samples * gradients, 1);
+  factors.gradients =
+      backend->host_view(factors.gradients, factors.samples * gradients, 1, 1 / loss_scale);
   return factors;
 }
 
 void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int factor_samples,
-                                   BackwardSink& sink) {
+                                   float loss_scale, BackwardSink& sink) {
   auto& step = plan.steps()[index];
   if (!step.backward) return;
   step.pass.dropout = key;
   if (step.block >= 0) {
     const Block& block = network.blocks()[step.block];
     if (factor_samples > 0)
-      sink.on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory)));
+      sink.on_factors(step.block,
+                      on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
     {
       const Stopwatch watch(backward_time(index));
       step.plan->parameter_gradient(step.pass, gradient, statistics.data());
     }
-    sink.on_gradient(step.block, {backend->host_view(gradient, block.count, 0), block.count},
+    sink.on_gradient(step.block, {backend->host_view(gradient, block.count, 0, 1 / loss_scale), block.count},
                      {statistics.data(), block.statistics_count});
   }
   const Stopwatch watch(backward_time(index));
@@ -184,11 +187,12 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   const DropoutKey key{batch.seed, batch.step, batch.first_sample, 0};
   s.forward(batch, key);
   const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
-                                      batch.samples, s.options.label_smoothing, s.plan.logits_gradient());
+                                      batch.samples, {s.options.label_smoothing, batch.loss_scale},
+                                      s.plan.logits_gradient());
   const auto& segments = s.plan.segments();
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     if (segment->again) s.forward_again(*segment, key);
-    for (int i = segment->last; i-- > segment->first;) s.backward_step(i, key, factor_samples, sink);
+    for (int i = segment->last; i-- > segment->first;) s.backward_step(i, key, factor_samples, batch.loss_scale, sink);
   }
   return {loss.loss, loss.hits};
 }
@@ -197,14 +201,14 @@ LossSum Replica::training_loss(const MicroBatch& batch) {
   State& s = *state_;
   s.forward(batch, {batch.seed, batch.step, batch.first_sample, 0});
   const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
-                                      batch.samples, s.options.label_smoothing, nullptr);
+                                      batch.samples, {s.options.label_smoothing}, nullptr);
   return {loss.loss, loss.hits};
 }
 
 LossSum Replica::evaluate(const MicroBatch& batch) {
   State& s = *state_;
   s.infer(batch);
-  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels}, batch.samples, 0.0, nullptr);
+  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels}, batch.samples, {}, nullptr);
   return {loss.loss, loss.hits};
 }
 

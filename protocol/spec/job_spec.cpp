@@ -1,6 +1,7 @@
 #include "protocol/spec/job_spec.h"
 
 #include <algorithm>
+#include <bit>
 
 #include <fmt/format.h>
 
@@ -26,6 +27,7 @@ class Relations {
     check_batch();
     check_schedule();
     check_adaptive_damping();
+    check_loss_scale();
     if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
@@ -127,6 +129,14 @@ class Relations {
         lr.milestones.empty())
       refuse("optimizer.lr.milestones",
              "missing for the schedule step; expected a list of epochs, as [10, 20]");
+  }
+
+  // Then scaling changes no bit of a float.
+  void check_loss_scale() {
+    const std::uint32_t scale = spec_.engine_loss_scale;
+    if (right({"engine.loss_scale"}) && !std::has_single_bit(scale))
+      refuse("engine.loss_scale", fmt::format("{} is no power of two; expected one, as {}", scale,
+                                              std::bit_floor(scale)));
   }
 
   void check_adaptive_damping() {

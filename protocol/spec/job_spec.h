@@ -121,6 +121,8 @@ struct JobSpec {
   std::uint64_t checkpoint_every_steps = 0;  // 0: only at the end
   std::uint32_t checkpoint_keep = 2;
   double evaluate_every_epochs = 1;            // 0: only at the end
+  std::string engine_precision = "f32";        // f32 | tf32 | bf16 | f16; the CPU has f32 only
+  std::uint32_t engine_loss_scale = 256;       // f16: of the first step; a power of two
   std::string engine_convolution = "auto";     // auto | direct
   bool engine_checkpoint_activations = false;  // drop activations, and make them again in the backward pass
   bool ledger = false;                         // each actor writes which samples it used

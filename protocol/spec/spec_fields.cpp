@@ -162,6 +162,8 @@ std::vector<SpecField> make_fields() {
       {"checkpoint.every_steps", count(SENG_AT(checkpoint_every_steps), 0, 1'000'000'000)},
       {"checkpoint.keep", count(SENG_AT(checkpoint_keep), 1, 1000)},
       {"evaluate.every_epochs", number(SENG_AT(evaluate_every_epochs), 0, kMany)},
+      {"engine.precision", ChoiceField{SENG_AT(engine_precision), {"f32", "tf32", "bf16", "f16"}}},
+      {"engine.loss_scale", count(SENG_AT(engine_loss_scale), 1, 1 << 24)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
       {"engine.checkpoint_activations", FlagField{SENG_AT(engine_checkpoint_activations)}},
       {"ledger", FlagField{SENG_AT(ledger)}},

@@ -167,6 +167,7 @@ void expect_same(const TrainState& is, const TrainState& should_be) {
   EXPECT_EQ(is.curvature_steps, should_be.curvature_steps);
   EXPECT_EQ(is.curvature_lambdas, should_be.curvature_lambdas);
   EXPECT_EQ(is.damping, should_be.damping);
+  EXPECT_EQ(is.loss_scale, should_be.loss_scale);
   EXPECT_EQ(is.tally.loss, should_be.tally.loss);
   EXPECT_EQ(is.tally.accuracy, should_be.tally.accuracy);
   EXPECT_EQ(is.tally.steps, should_be.tally.steps);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "actors/engine/bf16.h"
+
 namespace seng::testing {
 
 float* Machine::room(std::size_t floats) {
@@ -16,7 +18,8 @@ float* Machine::room(const LayoutPtr& layout) {
 
 float* Machine::put(const Values& values) {
   float* memory = room(values.size());
-  backend_->upload(values.data(), memory, values.size() * sizeof(float));
+  const Values near = rounded(values, rounding);
+  backend_->upload(near.data(), memory, near.size() * sizeof(float));
   return memory;
 }
 
@@ -76,6 +79,14 @@ void Machine::run(const std::string& name, const std::function<void()>& operatio
 Values normal(Random& random, std::size_t count, float mean, float deviation) {
   Values values(count);
   for (float& value : values) value = mean + deviation * random.normal();
+  return values;
+}
+
+Values rounded(Values values, Arithmetic arithmetic) {
+  for (float& value : values) {
+    if (arithmetic == Arithmetic::kBf16) value = widen(narrow(value));
+    if (arithmetic == Arithmetic::kF16) value = static_cast<float>(static_cast<_Float16>(value));
+  }
   return values;
 }
 

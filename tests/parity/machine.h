@@ -19,6 +19,8 @@ class Machine {
   explicit Machine(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) { backend_->enter(); }
 
   Backend& backend() { return *backend_; }
+  // All that is put is rounded to it first, so that two devices begin with the same numbers.
+  Arithmetic rounding = Arithmetic::kF32;
   // Memory for a tensor of this layout, holding `values`, which are plain [n, c, h, w].
   float* put(const LayoutPtr& layout, const Values& values);
   float* put(const Values& values);  // as they are
@@ -57,6 +59,8 @@ struct Operation {
 const std::vector<Operation>& operations();
 
 Values normal(Random& random, std::size_t count, float mean = 0, float deviation = 1);
+// To the nearest that 16 bits hold; other arithmetics change nothing.
+Values rounded(Values values, Arithmetic arithmetic);
 // |a - b| / |b|; infinite where the sizes differ or a value is not finite.
 double relative_error(const Values& a, const Values& b);
 

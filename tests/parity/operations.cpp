@@ -228,12 +228,12 @@ void cross_entropy(Machine& m, Random& random, const Size& size, double smoothin
   if (mixed) targets = {labels.data(), others.data(), weights.data()};
   float* gradient = m.room(count);
   LossResult result;
-  m.run("with gradient", [&] { result = loss->run(logits, targets, samples, smoothing, gradient); });
+  m.run("with gradient", [&] { result = loss->run(logits, targets, samples, {smoothing, 4}, gradient); });
   m.results["loss"] = {static_cast<float>(result.loss), static_cast<float>(result.hits)};
   m.results["gradient"] = m.get(gradient, count);
-  const LossResult alone = loss->run(logits, targets, std::max(1, samples - 1), smoothing, nullptr);
+  const LossResult alone = loss->run(logits, targets, std::max(1, samples - 1), {smoothing}, nullptr);
   m.results["fewer samples"] = {static_cast<float>(alone.loss), static_cast<float>(alone.hits)};
-  loss->run(logits, targets, samples, smoothing, logits);
+  loss->run(logits, targets, samples, {smoothing}, logits);
   m.results["gradient in place"] = m.get(logits, count);
 }
 

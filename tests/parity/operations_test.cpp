@@ -13,7 +13,7 @@ namespace seng::testing {
 namespace {
 
 constexpr Size kSmall{4, 6, 9}, kLarge{32, 64, 32};
-constexpr double kF32 = 1e-5, kTf32 = 1e-3;
+constexpr double kF32 = 1e-5, kTf32 = 1e-3, kBf16 = 1e-2, kF16 = 1e-3;
 
 // A map's entry from the device against the CPU's, as a row of the table.
 void print_row(const std::string& operation, const std::string& part, double error, const Machine& cpu,
@@ -25,13 +25,13 @@ void print_row(const std::string& operation, const std::string& part, double err
   std::printf("\n");
 }
 
-void compare(const Operation& operation, std::unique_ptr<Backend> backend, const Size& size, double bound,
-             bool timing) {
+void compare(const Operation& operation, Arithmetic precision, const Size& size, double bound, bool timing) {
   std::random_device entropy;
   const std::uint64_t seed = std::uint64_t{entropy()} << 32 | entropy();
   SCOPED_TRACE(::testing::Message() << "seed " << seed << ", batch " << size.batch << ", channels "
                                     << size.channels);
-  Machine cpu(*make_backend(Device::kCpu)), device(std::move(backend));
+  Machine cpu(*make_backend(Device::kCpu)), device(*make_backend(Device::kCuda, precision));
+  cpu.rounding = device.rounding = precision;
   cpu.timing = device.timing = timing;
   for (Machine* machine : {&cpu, &device}) {
     Random random(seed, RandomPurpose::kSynthetic);
@@ -61,8 +61,20 @@ class OperationsOnCuda : public ::testing::TestWithParam<std::string> {
 
 TEST_P(OperationsOnCuda, AreThoseOfTheCpu) {
   SENG_REQUIRE_CUDA(Arithmetic::kF32);
-  compare(operation(), *make_backend(Device::kCuda), kSmall, kF32, false);
-  if (!emulated()) compare(operation(), *make_backend(Device::kCuda), kLarge, kF32, true);
+  compare(operation(), Arithmetic::kF32, kSmall, kF32, false);
+  if (!emulated()) compare(operation(), Arithmetic::kF32, kLarge, kF32, true);
+}
+
+TEST_P(OperationsOnCuda, InBf16AreNearThoseOfTheCpu) {
+  SENG_REQUIRE_CUDA(Arithmetic::kBf16);
+  compare(operation(), Arithmetic::kBf16, kSmall, kBf16, false);
+  if (!emulated()) compare(operation(), Arithmetic::kBf16, kLarge, kBf16, true);
+}
+
+TEST_P(OperationsOnCuda, InF16AreNearThoseOfTheCpu) {
+  SENG_REQUIRE_CUDA(Arithmetic::kF16);
+  compare(operation(), Arithmetic::kF16, kSmall, kF16, false);
+  if (!emulated()) compare(operation(), Arithmetic::kF16, kLarge, kF16, true);
 }
 
 class ProductsOnCuda : public OperationsOnCuda {};
@@ -70,7 +82,7 @@ class ProductsOnCuda : public OperationsOnCuda {};
 TEST_P(ProductsOnCuda, InTf32AreNearThoseOfTheCpu) {
   SENG_REQUIRE_CUDA(Arithmetic::kTf32);
   if (emulated()) GTEST_SKIP() << "the emulated GPU computes in f32 only";
-  compare(operation(), *make_backend(Device::kCuda, Arithmetic::kTf32), kLarge, kTf32, true);
+  compare(operation(), Arithmetic::kTf32, kLarge, kTf32, true);
 }
 
 std::vector<std::string> names(bool all) {

@@ -1,4 +1,5 @@
 // Every specification that the parser can give survives being written out.
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -46,6 +47,8 @@ class RandomSpecs {
     s.checkpoint_every_steps = whole(0, 1000);
     s.checkpoint_keep = whole(1, 1000);
     s.evaluate_every_epochs = number(100);
+    s.engine_precision = std::array{"f32", "tf32", "bf16", "f16"}[whole(0, 3)];
+    s.engine_loss_scale = 1u << whole(0, 24);
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
     s.engine_checkpoint_activations = whole(0, 1) == 1;
     s.ledger = whole(0, 1) == 1;

@@ -141,6 +141,8 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"seed: 18446744073709551615", [](const JobSpec& s) { return s.seed == UINT64_MAX; }},
       {"epochs: 2.5e-1", [](const JobSpec& s) { return s.epochs == 0.25; }},
       {"actors: {max: 2, lanes: 3}", [](const JobSpec& s) { return s.lanes == 3; }},
+      {"engine: {precision: bf16, loss_scale: 1024}",
+       [](const JobSpec& s) { return s.engine_precision == "bf16" && s.engine_loss_scale == 1024; }},
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
       {"engine: {checkpoint_activations: true}",
        [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
@@ -276,6 +278,10 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"initial: a", "f.yaml:6:10: initial: \"a\"; expected a map"},
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
+      {"engine: {precision: fp16}",
+       "f.yaml:6:21: engine.precision: unknown value \"fp16\"; expected f32, tf32, bf16 or f16"},
+      {"engine: {loss_scale: 1000}",
+       "f.yaml:6:22: engine.loss_scale: 1000 is no power of two; expected one, as 512"},
       {"data: {name: mnist, augment: {flp: true}}",
        "f.yaml:2:31: data.augment.flp: unknown key; did you mean \"flip\"?"},
       {"data: {name: mnist, augment: true}", "f.yaml:2:30: data.augment: \"true\"; expected a map"},
@@ -472,6 +478,9 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   EXPECT_TRUE(notes({"optimizer.damping.adaptive=5"}).empty());
   EXPECT_THAT(notes({"optimizer.damping.adaptive.factor=2"}),
               testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
+  EXPECT_TRUE(notes({"engine.precision=f16", "engine.loss_scale=2"}).empty());
+  EXPECT_THAT(notes({"engine.precision=bf16", "engine.loss_scale=2"}),
+              testing::ElementsAre(HasSubstr("engine.loss_scale has no effect: engine.precision is bf16")));
   EXPECT_THAT(notes({"optimizer.curvature.decay=0.5"}),
               testing::ElementsAre(HasSubstr("optimizer.curvature.decay")));
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),

@@ -67,6 +67,38 @@ TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// With f16 the first loss scale is so large that gradients overflow: steps are left out until it fits.
+TEST_F(OnEmulatedGpus, MixedPrecisionComesToTheSameBitsToo) {
+  Cluster cluster(3, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  for (const std::string precision : {"bf16", "f16, loss_scale: 262144"}) {
+    JobText job = small();
+    job.steps = 8;
+    job.extra = "engine: {precision: " + precision + "}\ncheckpoint: {every_steps: 3, keep: 9}\n";
+    std::string state;
+    const auto comes_to_it = [&](const std::vector<std::string>& sets) {
+      const auto result = cluster.train(to_text(job), sets);
+      ASSERT_TRUE(result.is_object()) << cluster.last().err;
+      ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+      if (state.empty()) state = result.value("state_sha256", "");
+      EXPECT_EQ(result.value("state_sha256", ""), state) << precision << sets[0];
+      const std::string id = result.at("id").dump();
+      const std::string events = cluster.ctl({"events", id}).out;
+      EXPECT_EQ(events.find("gradients overflowed f16") != std::string::npos, precision != "bf16") << events;
+      // The scale of step 3 has been halved already: it is gone on with.
+      const auto again = cluster.train(
+          to_text(job), {"actors=2", "initial.checkpoint=" + cluster.state_dir() + "/jobs/" + id +
+                                         "/checkpoints/step-00000003"});
+      ASSERT_TRUE(again.is_object()) << cluster.last().err;
+      EXPECT_EQ(again.value("state_sha256", ""), state) << again.dump();
+    };
+    comes_to_it({"actors=1"});
+    comes_to_it({"actors=3"});
+    EXPECT_EQ(state.size(), 64u);
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
@@ -108,6 +140,17 @@ TEST_F(OnEmulatedGpus, NodesShowThem) {
   const std::string table = cluster.ctl({"nodes"}).out;
   EXPECT_THAT(table, HasSubstr("GPU-a  Emulated GPU"));
   EXPECT_THAT(table, HasSubstr("40 %"));
+}
+
+TEST(WithoutGpus, APrecisionThatTheCpuHasNotIsRefused) {
+  Cluster cluster(1);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const auto refused =
+      cluster.ctl({"submit", "-", "--set", "engine.precision=bf16"}, {.input = to_text(small())});
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("engine.precision is bf16, which a GPU computes in and the CPU does not"));
+  EXPECT_THAT(cluster.ctl({"validate", "-", "--set", "engine.precision=bf16"}, {.input = to_text(small())}).err,
+              HasSubstr("engine.precision is bf16"));
 }
 
 TEST(WithoutGpus, ARequestForCudaSaysWhatIsMissing) {

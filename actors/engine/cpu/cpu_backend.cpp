@@ -1,5 +1,6 @@
 #include "actors/engine/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -113,6 +114,14 @@ std::size_t CpuBackend::planned_bytes() const {
 
 void CpuBackend::upload(const void* host, void* memory, std::size_t bytes) {
   std::memcpy(memory, host, bytes);
+}
+
+const float* CpuBackend::host_view(const float* memory, std::size_t count, int view, float factor) {
+  if (factor == 1) return memory;
+  std::vector<float>& out = views_.at(view);
+  out.resize(count);
+  std::transform(memory, memory + count, out.begin(), [=](float value) { return value * factor; });
+  return out.data();
 }
 
 LayoutPtr CpuBackend::plain(TensorShape s) {

@@ -1,6 +1,7 @@
 // The CPU's backend: oneDNN kernels on one thread, with its own memory and one scratch area for all of them.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <memory>
 #include <utility>
@@ -54,7 +55,7 @@ class CpuBackend final : public Backend {
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
-  const float* host_view(const float* memory, std::size_t, int) override { return memory; }
+  const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
   LayoutPtr plain(TensorShape shape) override;
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
@@ -90,6 +91,7 @@ class CpuBackend final : public Backend {
   dnnl::stream stream_;
   Scratch scratch_[2];
   std::vector<Allocation> allocations_;
+  std::array<std::vector<float>, kViews> views_;  // of what is multiplied
   std::size_t allocated_ = 0;
 };
 

@@ -9,7 +9,7 @@ class CpuCrossEntropy final : public CrossEntropy {
  public:
   explicit CpuCrossEntropy(int classes) : classes_(classes), exponentials_(classes) {}
 
-  LossResult run(const float* logits, const LossTargets& targets, int samples, double smoothing,
+  LossResult run(const float* logits, const LossTargets& targets, int samples, const LossOptions& options,
                  float* gradient) override {
     LossResult result;
     for (int sample = 0; sample < samples; ++sample) {
@@ -18,7 +18,7 @@ class CpuCrossEntropy final : public CrossEntropy {
       SENG_CHECK(is_class(target.label) && is_class(target.other),
                  "a label outside of the network's classes");
       const std::size_t row = std::size_t(sample) * classes_;
-      add_sample(logits + row, target, smoothing, gradient == nullptr ? nullptr : gradient + row, result);
+      add_sample(logits + row, target, options, gradient == nullptr ? nullptr : gradient + row, result);
     }
     return result;
   }
@@ -31,7 +31,7 @@ class CpuCrossEntropy final : public CrossEntropy {
 
   bool is_class(int label) const { return label >= 0 && label < classes_; }
 
-  void add_sample(const float* logits, const Target& target, double smoothing, float* gradient,
+  void add_sample(const float* logits, const Target& target, const LossOptions& options, float* gradient,
                   LossResult& result) {
     int best = 0;
     for (int c = 1; c < classes_; ++c) {
@@ -45,7 +45,7 @@ class CpuCrossEntropy final : public CrossEntropy {
       logit_sum += logits[c];
     }
     const double log_sum = largest + std::log(sum);
-    const double off_target = smoothing / classes_;
+    const double smoothing = options.smoothing, off_target = smoothing / classes_;
     const double on_target = (1 - smoothing) * target.weight,
                  on_other = (1 - smoothing) * (1 - target.weight);
     result.loss += log_sum - on_target * logits[target.label] - off_target * logit_sum;
@@ -55,7 +55,7 @@ class CpuCrossEntropy final : public CrossEntropy {
     for (int c = 0; c < classes_; ++c) {
       const double wanted =
           off_target + (c == target.label ? on_target : 0.0) + (c == target.other ? on_other : 0.0);
-      gradient[c] = static_cast<float>(exponentials_[c] / sum - wanted);
+      gradient[c] = options.scale * static_cast<float>(exponentials_[c] / sum - wanted);
     }
   }
 

@@ -2,6 +2,7 @@
 // formulae and a pairwise algorithm for computing sample variances", 1979): no cancellation where the mean is
 // large against the deviation. With M values a channel and xhat = (x - mean)/sqrt(variance + epsilon),
 //   dx = gamma/sqrt(variance + epsilon) * (dy - sum(dy)/M - xhat * sum(dy xhat)/M).
+#include "actors/engine/cuda/elements.h"
 #include "actors/engine/cuda/kernels.h"
 #include "actors/engine/cuda/launch.h"
 
@@ -29,14 +30,15 @@ __device__ inline Moments joined(const Moments& a, const Moments& b) {
 }
 
 // Block (i, j): mean and square of chunk j's rows of 32 channels; partial is [chunks][2][C].
-__global__ void moments_kernel(const float* x, Extents extents, RowChunks chunks, float* partial) {
+template <class T>
+__global__ void moments_kernel(const T* x, Extents extents, RowChunks chunks, float* partial) {
   __shared__ float means[kLanes][kColumns], squares[kLanes][kColumns];
   const int channel = blockIdx.x * kColumns + threadIdx.x;
   const std::size_t begin = chunks.begin(blockIdx.y), end = chunks.end(blockIdx.y);
   Moments mine;
   if (channel < extents.c) {
     for (std::size_t row = begin + threadIdx.y; row < end; row += kLanes) {
-      const float value = x[extents.at(row, channel)], delta = value - mine.mean;
+      const float value = to_float(x[extents.at(row, channel)]), delta = value - mine.mean;
       mine.count += 1;
       mine.mean += delta / mine.count;
       mine.square += delta * (value - mine.mean);
@@ -103,14 +105,15 @@ class ChannelWalk {
   unsigned channel_, step_;
 };
 
-__global__ void normalise_kernel(const float* x, const float* mean, const float* scale, const float* beta,
-                                 float* y, Extents extents, bool relu) {
+template <class T>
+__global__ void normalise_kernel(const T* x, const float* mean, const float* scale, const float* beta,
+                                 T* y, Extents extents, bool relu) {
   const std::size_t count = extents.count();
   ChannelWalk walk(extents, grid_index(), grid_size());
   for (std::size_t i = grid_index(); i < count; i += grid_size(), walk.advance()) {
     const unsigned c = walk.at(i);
-    const float value = normalised(x[i], mean[c], scale[c], beta[c]);
-    y[i] = relu && value <= 0 ? 0.0f : value;  // a NaN stays
+    const float value = normalised(to_float(x[i]), mean[c], scale[c], beta[c]);
+    put(y[i], relu && value <= 0 ? 0.0f : value);  // a NaN stays
   }
 }
 
@@ -131,17 +134,19 @@ __device__ inline void add_lanes(float (*sums)[kColumns], float value) {
 }
 
 // Block (i, j): sum(dy) and sum(dy xhat) over chunk j's rows of 32 channels; partial is [chunks][2][C].
+template <class T>
 __global__ void gradient_sums_kernel(BatchNormBackward args, Extents extents, RowChunks chunks,
                                      float* partial) {
   __shared__ float sums[kLanes][kColumns], products[kLanes][kColumns];
   const int channel = blockIdx.x * kColumns + threadIdx.x;
+  const T *all_x = static_cast<const T*>(args.x), *all_dy = static_cast<const T*>(args.dy);
   float sum = 0, product = 0;
   if (channel < extents.c) {
     const float mean = args.mean[channel], inverse = inverse_deviation(args.variance[channel], args.epsilon);
     for (std::size_t row = chunks.begin(blockIdx.y) + threadIdx.y; row < chunks.end(blockIdx.y);
          row += kLanes) {
       const std::size_t i = extents.at(row, channel);
-      const float x = args.x[i], dy = masked(args, x, args.dy[i], channel, extents.c);
+      const float x = to_float(all_x[i]), dy = masked(args, x, to_float(all_dy[i]), channel, extents.c);
       sum += dy;
       product += dy * ((x - mean) * inverse);
     }
@@ -168,32 +173,37 @@ __global__ void join_gradient_sums_kernel(BatchNormBackward args, const float* p
 }
 
 // A thread reads x[i] and dy[i] before it writes dx[i], which may be dy[i].
+template <class T>
 __global__ void input_gradient_kernel(BatchNormBackward args, Extents extents) {
   const std::size_t count = extents.count();
   const float share = 1.0f / static_cast<float>(extents.rows());
+  const T *all_x = static_cast<const T*>(args.x), *all_dy = static_cast<const T*>(args.dy);
+  T* dx = static_cast<T*>(args.dx);
   ChannelWalk walk(extents, grid_index(), grid_size());
   for (std::size_t i = grid_index(); i < count; i += grid_size(), walk.advance()) {
     const unsigned c = walk.at(i);
-    const float x = args.x[i], dy = masked(args, x, args.dy[i], c, extents.c);
+    const float x = to_float(all_x[i]), dy = masked(args, x, to_float(all_dy[i]), c, extents.c);
     const float xhat = (x - args.mean[c]) * inverse_deviation(args.variance[c], args.epsilon);
-    args.dx[i] =
-        args.kept[c] * (dy - args.beta_gradient[c] * share - xhat * (args.gamma_gradient[c] * share));
+    put(dx[i],
+        args.kept[c] * (dy - args.beta_gradient[c] * share - xhat * (args.gamma_gradient[c] * share)));
   }
 }
 
 // Block (i, j): sample j's sum(dy xhat) and sum(dy) over its positions, of 32 channels.
+template <class T>
 __global__ void samples_kernel(BatchNormSamples args, Extents extents) {
   __shared__ float sums[kLanes][kColumns], products[kLanes][kColumns];
   const int channel = blockIdx.x * kColumns + threadIdx.x;
   const std::size_t first = blockIdx.y * extents.positions();
+  const T *all_x = static_cast<const T*>(args.x), *all_dy = static_cast<const T*>(args.dy);
   float sum = 0, product = 0;
   if (channel < extents.c) {
     const float mean = args.mean[channel], inverse = inverse_deviation(args.variance[channel], args.epsilon);
     const float scale = args.gamma[channel] * inverse, beta = args.beta[channel];
     for (std::size_t row = first + threadIdx.y; row < first + extents.positions(); row += kLanes) {
       const std::size_t i = extents.at(row, channel);
-      const float x = args.x[i];
-      const float dy = args.relu && !(normalised(x, mean, scale, beta) > 0) ? 0.0f : args.dy[i];
+      const float x = to_float(all_x[i]);
+      const float dy = args.relu && !(normalised(x, mean, scale, beta) > 0) ? 0.0f : to_float(all_dy[i]);
       sum += dy;
       product += dy * ((x - mean) * inverse);
     }
@@ -214,33 +224,43 @@ dim3 chunk_grid(const Extents& extents, const RowChunks& chunks) {
 
 void launch_batch_norm_forward(Stream stream, const BatchNormForward& args, Extents extents, float* partial) {
   const RowChunks chunks(extents.rows());
-  SENG_LAUNCH(moments_kernel, chunk_grid(extents, chunks), dim3(kColumns, kLanes), stream, args.x, extents,
-              chunks, partial);
-  SENG_LAUNCH(join_moments_kernel, grid_for(extents.c), kBlockThreads, stream, args, partial, chunks,
-              extents.c);
-  SENG_LAUNCH(normalise_kernel, grid_for(extents.count()), kBlockThreads, stream, args.x, args.mean,
-              args.kept, args.beta, args.y, extents, args.relu);
+  SENG_FOR_ELEMENT(extents.element, {
+    const auto* x = static_cast<const T*>(args.x);
+    SENG_LAUNCH(moments_kernel<T>, chunk_grid(extents, chunks), dim3(kColumns, kLanes), stream, x, extents,
+                chunks, partial);
+    SENG_LAUNCH(join_moments_kernel, grid_for(extents.c), kBlockThreads, stream, args, partial, chunks,
+                extents.c);
+    SENG_LAUNCH(normalise_kernel<T>, grid_for(extents.count()), kBlockThreads, stream, x, args.mean,
+                args.kept, args.beta, static_cast<T*>(args.y), extents, args.relu);
+  });
 }
 
 void launch_batch_norm_infer(Stream stream, const BatchNormInfer& args, Extents extents) {
   SENG_LAUNCH(scale_kernel, grid_for(extents.c), kBlockThreads, stream, args, extents.c);
-  SENG_LAUNCH(normalise_kernel, grid_for(extents.count()), kBlockThreads, stream, args.x, args.mean,
-              args.scale, args.beta, args.y, extents, args.relu);
+  SENG_FOR_ELEMENT(extents.element, {
+    SENG_LAUNCH(normalise_kernel<T>, grid_for(extents.count()), kBlockThreads, stream,
+                static_cast<const T*>(args.x), args.mean, args.scale, args.beta, static_cast<T*>(args.y),
+                extents, args.relu);
+  });
 }
 
 void launch_batch_norm_backward(Stream stream, const BatchNormBackward& args, Extents extents,
                                 float* partial) {
   const RowChunks chunks(extents.rows());
-  SENG_LAUNCH(gradient_sums_kernel, chunk_grid(extents, chunks), dim3(kColumns, kLanes), stream, args,
-              extents, chunks, partial);
-  SENG_LAUNCH(join_gradient_sums_kernel, grid_for(extents.c), kBlockThreads, stream, args, partial,
-              chunks.count(), extents.c);
-  SENG_LAUNCH(input_gradient_kernel, grid_for(extents.count()), kBlockThreads, stream, args, extents);
+  SENG_FOR_ELEMENT(extents.element, {
+    SENG_LAUNCH(gradient_sums_kernel<T>, chunk_grid(extents, chunks), dim3(kColumns, kLanes), stream, args,
+                extents, chunks, partial);
+    SENG_LAUNCH(join_gradient_sums_kernel, grid_for(extents.c), kBlockThreads, stream, args, partial,
+                chunks.count(), extents.c);
+    SENG_LAUNCH(input_gradient_kernel<T>, grid_for(extents.count()), kBlockThreads, stream, args, extents);
+  });
 }
 
 void launch_batch_norm_samples(Stream stream, const BatchNormSamples& args, Extents extents, int samples) {
   const dim3 grid((extents.c + kColumns - 1) / kColumns, static_cast<unsigned>(samples));
-  SENG_LAUNCH(samples_kernel, grid, dim3(kColumns, kLanes), stream, args, extents);
+  SENG_FOR_ELEMENT(extents.element, {
+    SENG_LAUNCH(samples_kernel<T>, grid, dim3(kColumns, kLanes), stream, args, extents);
+  });
 }
 
 }  // namespace seng::cuda

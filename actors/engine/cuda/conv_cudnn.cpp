@@ -38,15 +38,21 @@ bool is_fft(cudnnConvolutionBwdFilterAlgo_t a) {
   return a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT || a == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT_TILING;
 }
 
+// Whether an algorithm's arithmetic is what was asked for: floats on tensor cores only as TF32, 16 bits there
+// or not; never a conversion on the way.
+bool keeps_to(Element element, cudnnMathType_t math) {
+  if (math == CUDNN_DEFAULT_MATH || math == CUDNN_FMA_MATH) return true;
+  return math == CUDNN_TENSOR_OP_MATH && element != Element::kF32;
+}
+
 // The first of cuDNN's candidates, which its heuristics order by expected time, that may be taken: a function
-// of the shape, the library and the kind of GPU, since nothing is timed. Never a conversion to half
-// precision.
+// of the shape, the library and the kind of GPU, since nothing is timed.
 template <class Candidate, class WorkspaceOf>
-auto choose(const std::vector<Candidate>& candidates, bool direct, WorkspaceOf workspace_of)
+auto choose(const std::vector<Candidate>& candidates, bool direct, Element element, WorkspaceOf workspace_of)
     -> std::optional<Choice<decltype(Candidate::algo)>> {
   for (const Candidate& candidate : candidates) {
     if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC) continue;
-    if (candidate.mathType != CUDNN_DEFAULT_MATH && candidate.mathType != CUDNN_FMA_MATH) continue;
+    if (!keeps_to(element, candidate.mathType)) continue;
     if (is_fft(candidate.algo) || (direct && is_winograd(candidate.algo))) continue;
     std::size_t bytes = 0;
     if (workspace_of(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMostWorkspace) continue;
@@ -74,8 +80,20 @@ struct Descriptors {
   ConvolutionDescriptor convolution;
 };
 
+cudnnDataType_t type_of(Element element) {
+  if (element == Element::kF32) return CUDNN_DATA_FLOAT;
+  return element == Element::kBf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+}
+
+// The default takes TF32 for floats where the GPU has it; FMA keeps to f32.
+cudnnMathType_t math_of(Arithmetic precision) {
+  if (precision == Arithmetic::kF32) return CUDNN_FMA_MATH;
+  return precision == Arithmetic::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_TENSOR_OP_MATH;
+}
+
 // `format`: of images and of weights, [C_out, kh, kw, C_in] or [C_out, C_in, kh, kw].
-Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Arithmetic precision) {
+Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, const CudaBackend& backend) {
+  const cudnnDataType_t type = type_of(backend.element());
   const ConvolutionGeometry& g = plan.geometry;
   Descriptors out;
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
@@ -89,18 +107,16 @@ Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Ar
   out.weight.reset(weight);
   SENG_CUDA(cudnnCreateConvolutionDescriptor(&convolution));
   out.convolution.reset(convolution);
-  SENG_CUDA(cudnnSetTensor4dDescriptor(x, format, CUDNN_DATA_FLOAT, plan.batch, g.channels_in, g.height_in,
+  SENG_CUDA(cudnnSetTensor4dDescriptor(x, format, type, plan.batch, g.channels_in, g.height_in,
                                        g.width_in));
-  SENG_CUDA(cudnnSetTensor4dDescriptor(y, format, CUDNN_DATA_FLOAT, plan.batch, g.channels_out, g.height_out,
+  SENG_CUDA(cudnnSetTensor4dDescriptor(y, format, type, plan.batch, g.channels_out, g.height_out,
                                        g.width_out));
-  SENG_CUDA(cudnnSetFilter4dDescriptor(weight, CUDNN_DATA_FLOAT, format, g.channels_out, g.channels_in,
+  SENG_CUDA(cudnnSetFilter4dDescriptor(weight, type, format, g.channels_out, g.channels_in,
                                        g.kernel_h, g.kernel_w));
   // PyTorch's convolution, and the contract's, does not turn the kernel round.
   SENG_CUDA(cudnnSetConvolution2dDescriptor(convolution, g.padding, g.padding, g.stride, g.stride, 1, 1,
                                             CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-  // The default takes TF32 for floats where the GPU has it; FMA keeps to f32.
-  SENG_CUDA(cudnnSetConvolutionMathType(
-      convolution, precision == Arithmetic::kTf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  SENG_CUDA(cudnnSetConvolutionMathType(convolution, math_of(backend.precision())));
   int n = 0, c = 0, h = 0, w = 0;
   SENG_CUDA(cudnnGetConvolution2dForwardOutputDim(convolution, x, weight, &n, &c, &h, &w));
   SENG_CHECK(n == plan.batch && c == g.channels_out && h == g.height_out && w == g.width_out,
@@ -124,14 +140,20 @@ class CudnnConvolution final : public Convolution {
            (plan_.training && plan_.input_gradient && is_winograd(data_.algorithm));
   }
   bool reference() const override { return false; }
-  std::size_t packed_bytes() const override { return weight_count() * sizeof(float); }
+  std::size_t packed_bytes() const override { return weight_count() * bytes_of(element()); }
 
   void pack(const float* weight, float* packed) override {
-    if (!transposes()) return backend_.upload(weight, packed, packed_bytes());
+    const std::size_t bytes = weight_count() * sizeof(float);
+    if (packs_as_it_is()) return backend_.upload(weight, packed, bytes);
     float* plain = between();
-    backend_.upload(weight, plain, packed_bytes());
-    SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), plain, packed, geometry().channels_out,
-                                      geometry().channels_in, places()));
+    backend_.upload(weight, plain, bytes);
+    const Elements from{plain, Element::kF32};
+    if (transposes()) {
+      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, packed, element(), geometry().channels_out,
+                                        geometry().channels_in, places()));
+    } else {
+      SENG_CUDA_LAUNCH(launch_convert(backend_.stream(), from, packed, element(), weight_count()));
+    }
   }
 
   void forward(const float* x, const float* packed, const float* bias, float* y) override {
@@ -149,13 +171,17 @@ class CudnnConvolution final : public Convolution {
 
   void backward_weights(const float* x, const float* dy, float* weight_gradient,
                         float* bias_gradient) override {
-    float* packed = transposes() ? between() : weight_gradient;
+    float* packed = packs_as_it_is() ? weight_gradient : between();
     SENG_CUDA(cudnnConvolutionBackwardFilter(backend_.cudnn(), &kOne, d_.x.get(), x, d_.y.get(), dy,
                                              d_.convolution.get(), weights_.algorithm, workspace(),
                                              weights_.workspace, &kZero, d_.weight.get(), packed));
+    const Elements from{packed, element()};
     if (transposes()) {
-      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), packed, weight_gradient, geometry().channels_out,
-                                        places(), geometry().channels_in));
+      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, weight_gradient, Element::kF32,
+                                        geometry().channels_out, places(), geometry().channels_in));
+    } else if (!packs_as_it_is()) {
+      SENG_CUDA_LAUNCH(
+          launch_convert(backend_.stream(), from, weight_gradient, Element::kF32, weight_count()));
     }
     if (plan_.bias) {
       SENG_CUDA_LAUNCH(
@@ -168,10 +194,10 @@ class CudnnConvolution final : public Convolution {
       : backend_(backend),
         plan_(plan),
         channels_last_(channels_last),
-        d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, backend.precision())) {
+        d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, backend)) {
     const ConvolutionGeometry& g = plan.geometry;
-    input_ = make_layout({plan.batch, g.channels_in, g.height_in, g.width_in}, channels_last);
-    output_ = make_layout({plan.batch, g.channels_out, g.height_out, g.width_out}, channels_last);
+    input_ = make_layout({plan.batch, g.channels_in, g.height_in, g.width_in}, channels_last, element());
+    output_ = make_layout({plan.batch, g.channels_out, g.height_out, g.width_out}, channels_last, element());
   }
 
   bool choose_all() {
@@ -185,7 +211,7 @@ class CudnnConvolution final : public Convolution {
                                       return cudnnGetConvolutionForwardAlgorithm_v7(
                                           cudnn, x, weight, convolution, y, count, returned, results);
                                     }),
-                                plan_.direct, [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
+                                plan_.direct, element(), [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
                                   return cudnnGetConvolutionForwardWorkspaceSize(
                                       cudnn, x, weight, convolution, y, algorithm, bytes);
                                 });
@@ -198,7 +224,7 @@ class CudnnConvolution final : public Convolution {
                                  ? RowChunks(extents_of(output_).rows()).count() * geometry().channels_out
                                  : 0;
     backend_.reserve(CudaBackend::kBetweenSlot,
-                     std::max(sums, transposes() ? weight_count() : 0) * sizeof(float));
+                     std::max(sums, packs_as_it_is() ? 0 : weight_count()) * sizeof(float));
     return true;
   }
 
@@ -214,7 +240,7 @@ class CudnnConvolution final : public Convolution {
                      return cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn, x, y, convolution, weight,
                                                                           count, returned, results);
                    }),
-               plan_.direct, [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
+               plan_.direct, element(), [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
                  return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn, x, y, convolution, weight,
                                                                        algorithm, bytes);
                });
@@ -227,7 +253,7 @@ class CudnnConvolution final : public Convolution {
                                    return cudnnGetConvolutionBackwardDataAlgorithm_v7(
                                        cudnn, weight, y, convolution, x, count, returned, results);
                                  }),
-                             plan_.direct, [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
+                             plan_.direct, element(), [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
                                return cudnnGetConvolutionBackwardDataWorkspaceSize(
                                    cudnn, weight, y, convolution, x, algorithm, bytes);
                              });
@@ -236,6 +262,7 @@ class CudnnConvolution final : public Convolution {
     return true;
   }
 
+  Element element() const { return backend_.element(); }
   const ConvolutionGeometry& geometry() const { return plan_.geometry; }
   int places() const { return geometry().kernel_h * geometry().kernel_w; }
   std::size_t weight_count() const {
@@ -243,6 +270,7 @@ class CudnnConvolution final : public Convolution {
   }
   // Whether packed weights lie otherwise than plain ones.
   bool transposes() const { return channels_last_ && places() > 1 && geometry().channels_in > 1; }
+  bool packs_as_it_is() const { return !transposes() && element() == Element::kF32; }
   void* workspace() { return backend_.scratch(CudaBackend::kKernelSlot); }
   float* between() { return backend_.scratch_floats(CudaBackend::kBetweenSlot); }
 

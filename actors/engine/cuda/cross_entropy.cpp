@@ -10,7 +10,7 @@ class CudaCrossEntropy final : public CrossEntropy {
  public:
   CudaCrossEntropy(CudaBackend& backend, int classes) : backend_(backend), classes_(classes) {}
 
-  LossResult run(const float* logits, const LossTargets& targets, int samples, double smoothing,
+  LossResult run(const float* logits, const LossTargets& targets, int samples, const LossOptions& options,
                  float* gradient) override {
     check(targets, samples);
     make_room(samples);
@@ -26,7 +26,8 @@ class CudaCrossEntropy final : public CrossEntropy {
     args.hits = reinterpret_cast<std::int32_t*>(results_ + room_ * sizeof(double));
     args.samples = samples;
     args.classes = classes_;
-    args.smoothing = smoothing;
+    args.smoothing = options.smoothing;
+    args.scale = options.scale;
     SENG_CUDA_LAUNCH(launch_cross_entropy(backend_.stream(), args));
     return added_up(samples);
   }
@@ -60,7 +61,7 @@ class CudaCrossEntropy final : public CrossEntropy {
   LossResult added_up(int samples) {
     const std::size_t floats = room_ * (sizeof(double) + kWord) / sizeof(float);
     const auto* view = reinterpret_cast<const std::byte*>(
-        backend_.host_view(reinterpret_cast<const float*>(results_), floats, 0));
+        backend_.host_view(reinterpret_cast<const float*>(results_), floats, 0, 1));
     LossResult result;
     for (int sample = 0; sample < samples; ++sample) {
       double loss = 0;

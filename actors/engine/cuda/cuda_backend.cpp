@@ -26,8 +26,9 @@ CudaBackend::CudaBackend(Arithmetic precision) : precision_(precision) {
   cudaDeviceProp properties;
   SENG_CUDA(cudaGetDeviceProperties(&properties, 0));
   name_ = properties.name;
-  if (precision == Arithmetic::kTf32 && properties.major < 8)
-    throw VendorError("CUDA: " + name_ + " has no TF32 (compute capability 8.0 and later have)");
+  if ((precision == Arithmetic::kTf32 || precision == Arithmetic::kBf16) && properties.major < 8)
+    throw VendorError("CUDA: " + name_ + " does not compute in " + arithmetic_name(precision) +
+                      " (compute capability 8.0 and later do)");
   stream_ = make_stream();
   for (Staging& staging : staging_) {
     staging.memory = make_pinned_memory(kStaging);
@@ -75,7 +76,8 @@ void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
   }
 }
 
-const float* CudaBackend::host_view(const float* memory, std::size_t count, int number) {
+const float* CudaBackend::host_view(const float* memory, std::size_t count, int number,
+                                    float factor) {
   View& view = views_.at(number);
   const std::size_t bytes = count * sizeof(float);
   if (view.size < bytes) {
@@ -84,7 +86,9 @@ const float* CudaBackend::host_view(const float* memory, std::size_t count, int 
   }
   SENG_CUDA(cudaMemcpyAsync(view.memory.get(), memory, bytes, cudaMemcpyDeviceToHost, stream()));
   SENG_CUDA(cudaStreamSynchronize(stream()));
-  return static_cast<const float*>(view.memory.get());
+  auto* values = static_cast<float*>(view.memory.get());
+  if (factor != 1) std::transform(values, values + count, values, [=](float value) { return value * factor; });
+  return values;
 }
 
 cudnnHandle_t CudaBackend::cudnn() {

@@ -30,9 +30,9 @@ class CudaBackend final : public Backend {
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
-  const float* host_view(const float* memory, std::size_t count, int view) override;
+  const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
-  LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false); }
+  LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false, Element::kF32); }
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
   std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) override;
   std::unique_ptr<BatchNorm> plan_batch_norm(const BatchNormPlan& plan) override;
@@ -47,6 +47,11 @@ class CudaBackend final : public Backend {
   cudnnHandle_t cudnn();    // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
   Arithmetic precision() const { return precision_; }
+  // Of what lies between layers of images, and of what is multiplied.
+  Element element() const {
+    if (precision_ == Arithmetic::kBf16) return Element::kBf16;
+    return precision_ == Arithmetic::kF16 ? Element::kF16 : Element::kF32;
+  }
 
   // Space that a kernel, or two of one call, use while they run. Slots as on the CPU: kKernelSlot for the
   // libraries' workspaces, kBetweenSlot for what lies between two kernels.

@@ -1,3 +1,4 @@
+#include "actors/engine/cuda/elements.h"
 #include "actors/engine/cuda/kernels.h"
 #include "actors/engine/cuda/launch.h"
 #include "actors/engine/random.h"
@@ -22,37 +23,49 @@ struct ReluOfSum {
   __device__ float operator()(float a, float b) const { return positive(a + b); }
 };
 
-// out[i] = operation(a[i], b[i]), four at a time where all lie on 16 bytes. A thread reads what it then
-// overwrites, so out may be a or b.
-template <class Operation>
-__global__ void map_kernel(const float* a, const float* b, float* out, std::size_t fours, std::size_t count) {
+// Four elements that are read and written at once.
+template <class T>
+struct alignas(4 * sizeof(T)) Four {
+  T x, y, z, w;
+};
+
+// out[i] = operation(a[i], b[i]), four at a time where all lie on the boundary of four. A thread reads what it
+// then overwrites, so out may be a or b.
+template <class Operation, class T>
+__global__ void map_kernel(const T* a, const T* b, T* out, std::size_t fours, std::size_t count) {
   const Operation operation;
   for (std::size_t i = grid_index(); i < fours; i += grid_size()) {
-    const float4 x = reinterpret_cast<const float4*>(a)[i], y = reinterpret_cast<const float4*>(b)[i];
-    float4 result;
-    result.x = operation(x.x, y.x);
-    result.y = operation(x.y, y.y);
-    result.z = operation(x.z, y.z);
-    result.w = operation(x.w, y.w);
-    reinterpret_cast<float4*>(out)[i] = result;
+    const Four<T> p = reinterpret_cast<const Four<T>*>(a)[i], q = reinterpret_cast<const Four<T>*>(b)[i];
+    Four<T> result;
+    put(result.x, operation(to_float(p.x), to_float(q.x)));
+    put(result.y, operation(to_float(p.y), to_float(q.y)));
+    put(result.z, operation(to_float(p.z), to_float(q.z)));
+    put(result.w, operation(to_float(p.w), to_float(q.w)));
+    reinterpret_cast<Four<T>*>(out)[i] = result;
   }
-  for (std::size_t i = fours * 4 + grid_index(); i < count; i += grid_size()) out[i] = operation(a[i], b[i]);
-}
-
-bool on_16_bytes(const void* pointer) {
-  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+  for (std::size_t i = fours * 4 + grid_index(); i < count; i += grid_size())
+    put(out[i], operation(to_float(a[i]), to_float(b[i])));
 }
 
 template <class Operation>
-void launch_map(Stream stream, const float* a, const float* b, float* out, std::size_t count) {
-  const std::size_t fours = on_16_bytes(a) && on_16_bytes(b) && on_16_bytes(out) ? count / 4 : 0;
-  SENG_LAUNCH(map_kernel<Operation>, grid_for(fours > 0 ? fours : count), kBlockThreads, stream, a, b, out,
-              fours, count);
+void launch_map(Stream stream, Element element, const void* a, const void* b, void* out, std::size_t count) {
+  const auto on_four = [&](const void* pointer) {
+    return reinterpret_cast<std::uintptr_t>(pointer) % (4 * bytes_of(element)) == 0;
+  };
+  const std::size_t fours = on_four(a) && on_four(b) && on_four(out) ? count / 4 : 0;
+  const unsigned blocks = grid_for(fours > 0 ? fours : count);
+  SENG_FOR_ELEMENT(element, {
+    auto* kernel = map_kernel<Operation, T>;
+    SENG_LAUNCH(kernel, blocks, kBlockThreads, stream, static_cast<const T*>(a), static_cast<const T*>(b),
+                static_cast<T*>(out), fours, count);
+  });
 }
 
-__global__ void add_bias_kernel(float* x, const float* bias, Extents extents) {
+template <class T>
+__global__ void add_bias_kernel(T* x, const float* bias, Extents extents) {
   const std::size_t count = extents.count(), inner = extents.channels_last ? 1 : extents.positions();
-  for (std::size_t i = grid_index(); i < count; i += grid_size()) x[i] += bias[i / inner % extents.c];
+  for (std::size_t i = grid_index(); i < count; i += grid_size())
+    put(x[i], to_float(x[i]) + bias[i / inner % extents.c]);
 }
 
 // A thread makes the four words of one counter and masks the four elements that they belong to.
@@ -73,24 +86,29 @@ __global__ void dropout_kernel(DropoutMask mask, const float* x, float* y, int s
 
 }  // namespace
 
-void launch_relu(Stream stream, const float* x, float* y, std::size_t count) {
-  launch_map<Relu>(stream, x, x, y, count);
+void launch_relu(Stream stream, Element element, const void* x, void* y, std::size_t count) {
+  launch_map<Relu>(stream, element, x, x, y, count);
 }
 
-void launch_relu_backward(Stream stream, const float* y, const float* dy, float* dx, std::size_t count) {
-  launch_map<ReluBackward>(stream, y, dy, dx, count);
+void launch_relu_backward(Stream stream, Element element, const void* y, const void* dy, void* dx,
+                          std::size_t count) {
+  launch_map<ReluBackward>(stream, element, y, dy, dx, count);
 }
 
-void launch_add(Stream stream, const float* a, const float* b, float* sum, std::size_t count, bool relu) {
+void launch_add(Stream stream, Element element, const void* a, const void* b, void* sum, std::size_t count,
+                bool relu) {
   if (relu) {
-    launch_map<ReluOfSum>(stream, a, b, sum, count);
+    launch_map<ReluOfSum>(stream, element, a, b, sum, count);
   } else {
-    launch_map<Sum>(stream, a, b, sum, count);
+    launch_map<Sum>(stream, element, a, b, sum, count);
   }
 }
 
-void launch_add_bias(Stream stream, float* x, const float* bias, Extents extents) {
-  SENG_LAUNCH(add_bias_kernel, grid_for(extents.count()), kBlockThreads, stream, x, bias, extents);
+void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents) {
+  SENG_FOR_ELEMENT(extents.element, {
+    SENG_LAUNCH(add_bias_kernel<T>, grid_for(extents.count()), kBlockThreads, stream, static_cast<T*>(x),
+                bias, extents);
+  });
 }
 
 void launch_dropout(Stream stream, const DropoutMask& mask, const float* x, float* y, int samples,

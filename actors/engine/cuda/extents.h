@@ -5,10 +5,17 @@
 
 namespace seng::cuda {
 
+// What a tensor's elements are; kernels compute in float whatever they are.
+enum class Element { kF32, kBf16, kF16 };
+constexpr std::size_t bytes_of(Element element) {
+  return element == Element::kF32 ? 4 : 2;
+}
+
 // A [n, c, h, w] tensor lies channels last, [n, h, w, c] dense, or plain, [n, c, h, w] dense.
 struct Extents {
   int n = 0, c = 0, h = 1, w = 1;
   bool channels_last = false;
+  Element element = Element::kF32;
 
   constexpr std::size_t positions() const { return std::size_t(h) * w; }
   constexpr std::size_t rows() const { return positions() * n; }  // samples x positions

@@ -1,5 +1,5 @@
 // This backend's own kernels: each call queues one or two on the stream and returns. All pointers are the
-// device's memory. A failed launch is the caller's to ask for (cudaGetLastError). No atomics, and every sum
+// device's memory; those to void, elements of the kind that is said beside them or in their extents. A failed launch is the caller's to ask for (cudaGetLastError). No atomics, and every sum
 // in an order that its shape alone decides. No vendor header: the tests compile the same sources for the
 // host.
 #pragma once
@@ -16,11 +16,13 @@ namespace seng::cuda {
 using Stream = CUstream_st*;  // cudaStream_t
 
 // elementwise_kernels.cu; outputs may lie over inputs. A NaN stays one.
-void launch_relu(Stream stream, const float* x, float* y, std::size_t count);
-void launch_relu_backward(Stream stream, const float* y, const float* dy, float* dx, std::size_t count);
-void launch_add(Stream stream, const float* a, const float* b, float* sum, std::size_t count, bool relu);
+void launch_relu(Stream stream, Element element, const void* x, void* y, std::size_t count);
+void launch_relu_backward(Stream stream, Element element, const void* y, const void* dy, void* dx,
+                          std::size_t count);
+void launch_add(Stream stream, Element element, const void* a, const void* b, void* sum, std::size_t count,
+                bool relu);
 // Adds bias[c] to every element of channel c; over x.
-void launch_add_bias(Stream stream, float* x, const float* bias, Extents extents);
+void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents);
 // The mask of random.h's kDropout for samples first_sample .. + samples, of `elements` each.
 struct DropoutMask {
   std::uint64_t seed = 0, step = 0;
@@ -31,34 +33,46 @@ struct DropoutMask {
 void launch_dropout(Stream stream, const DropoutMask& mask, const float* x, float* y, int samples,
                     std::size_t elements);
 
-// reorder_kernels.cu: `batch` matrices [rows, columns] become [columns, rows].
-void launch_transpose(Stream stream, const float* from, float* to, int batch, int rows, int columns);
+// reorder_kernels.cu. Elements of 16 bits and floats become each other; between two kinds of 16 bits nothing
+// does.
+struct Elements {
+  const void* memory;
+  Element element;
+};
+void launch_convert(Stream stream, Elements from, void* to, Element to_element, std::size_t count);
+// `batch` matrices [rows, columns] become [columns, rows].
+void launch_transpose(Stream stream, Elements from, void* to, Element to_element, int batch, int rows,
+                      int columns);
 
 // sum_kernels.cu: sums[c] of channel c. partial: RowChunks(rows).count() * c floats.
-void launch_channel_sums(Stream stream, const float* x, Extents extents, float* partial, float* sums);
+void launch_channel_sums(Stream stream, const void* x, Extents extents, float* partial, float* sums);
 
 // batch_norm_kernels.cu. `scale` and so on: [C] each.
 struct BatchNormForward {
-  const float *x, *gamma, *beta;
+  const void* x;
+  const float *gamma, *beta;
   float *mean, *variance;  // of the batch, biased
   float* kept;             // [scale | beta]: gamma/sqrt(variance + epsilon); batch_norm's workspace
-  float* y;
+  void* y;
   float epsilon;
   bool relu;
 };
 // partial: 2 * RowChunks(rows).count() * c floats.
 void launch_batch_norm_forward(Stream stream, const BatchNormForward& args, Extents extents, float* partial);
 struct BatchNormInfer {
-  const float *x, *gamma, *beta, *mean, *variance;
+  const void* x;
+  const float *gamma, *beta, *mean, *variance;
   float* scale;  // room for [C]
-  float* y;
+  void* y;
   float epsilon;
   bool relu;
 };
 void launch_batch_norm_infer(Stream stream, const BatchNormInfer& args, Extents extents);
 struct BatchNormBackward {
-  const float *x, *dy, *mean, *variance, *kept;
-  float *dx, *gamma_gradient, *beta_gradient;
+  const void *x, *dy;
+  const float *mean, *variance, *kept;
+  void* dx;
+  float *gamma_gradient, *beta_gradient;
   float epsilon;
   bool relu;
 };
@@ -67,7 +81,8 @@ void launch_batch_norm_backward(Stream stream, const BatchNormBackward& args, Ex
                                 float* partial);
 // Of the first `samples` samples, each its own sums: out is [samples, 2, C], dgamma and then dbeta.
 struct BatchNormSamples {
-  const float *x, *dy, *gamma, *beta, *mean, *variance;
+  const void *x, *dy;
+  const float *gamma, *beta, *mean, *variance;
   float* out;
   float epsilon;
   bool relu;
@@ -79,12 +94,12 @@ struct PoolWindow {
   int kernel_h, kernel_w, stride, padding;
 };
 // winner: place of the largest value within its window, an element each; null when nobody asks for it.
-void launch_max_pool(Stream stream, const float* x, std::uint16_t* winner, float* y, Extents in, Extents out,
+void launch_max_pool(Stream stream, const void* x, std::uint16_t* winner, void* y, Extents in, Extents out,
                      PoolWindow window);
-void launch_max_pool_backward(Stream stream, const float* dy, const std::uint16_t* winner, float* dx,
+void launch_max_pool_backward(Stream stream, const void* dy, const std::uint16_t* winner, void* dx,
                               Extents in, Extents out, PoolWindow window);
-void launch_average_pool(Stream stream, const float* x, float* y, Extents in, Extents out, PoolWindow window);
-void launch_average_pool_backward(Stream stream, const float* dy, float* dx, Extents in, Extents out,
+void launch_average_pool(Stream stream, const void* x, void* y, Extents in, Extents out, PoolWindow window);
+void launch_average_pool_backward(Stream stream, const void* dy, void* dx, Extents in, Extents out,
                                   PoolWindow window);
 
 // loss_kernels.cu: softmax cross-entropy as backend.h has it, in double precision.
@@ -98,6 +113,7 @@ struct LossKernel {
   std::int32_t* hits;          // [samples], 0 or 1
   int samples, classes;
   double smoothing;
+  float scale;  // of the gradient
 };
 void launch_cross_entropy(Stream stream, const LossKernel& args);
 

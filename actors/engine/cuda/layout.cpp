@@ -4,11 +4,12 @@ namespace seng::cuda {
 
 bool CudaLayout::same(const Layout& other) const {
   const auto* mine = dynamic_cast<const CudaLayout*>(&other);
-  return mine != nullptr && mine->shape_ == shape_ && mine->channels_last_ == channels_last_;
+  return mine != nullptr && mine->shape_ == shape_ && mine->channels_last_ == channels_last_ &&
+         mine->element_ == element_;
 }
 
-LayoutPtr make_layout(TensorShape shape, bool channels_last) {
-  return std::make_shared<CudaLayout>(shape, channels_last);
+LayoutPtr make_layout(TensorShape shape, bool channels_last, Element element) {
+  return std::make_shared<CudaLayout>(shape, channels_last, element);
 }
 
 Extents extents_of(const LayoutPtr& layout) {

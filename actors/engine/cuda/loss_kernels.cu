@@ -71,7 +71,7 @@ __global__ void cross_entropy_kernel(LossKernel args) {
   float* gradient = args.gradient + std::size_t(sample) * args.classes;
   for (int c = thread; c < args.classes; c += kThreads) {
     const double wanted = off_target + (c == label ? on_target : 0.0) + (c == other ? on_other : 0.0);
-    gradient[c] = static_cast<float>(exp(logits[c] - largest) / sum - wanted);
+    gradient[c] = args.scale * static_cast<float>(exp(logits[c] - largest) / sum - wanted);
   }
 }
 

@@ -17,7 +17,7 @@ class CudaPool final : public Pool {
       return (extent + 2 * plan.padding - kernel) / plan.stride + 1;
     };
     output_ = make_layout({in_.n, in_.c, size(in_.h, plan.kernel_h), size(in_.w, plan.kernel_w)},
-                          in_.channels_last);
+                          in_.channels_last, in_.element);
     out_ = extents_of(output_);
   }
 

@@ -1,3 +1,4 @@
+#include "actors/engine/cuda/elements.h"
 #include "actors/engine/cuda/kernels.h"
 #include "actors/engine/cuda/launch.h"
 
@@ -28,7 +29,8 @@ __device__ inline std::size_t index_of(const Extents& extents, std::size_t n, in
   return extents.at(n * extents.positions() + std::size_t(h) * extents.w + w, c);
 }
 
-__global__ void max_pool_kernel(const float* x, std::uint16_t* winner, float* y, Extents in, Extents out,
+template <class T>
+__global__ void max_pool_kernel(const T* x, std::uint16_t* winner, T* y, Extents in, Extents out,
                                 PoolWindow window) {
   for (std::size_t i = grid_index(); i < out.count(); i += grid_size()) {
     const Place at = place_of(out, i);
@@ -39,14 +41,14 @@ __global__ void max_pool_kernel(const float* x, std::uint16_t* winner, float* y,
       for (int kw = 0; kw < window.kernel_w; ++kw) {
         const int h = top + kh, w = left + kw;
         if (h < 0 || h >= in.h || w < 0 || w >= in.w) continue;
-        const float value = x[index_of(in, at.n, at.c, h, w)];
+        const float value = to_float(x[index_of(in, at.n, at.c, h, w)]);
         if (where < 0 || value > best || value != value) {  // a NaN wins
           best = value;
           where = kh * window.kernel_w + kw;
         }
       }
     }
-    y[i] = best;
+    put(y[i], best);
     if (winner != nullptr) winner[i] = static_cast<std::uint16_t>(where);
   }
 }
@@ -65,7 +67,8 @@ __device__ inline Span windows_over(int position, int kernel, const PoolWindow& 
 }
 
 // An input element gathers from the windows that it won, in their order: no two threads write one place.
-__global__ void max_pool_backward_kernel(const float* dy, const std::uint16_t* winner, float* dx, Extents in,
+template <class T>
+__global__ void max_pool_backward_kernel(const T* dy, const std::uint16_t* winner, T* dx, Extents in,
                                          Extents out, PoolWindow window) {
   for (std::size_t i = grid_index(); i < in.count(); i += grid_size()) {
     const Place at = place_of(in, i);
@@ -77,14 +80,15 @@ __global__ void max_pool_backward_kernel(const float* dy, const std::uint16_t* w
         const int kh = at.h + window.padding - h * window.stride;
         const int kw = at.w + window.padding - w * window.stride;
         const std::size_t o = index_of(out, at.n, at.c, h, w);
-        if (winner[o] == kh * window.kernel_w + kw) sum += dy[o];
+        if (winner[o] == kh * window.kernel_w + kw) sum += to_float(dy[o]);
       }
     }
-    dx[i] = sum;
+    put(dx[i], sum);
   }
 }
 
-__global__ void average_pool_kernel(const float* x, float* y, Extents in, Extents out, PoolWindow window) {
+template <class T>
+__global__ void average_pool_kernel(const T* x, T* y, Extents in, Extents out, PoolWindow window) {
   const float share = 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
   for (std::size_t i = grid_index(); i < out.count(); i += grid_size()) {
     const Place at = place_of(out, i);
@@ -92,13 +96,14 @@ __global__ void average_pool_kernel(const float* x, float* y, Extents in, Extent
     float sum = 0;
     for (int h = max(top, 0); h < min(top + window.kernel_h, in.h); ++h) {
       for (int w = max(left, 0); w < min(left + window.kernel_w, in.w); ++w)
-        sum += x[index_of(in, at.n, at.c, h, w)];
+        sum += to_float(x[index_of(in, at.n, at.c, h, w)]);
     }
-    y[i] = sum * share;
+    put(y[i], sum * share);
   }
 }
 
-__global__ void average_pool_backward_kernel(const float* dy, float* dx, Extents in, Extents out,
+template <class T>
+__global__ void average_pool_backward_kernel(const T* dy, T* dx, Extents in, Extents out,
                                              PoolWindow window) {
   const float share = 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
   for (std::size_t i = grid_index(); i < in.count(); i += grid_size()) {
@@ -107,34 +112,43 @@ __global__ void average_pool_backward_kernel(const float* dy, float* dx, Extents
     const Span across = windows_over(at.w, window.kernel_w, window, out.w);
     float sum = 0;
     for (int h = down.first; h <= down.last; ++h) {
-      for (int w = across.first; w <= across.last; ++w) sum += dy[index_of(out, at.n, at.c, h, w)];
+      for (int w = across.first; w <= across.last; ++w) sum += to_float(dy[index_of(out, at.n, at.c, h, w)]);
     }
-    dx[i] = sum * share;
+    put(dx[i], sum * share);
   }
 }
 
 }  // namespace
 
-void launch_max_pool(Stream stream, const float* x, std::uint16_t* winner, float* y, Extents in, Extents out,
+void launch_max_pool(Stream stream, const void* x, std::uint16_t* winner, void* y, Extents in, Extents out,
                      PoolWindow window) {
-  SENG_LAUNCH(max_pool_kernel, grid_for(out.count()), kBlockThreads, stream, x, winner, y, in, out, window);
+  SENG_FOR_ELEMENT(in.element, {
+    SENG_LAUNCH(max_pool_kernel<T>, grid_for(out.count()), kBlockThreads, stream, static_cast<const T*>(x),
+                winner, static_cast<T*>(y), in, out, window);
+  });
 }
 
-void launch_max_pool_backward(Stream stream, const float* dy, const std::uint16_t* winner, float* dx,
+void launch_max_pool_backward(Stream stream, const void* dy, const std::uint16_t* winner, void* dx,
                               Extents in, Extents out, PoolWindow window) {
-  SENG_LAUNCH(max_pool_backward_kernel, grid_for(in.count()), kBlockThreads, stream, dy, winner, dx, in, out,
-              window);
+  SENG_FOR_ELEMENT(in.element, {
+    SENG_LAUNCH(max_pool_backward_kernel<T>, grid_for(in.count()), kBlockThreads, stream,
+                static_cast<const T*>(dy), winner, static_cast<T*>(dx), in, out, window);
+  });
 }
 
-void launch_average_pool(Stream stream, const float* x, float* y, Extents in, Extents out,
-                         PoolWindow window) {
-  SENG_LAUNCH(average_pool_kernel, grid_for(out.count()), kBlockThreads, stream, x, y, in, out, window);
+void launch_average_pool(Stream stream, const void* x, void* y, Extents in, Extents out, PoolWindow window) {
+  SENG_FOR_ELEMENT(in.element, {
+    SENG_LAUNCH(average_pool_kernel<T>, grid_for(out.count()), kBlockThreads, stream,
+                static_cast<const T*>(x), static_cast<T*>(y), in, out, window);
+  });
 }
 
-void launch_average_pool_backward(Stream stream, const float* dy, float* dx, Extents in, Extents out,
+void launch_average_pool_backward(Stream stream, const void* dy, void* dx, Extents in, Extents out,
                                   PoolWindow window) {
-  SENG_LAUNCH(average_pool_backward_kernel, grid_for(in.count()), kBlockThreads, stream, dy, dx, in, out,
-              window);
+  SENG_FOR_ELEMENT(in.element, {
+    SENG_LAUNCH(average_pool_backward_kernel<T>, grid_for(in.count()), kBlockThreads, stream,
+                static_cast<const T*>(dy), static_cast<T*>(dx), in, out, window);
+  });
 }
 
 }  // namespace seng::cuda

@@ -14,13 +14,17 @@ class CudaReorder final : public Reorder {
 
   void run(const float* from, float* to) override {
     const int channels = from_.c, positions = static_cast<int>(from_.positions());
-    if (from_.channels_last == to_.channels_last) {
-      SENG_CUDA(cudaMemcpyAsync(to, from, from_.count() * sizeof(float), cudaMemcpyDeviceToDevice,
-                                backend_.stream()));
-    } else if (from_.channels_last) {
-      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, to, from_.n, positions, channels));
+    const cudaStream_t stream = backend_.stream();
+    const Elements source{from, from_.element};
+    if (from_.channels_last == to_.channels_last && from_.element == to_.element) {
+      SENG_CUDA(cudaMemcpyAsync(to, from, from_.count() * bytes_of(from_.element), cudaMemcpyDeviceToDevice,
+                                stream));
+    } else if (from_.channels_last == to_.channels_last) {
+      SENG_CUDA_LAUNCH(launch_convert(stream, source, to, to_.element, from_.count()));
     } else {
-      SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, to, from_.n, channels, positions));
+      const int rows = from_.channels_last ? positions : channels;
+      const int columns = from_.channels_last ? channels : positions;
+      SENG_CUDA_LAUNCH(launch_transpose(stream, source, to, to_.element, from_.n, rows, columns));
     }
   }
 

@@ -1,3 +1,4 @@
+#include "actors/engine/cuda/elements.h"
 #include "actors/engine/cuda/kernels.h"
 #include "actors/engine/cuda/launch.h"
 
@@ -7,14 +8,15 @@ namespace {
 constexpr int kColumns = 32, kLanes = 8;  // of a block: channels, and rows that are summed side by side
 
 // Block (i, j): the sums over chunk j's rows of 32 channels.
-__global__ void partial_sums_kernel(const float* x, Extents extents, RowChunks chunks, float* partial) {
+template <class T>
+__global__ void partial_sums_kernel(const T* x, Extents extents, RowChunks chunks, float* partial) {
   __shared__ float lanes[kLanes][kColumns];
   const int channel = blockIdx.x * kColumns + threadIdx.x;
   float sum = 0;
   if (channel < extents.c) {
     for (std::size_t row = chunks.begin(blockIdx.y) + threadIdx.y; row < chunks.end(blockIdx.y);
          row += kLanes)
-      sum += x[extents.at(row, channel)];
+      sum += to_float(x[extents.at(row, channel)]);
   }
   lanes[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -36,10 +38,13 @@ __global__ void add_partial_sums_kernel(const float* partial, std::size_t chunks
 
 }  // namespace
 
-void launch_channel_sums(Stream stream, const float* x, Extents extents, float* partial, float* sums) {
+void launch_channel_sums(Stream stream, const void* x, Extents extents, float* partial, float* sums) {
   const RowChunks chunks(extents.rows());
   const dim3 grid((extents.c + kColumns - 1) / kColumns, static_cast<unsigned>(chunks.count()));
-  SENG_LAUNCH(partial_sums_kernel, grid, dim3(kColumns, kLanes), stream, x, extents, chunks, partial);
+  SENG_FOR_ELEMENT(extents.element, {
+    SENG_LAUNCH(partial_sums_kernel<T>, grid, dim3(kColumns, kLanes), stream, static_cast<const T*>(x),
+                extents, chunks, partial);
+  });
   SENG_LAUNCH(add_partial_sums_kernel, grid_for(extents.c), kBlockThreads, stream, partial, chunks.count(),
               extents.c, sums);
 }

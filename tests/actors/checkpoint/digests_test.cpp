@@ -30,6 +30,12 @@ TEST(DigestsTest, AreOverTheDocumentedBytes) {
   EXPECT_EQ(
       state_digest(weights, state.momentum, curvature, 5, 0x8000000000000100, SavedDamping{0.5, -0.25, 2}),
       sha256(bytes.data(), bytes.size()));
+  const double scale = 512;
+  append(bytes, &scale, sizeof scale);
+  bytes += std::string("\x11\0\0\0\0\0\0\0", 8);
+  EXPECT_EQ(state_digest(weights, state.momentum, curvature, 5, 0x8000000000000100,
+                         SavedDamping{0.5, -0.25, 2}, SavedLossScale{512, 17}),
+            sha256(bytes.data(), bytes.size()));
 }
 
 TEST(DigestsTest, GoTensorByTensorThroughTheFlatArray) {

@@ -59,6 +59,27 @@ TEST(ManifestTest, IsTheJsonThatItsPageSpecifies) {
 )");
 }
 
+TEST(ManifestTest, TheLossScaleMayBeMissing) {
+  EXPECT_FALSE(parse_manifest(to_json(sample()), "m")->loss_scale);
+  Manifest manifest = sample();
+  manifest.loss_scale = {512, 17};
+  const std::string json = to_json(manifest);
+  const auto read = parse_manifest(json, "m");
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_TRUE(read->loss_scale);
+  EXPECT_EQ(read->loss_scale->scale, 512);
+  EXPECT_EQ(read->loss_scale->good_steps, 17u);
+  for (const char* scale : {"\"scale\": 511.0", "\"scale\": 0.5", "\"scale\": -2.0"}) {
+    std::string wrong = json;
+    const auto at = wrong.find("\"scale\": 512.0");
+    ASSERT_NE(at, std::string::npos) << json;
+    wrong.replace(at, 14, scale);
+    const auto refused = parse_manifest(wrong, "m");
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("loss_scale: expected a scale that is a power of two"));
+  }
+}
+
 TEST(ManifestTest, WhatTheDampingAdaptsByMayBeMissing) {
   EXPECT_FALSE(parse_manifest(to_json(sample()), "m")->damping);
   Manifest manifest = sample();

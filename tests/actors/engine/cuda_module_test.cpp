@@ -85,9 +85,12 @@ TEST(Backend, CudaSaysWhatIsMissing) {
 }
 
 TEST(Backend, TheCpuComputesInF32) {
-  const auto backend = make_backend(Device::kCpu, Arithmetic::kTf32);
-  ASSERT_FALSE(backend);
-  EXPECT_THAT(backend.error().message, HasSubstr("f32 only"));
+  for (const Arithmetic each : {Arithmetic::kTf32, Arithmetic::kBf16, Arithmetic::kF16}) {
+    const auto backend = make_backend(Device::kCpu, each);
+    ASSERT_FALSE(backend);
+    EXPECT_EQ(backend.error().message, std::string("engine.precision: ") + arithmetic_name(each) +
+                                           " needs a CUDA device; the cpu device computes in f32");
+  }
 }
 
 TEST(Extents, EveryElementHasAPlaceOfItsOwn) {

@@ -2,12 +2,23 @@
 
 #include "tests/support/emulated_cuda/cublas_v2.h"
 #include "tests/support/emulated_cuda/device.h"
+#include "tests/support/emulated_cuda/half.h"
 
 struct cublasContext {
   cudaStream_t stream = nullptr;
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
 };
+
+namespace {
+
+double element(const void* memory, cudaDataType_t type, std::size_t at) {
+  if (type == CUDA_R_32F) return static_cast<const float*>(memory)[at];
+  const std::uint16_t bits = static_cast<const std::uint16_t*>(memory)[at];
+  return type == CUDA_R_16F ? emulated_cuda::of_half(bits) : emulated_cuda::of_bfloat16(bits);
+}
+
+}  // namespace
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
   *handle = new cublasContext;
@@ -34,24 +45,27 @@ cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) {
 }
 
 // Column-major, as BLAS is: element (row, column) of a matrix lies at row + column * ld.
-cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
-                           int n, int k, const float* alpha, const float* a, int lda, const float* b, int ldb,
-                           const float* beta, float* c, int ldc) {
+cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                            int n, int k, const void* alpha, const void* a, cudaDataType_t a_type, int lda,
+                            const void* b, cudaDataType_t b_type, int ldb, const void* beta, void* c_memory,
+                            cudaDataType_t c_type, int ldc, cublasComputeType_t, cublasGemmAlgo_t) {
   if (handle->workspace == nullptr || lda < (op_a == CUBLAS_OP_N ? m : k) ||
-      ldb < (op_b == CUBLAS_OP_N ? k : n) || ldc < m)
+      ldb < (op_b == CUBLAS_OP_N ? k : n) || ldc < m || a_type != b_type || c_type != CUDA_R_32F)
     return CUBLAS_STATUS_INVALID_VALUE;
-  const float factor = *alpha, keep = *beta;
+  const float factor = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);
   const cublasContext context = *handle;
   emulated_cuda::queue(context.stream, [=] {
     std::memset(context.workspace, 0xff, 256);
+    auto* c = static_cast<float*>(c_memory);
     for (int column = 0; column < n; ++column) {
       for (int row = 0; row < m; ++row) {
         double sum = 0;
         for (int i = 0; i < k; ++i) {
-          const float x = op_a == CUBLAS_OP_N ? a[row + std::size_t(i) * lda] : a[i + std::size_t(row) * lda];
-          const float y =
-              op_b == CUBLAS_OP_N ? b[i + std::size_t(column) * ldb] : b[column + std::size_t(i) * ldb];
-          sum += double(x) * y;
+          const std::size_t of_a =
+              op_a == CUBLAS_OP_N ? row + std::size_t(i) * lda : i + std::size_t(row) * lda;
+          const std::size_t of_b =
+              op_b == CUBLAS_OP_N ? i + std::size_t(column) * ldb : column + std::size_t(i) * ldb;
+          sum += element(a, a_type, of_a) * element(b, b_type, of_b);
         }
         float& out = c[row + std::size_t(column) * ldc];
         out = static_cast<float>(factor * sum + (keep == 0 ? 0.0 : keep * double(out)));
@@ -59,6 +73,12 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t op_a, cublas
     }
   });
   return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                           int n, int k, const float* alpha, const float* a, int lda, const float* b, int ldb,
+                           const float* beta, float* c, int ldc) {
+  return cublasGemmEx(handle, op_a, op_b, m, n, k, alpha, a, CUDA_R_32F, lda, b, CUDA_R_32F, ldb, beta, c,
+                      CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
 }
 
 const char* cublasGetStatusString(cublasStatus_t) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/support/emulated_cuda/device.h"
+#include "tests/support/emulated_cuda/half.h"
 
 struct cudnnContext {
   cudaStream_t stream = nullptr;
@@ -14,6 +15,7 @@ struct cudnnContext {
 
 // An image tensor [n, c, h, w] or a filter [k, c, h, w].
 struct Shape {
+  cudnnDataType_t type;
   cudnnTensorFormat_t format;
   int n, c, h, w;
 
@@ -46,7 +48,8 @@ bool consistent(const Problem& p) {
     return (in + 2 * pad - kernel) / stride + 1;
   };
   const cudnnConvolutionStruct& c = p.convolution;
-  return p.x.format == p.w.format && p.y.format == p.w.format && p.x.n == p.y.n && p.x.c == p.w.c &&
+  return p.x.type == p.w.type && p.y.type == p.w.type && p.x.format == p.w.format &&
+         p.y.format == p.w.format && p.x.n == p.y.n && p.x.c == p.w.c &&
          p.y.c == p.w.n && p.y.h == size(p.x.h, c.pad_h, p.w.h, c.stride_h) &&
          p.y.w == size(p.x.w, c.pad_w, p.w.w, c.stride_w) && c.mode == CUDNN_CROSS_CORRELATION;
 }
@@ -90,6 +93,20 @@ void for_products(const Problem& p, Visit visit) {
               }
 }
 
+double element(const void* memory, cudnnDataType_t type, std::size_t at) {
+  if (type == CUDNN_DATA_FLOAT) return static_cast<const float*>(memory)[at];
+  const std::uint16_t bits = static_cast<const std::uint16_t*>(memory)[at];
+  return type == CUDNN_DATA_HALF ? emulated_cuda::of_half(bits) : emulated_cuda::of_bfloat16(bits);
+}
+void put(void* memory, cudnnDataType_t type, std::size_t at, float value) {
+  if (type == CUDNN_DATA_FLOAT) {
+    static_cast<float*>(memory)[at] = value;
+  } else {
+    static_cast<std::uint16_t*>(memory)[at] =
+        type == CUDNN_DATA_HALF ? emulated_cuda::to_half(value) : emulated_cuda::to_bfloat16(value);
+  }
+}
+
 // out[index] += product, in double precision. `fill` is told which elements of the operands meet.
 cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha, const void* beta,
                       bool algorithm, void* workspace, std::size_t bytes, void* out, std::size_t out_count,
@@ -102,14 +119,11 @@ cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha,
     std::memset(workspace, 0xff, bytes);
     std::vector<double> sums(out_count);
     fill(sums);
-    for (std::size_t i = 0; i < out_count; ++i) static_cast<float*>(out)[i] = static_cast<float>(sums[i]);
+    for (std::size_t i = 0; i < out_count; ++i) put(out, p.y.type, i, static_cast<float>(sums[i]));
   });
   return CUDNN_STATUS_SUCCESS;
 }
 
-const float* floats(const void* memory) {
-  return static_cast<const float*>(memory);
-}
 
 }  // namespace
 
@@ -156,13 +170,13 @@ cudnnStatus_t cudnnDestroyConvolutionDescriptor(cudnnConvolutionDescriptor_t des
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t out, cudnnTensorFormat_t format,
-                                         cudnnDataType_t, int n, int c, int h, int w) {
-  static_cast<Shape&>(*out) = {format, n, c, h, w};
+                                         cudnnDataType_t type, int n, int c, int h, int w) {
+  static_cast<Shape&>(*out) = {type, format, n, c, h, w};
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t out, cudnnDataType_t,
+cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t out, cudnnDataType_t type,
                                          cudnnTensorFormat_t format, int k, int c, int h, int w) {
-  static_cast<Shape&>(*out) = {format, k, c, h, w};
+  static_cast<Shape&>(*out) = {type, format, k, c, h, w};
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDescriptor_t out, int pad_h, int pad_w, int u,
@@ -236,7 +250,7 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
   return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
                  workspace, bytes, y, p.y.count(), [=](std::vector<double>& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_y] += double(floats(x)[at_x]) * floats(w)[at_w];
+                     sums[at_y] += element(x, p.x.type, at_x) * element(w, p.x.type, at_w);
                    });
                  });
 }
@@ -251,7 +265,7 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
   return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, workspace, bytes, dx,
                  p.x.count(), [=](std::vector<double>& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_x] += double(floats(dy)[at_y]) * floats(w)[at_w];
+                     sums[at_x] += element(dy, p.x.type, at_y) * element(w, p.x.type, at_w);
                    });
                  });
 }
@@ -266,7 +280,7 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
   return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, workspace, bytes,
                  dw, p.w.count(), [=](std::vector<double>& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_w] += double(floats(x)[at_x]) * floats(dy)[at_y];
+                     sums[at_w] += element(x, p.x.type, at_x) * element(dy, p.x.type, at_y);
                    });
                  });
 }

@@ -12,7 +12,7 @@ enum cudnnStatus_t {
   CUDNN_STATUS_NOT_SUPPORTED_LAYOUT = 3012,
 };
 #define CUDNN_STATUS_CATEGORY(status) ((status) / 1000 * 1000)
-enum cudnnDataType_t { CUDNN_DATA_FLOAT = 0 };
+enum cudnnDataType_t { CUDNN_DATA_FLOAT = 0, CUDNN_DATA_HALF = 2, CUDNN_DATA_BFLOAT16 = 9 };
 enum cudnnTensorFormat_t { CUDNN_TENSOR_NCHW = 0, CUDNN_TENSOR_NHWC = 1 };
 enum cudnnConvolutionMode_t { CUDNN_CONVOLUTION = 0, CUDNN_CROSS_CORRELATION = 1 };
 enum cudnnMathType_t {

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <functional>
 
+#include "tests/support/emulated_cuda/half.h"
+
 struct CUstream_st;
 
 struct dim3 {
@@ -15,8 +17,11 @@ struct dim3 {
 struct uint3 {
   unsigned x = 0, y = 0, z = 0;
 };
-struct alignas(16) float4 {
-  float x, y, z, w;
+struct __half {
+  std::uint16_t bits;
+};
+struct __nv_bfloat16 {
+  std::uint16_t bits;
 };
 
 namespace emulated_cuda {
@@ -53,4 +58,28 @@ inline int min(int a, int b) {
 }
 inline int max(int a, int b) {
   return a > b ? a : b;
+}
+inline __half __ushort_as_half(std::uint16_t bits) {
+  return {bits};
+}
+inline __nv_bfloat16 __ushort_as_bfloat16(std::uint16_t bits) {
+  return {bits};
+}
+inline std::uint16_t __half_as_ushort(__half x) {
+  return x.bits;
+}
+inline std::uint16_t __bfloat16_as_ushort(__nv_bfloat16 x) {
+  return x.bits;
+}
+inline float __half2float(__half x) {
+  return emulated_cuda::of_half(x.bits);
+}
+inline float __bfloat162float(__nv_bfloat16 x) {
+  return emulated_cuda::of_bfloat16(x.bits);
+}
+inline __half __float2half_rn(float x) {
+  return {emulated_cuda::to_half(x)};
+}
+inline __nv_bfloat16 __float2bfloat16_rn(float x) {
+  return {emulated_cuda::to_bfloat16(x)};
 }
