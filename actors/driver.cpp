@@ -88,6 +88,11 @@ Status Driver::prepare(const Welcome& welcome) {
   ReplicaOptions options = replica_options(*spec);
   options.device = options_.device;
   for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, options);
+  if (options_.device == Device::kCuda && workload_->second_order) {
+    auto backend = make_backend(options_.device);
+    if (!backend) return fail(backend.error());
+    workload_->sample_device = std::make_shared<SampleDevice>(std::move(*backend));
+  }
   state_ = TrainState::initial(*workload_);
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
   initial_sha256_ = welcome.initial_sha256;

@@ -221,9 +221,8 @@ CheckpointReport GroupCheckpoint::commit(const Snapshot& snapshot,
   }
   const Digest weights = weights_digest(blocks, snapshot.parameters, snapshot.statistics);
   report.weights_sha256 = to_hex(weights);
-  report.state_sha256 =
-      to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position, snapshot.damping,
-                          snapshot.loss_scale));
+  report.state_sha256 = to_hex(state_digest(weights, snapshot.momentum, curvature, snapshot.step, position,
+                                            snapshot.damping, snapshot.loss_scale));
   const auto staging = open_staging(directory_, snapshot.step, storage_, snapshot.group.epoch);
   if (!staging && report.error.empty()) report.error = staging.error().message;
   if (!report.error.empty()) {

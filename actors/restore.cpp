@@ -124,8 +124,9 @@ Status check_state(const Workload& workload, const CheckpointContent& content, c
     digest = each.waiting ? digest_with_waiting(digest, digest_of(each)) : digest_of(each);
   }
   const Digest weights = weights_digest(blocks, content.parameters, content.statistics);
-  const std::string state = to_hex(state_digest(weights, content.momentum, curvature, manifest.step,
-                                                manifest.sample_position, manifest.damping, manifest.loss_scale));
+  const std::string state =
+      to_hex(state_digest(weights, content.momentum, curvature, manifest.step, manifest.sample_position,
+                          manifest.damping, manifest.loss_scale));
   if (state != manifest.state_sha256)
     return fail(ErrorCode::kCorrupt, fmt::format("{}: state_sha256: expected {} by the tensors, found {}",
                                                  directory, state, manifest.state_sha256));

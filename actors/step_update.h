@@ -24,8 +24,8 @@ struct AppliedStep {
   bool left_out = false;          // its gradients overflowed: no more than the loss scale has changed
 };
 // Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
-// are in force. Where gradients overflowed f16 (loss_scale.h) the first three stay as they are. The objects in state.curvature are the caller's. Bit for bit the same for any number of
-// lanes.
+// are in force. Where gradients overflowed f16 (loss_scale.h) the first three stay as they are. The objects
+// in state.curvature are the caller's. Bit for bit the same for any number of lanes.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state);
 
 // A committed step as a newcomer gets it: everything that apply_step() takes, and the leader's flags. Of one

@@ -36,6 +36,7 @@ CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block
   options.wire = workload.fragments[block].wire;
   options.seed = workload.spec.seed;
   options.index = block;
+  options.device = workload.sample_device;
   return options;
 }
 

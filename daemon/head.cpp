@@ -276,8 +276,8 @@ Result<DeleteReply> Head::remove(const std::string& job, bool checkpoints) {
 NodeLimits Head::limits() const {
   NodeLimits limits{options_.slots, options_.memory_bytes};
   if (!options_.devices.empty()) limits.slots_of_one_kind = most_of_one_kind(options_.devices);
-  limits.gpu_slots = static_cast<std::uint32_t>(std::ranges::count_if(
-      options_.devices, [](const SlotDevice& slot) { return slot.device != "cpu"; }));
+  limits.gpu_slots = static_cast<std::uint32_t>(
+      std::ranges::count_if(options_.devices, [](const SlotDevice& slot) { return slot.device != "cpu"; }));
   return limits;
 }
 

@@ -121,7 +121,8 @@ Status check_fit(const JobPlan& plan, const NodeLimits& node) {
         fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not; of the {} slot{} "
                     "of this node {}: set engine.precision to f32, or start sengd with --device cuda",
                     plan.precision, node.slots, node.slots == 1 ? "" : "s",
-                    node.gpu_slots == 0 ? "none is a GPU's" : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
+                    node.gpu_slots == 0 ? "none is a GPU's"
+                                        : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
   }
   const auto mebibytes = [](std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
   if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {

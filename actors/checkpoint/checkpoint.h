@@ -26,7 +26,8 @@ Digest weights_digest(std::span<const Block> blocks, std::span<const float> para
                       std::span<const float> statistics);
 // Over: weights digest, momentum (flat), the curvature digests in block order, the step and the sample
 // position (little-endian uint64), where the damping adapts, lambda, predicted and loss of SavedDamping (IEEE
-// doubles), and where the loss is scaled, SavedLossScale's scale (IEEE double) and good steps. `curvature` has one entry per block; all zeros where a block has none.
+// doubles), and where the loss is scaled, SavedLossScale's scale (IEEE double) and good steps. `curvature`
+// has one entry per block; all zeros where a block has none.
 struct SavedDamping {  // DampingState of actors/optim
   double lambda = 0, predicted = 0, loss = 0;
 };
@@ -59,8 +60,8 @@ struct Manifest {
   std::uint64_t step = 0, sample_position = 0;
   std::string weights_sha256, state_sha256;
   std::vector<ManifestFile> files;
-  EpochSoFar epoch_so_far;              // left out of the file where it has no steps
-  std::optional<SavedDamping> damping;  // where it adapts
+  EpochSoFar epoch_so_far;                   // left out of the file where it has no steps
+  std::optional<SavedDamping> damping;       // where it adapts
   std::optional<SavedLossScale> loss_scale;  // where the loss is scaled
 };
 inline constexpr std::size_t kManifestMaxBytes = std::size_t{16} << 20;

@@ -4,9 +4,10 @@
 // One Backend serves one replica: it holds its memory and scratch space, and is used by one thread at a time.
 // All pointers are the backend's memory (allocate) unless a comment says "host"; a device's memory is not the
 // host's to read. A tensor's elements are of its layout's type: floats where the layout is plain, else what
-// the arithmetic says, whatever the pointer's type. Calls may return before the device is done; they take effect in order. Plans must not
-// outlive their backend. Results are functions of the inputs alone: kernels are single-threaded on the CPU,
-// and equal plans give equal bits. A vendor library's failure is a VendorError.
+// the arithmetic says, whatever the pointer's type. Calls may return before the device is done; they take
+// effect in order. Plans must not outlive their backend. Results are functions of the inputs alone: kernels
+// are single-threaded on the CPU, and equal plans give equal bits. A vendor library's failure is a
+// VendorError.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,7 @@
 #include "actors/engine/arithmetic.h"
 #include "actors/engine/block.h"
 #include "actors/engine/layout.h"
+#include "actors/engine/samples.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -160,8 +162,9 @@ struct LossOptions {
   float scale = 1;  // of the gradient
 };
 
-// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes, s the smoothing. A hit is a
-// sample whose largest logit is that of the class with the larger weight, the label's for equal ones.
+// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes, s the
+// smoothing. A hit is a sample whose largest logit is that of the class with the larger weight, the label's
+// for equal ones.
 class CrossEntropy {
  public:
   virtual ~CrossEntropy() = default;
@@ -198,6 +201,8 @@ class Backend {
   virtual std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) = 0;  // relu: max(0, a + b)
   virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
   virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) = 0;
+  // Of the optimizer: always in f32. The memory that it holds goes back with it.
+  virtual std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) = 0;
   // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.
   virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
 };

@@ -66,8 +66,8 @@ struct MicroBatch {
   // partners[i]. Its loss, gradient and factors are those of this target.
   const std::int32_t* partners = nullptr;
   const float* weights = nullptr;
-  // Training: what the loss is multiplied by on the way back, so that small gradients are not lost in 16 bits;
-  // all that is handed out is divided by it. A power of two changes no bits of floats but the smallest.
+  // Training: what the loss is multiplied by on the way back, so that small gradients are not lost in 16
+  // bits; all that is handed out is divided by it. A power of two changes no bits of floats but the smallest.
   float loss_scale = 1;
 };
 

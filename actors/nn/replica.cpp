@@ -135,8 +135,7 @@ SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors,
   if (block.kind == BlockKind::kBatchNorm) activations = 0, gradients = block.count;
   if (activations > 0)
     factors.activations = backend->host_view(factors.activations, factors.samples * activations, 0);
-  factors.gradients =
-      backend->host_view(factors.gradients, factors.samples * gradients, 1, 1 / loss_scale);
+  factors.gradients = backend->host_view(factors.gradients, factors.samples * gradients, 1, 1 / loss_scale);
   return factors;
 }
 
@@ -148,8 +147,7 @@ void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int
   if (step.block >= 0) {
     const Block& block = network.blocks()[step.block];
     if (factor_samples > 0)
-      sink.on_factors(step.block,
-                      on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
+      sink.on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
     {
       const Stopwatch watch(backward_time(index));
       step.plan->parameter_gradient(step.pass, gradient, statistics.data());
@@ -186,13 +184,14 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   if (factor_samples > 0) s.prepare_factors(factor_samples);
   const DropoutKey key{batch.seed, batch.step, batch.first_sample, 0};
   s.forward(batch, key);
-  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
-                                      batch.samples, {s.options.label_smoothing, batch.loss_scale},
-                                      s.plan.logits_gradient());
+  const LossResult loss =
+      s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights}, batch.samples,
+                  {s.options.label_smoothing, batch.loss_scale}, s.plan.logits_gradient());
   const auto& segments = s.plan.segments();
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     if (segment->again) s.forward_again(*segment, key);
-    for (int i = segment->last; i-- > segment->first;) s.backward_step(i, key, factor_samples, batch.loss_scale, sink);
+    for (int i = segment->last; i-- > segment->first;)
+      s.backward_step(i, key, factor_samples, batch.loss_scale, sink);
   }
   return {loss.loss, loss.hits};
 }

@@ -36,6 +36,7 @@
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
 #include "actors/optim/approximate_columns.h"
+#include "actors/optim/device_columns.h"
 #include "actors/optim/fragment.h"
 #include "actors/optim/kronecker.h"
 #include "actors/optim/representation.h"
@@ -58,6 +59,7 @@ struct CurvatureOptions {
   std::uint64_t seed = 0;              // the job's, and
   std::uint32_t index = 0;             // the block's place: they key the sketches
   KroneckerOptions kronecker;
+  std::shared_ptr<SampleDevice> device;  // multiplies samples, where it can; none: the CPU
 };
 
 class Curvature {

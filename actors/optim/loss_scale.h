@@ -1,8 +1,8 @@
-// The loss scale of f16: the loss is multiplied by a power of two on the way back, so that small gradients are
-// not lost in 16 bits (Micikevicius et al., "Mixed precision training", ICLR 2018, arXiv 1710.03740, section
-// 3.2). A gradient that overflows has a value that is not finite in its sum, and so in the direction, which
-// every member has: all leave the step's update out alike and halve the scale. So the scale is the same for
-// any number of actors, and it is part of the training state.
+// The loss scale of f16: the loss is multiplied by a power of two on the way back, so that small gradients
+// are not lost in 16 bits (Micikevicius et al., "Mixed precision training", ICLR 2018, arXiv 1710.03740,
+// section 3.2). A gradient that overflows has a value that is not finite in its sum, and so in the direction,
+// which every member has: all leave the step's update out alike and halve the scale. So the scale is the same
+// for any number of actors, and it is part of the training state.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace seng {
 
 struct LossScale {
-  double scale = 0;             // 0: gradients are not scaled
+  double scale = 0;              // 0: gradients are not scaled
   std::uint64_t good_steps = 0;  // since it changed
   bool operator==(const LossScale&) const = default;
 };

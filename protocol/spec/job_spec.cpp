@@ -135,8 +135,8 @@ class Relations {
   void check_loss_scale() {
     const std::uint32_t scale = spec_.engine_loss_scale;
     if (right({"engine.loss_scale"}) && !std::has_single_bit(scale))
-      refuse("engine.loss_scale", fmt::format("{} is no power of two; expected one, as {}", scale,
-                                              std::bit_floor(scale)));
+      refuse("engine.loss_scale",
+             fmt::format("{} is no power of two; expected one, as {}", scale, std::bit_floor(scale)));
   }
 
   void check_adaptive_damping() {

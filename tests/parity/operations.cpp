@@ -237,6 +237,40 @@ void cross_entropy(Machine& m, Random& random, const Size& size, double smoothin
   m.results["gradient in place"] = m.get(logits, count);
 }
 
+// N samples' gradients, whole or as p pairs of rows. Their rows have a common part, so that the Gram matrix
+// is no diagonal with noise.
+void samples(Machine& m, Random& random, const Size& size, std::size_t factors, bool bias) {
+  SamplesPlan plan{.samples = std::size_t(size.batch) * 4 + 1,
+                   .factors = factors,
+                   .m = std::size_t(size.channels) + 1,
+                   .n = std::size_t(size.channels) * 9,
+                   .bias = bias};
+  plan.parameters = plan.m * (plan.n + (bias ? 1 : 0));
+  if (factors == 0) plan.parameters *= 40;  // more than one run of columns
+  const auto s = m.backend().plan_samples(plan);
+  const Values first = normal(random, plan.rows() * plan.width(), 0.5f);
+  const Values second = normal(random, factors * plan.samples * plan.m, 0.5f);
+  const Values g = normal(random, plan.parameters);
+  std::vector<double> gram(plan.samples * plan.samples), c(plan.samples), b(plan.samples);
+  for (double& each : b) each = random.normal();
+  Values d(plan.parameters);
+  s->put(first.data(), second.data());
+  m.run("gram", [&] { s->gram(gram.data()); });
+  m.run("project", [&] { s->project(g.data(), c.data()); });
+  m.run("correct", [&] { s->correct(g.data(), b.data(), 3.0, d.data()); });
+  Values lower;
+  for (std::size_t i = 0; i < plan.samples; ++i)
+    for (std::size_t j = 0; j <= i; ++j) lower.push_back(float(gram[i * plan.samples + j]));
+  m.results["gram"] = lower;
+  m.results["c"] = Values(c.begin(), c.end());
+  m.results["d"] = d;
+}
+
+Operation samples_case(const std::string& name, std::size_t factors, bool bias) {
+  return {"samples_" + name, false,
+          [=](Machine& m, Random& random, const Size& size) { samples(m, random, size, factors, bias); }};
+}
+
 Operation cross_entropy_case(const std::string& name, double smoothing, bool mixed) {
   return {"cross_entropy_" + name, false, [=](Machine& m, Random& random, const Size& size) {
             cross_entropy(m, random, size, smoothing, mixed);
@@ -273,6 +307,10 @@ const std::vector<Operation>& operations() {
       {"elementwise", false, elementwise},
       {"reorder", false, reorder},
       {"dropout", false, dropout},
+      samples_case("whole", 0, false),
+      samples_case("of_rank_1_bias", 1, true),
+      samples_case("of_rank_5", 5, false),
+      samples_case("of_rank_5_bias", 5, true),
       cross_entropy_case("hard", 0, false),
       cross_entropy_case("smooth", 0.1, false),
       cross_entropy_case("mixed", 0.1, true),

@@ -106,8 +106,8 @@ class ChannelWalk {
 };
 
 template <class T>
-__global__ void normalise_kernel(const T* x, const float* mean, const float* scale, const float* beta,
-                                 T* y, Extents extents, bool relu) {
+__global__ void normalise_kernel(const T* x, const float* mean, const float* scale, const float* beta, T* y,
+                                 Extents extents, bool relu) {
   const std::size_t count = extents.count();
   ChannelWalk walk(extents, grid_index(), grid_size());
   for (std::size_t i = grid_index(); i < count; i += grid_size(), walk.advance()) {
@@ -184,8 +184,7 @@ __global__ void input_gradient_kernel(BatchNormBackward args, Extents extents) {
     const unsigned c = walk.at(i);
     const float x = to_float(all_x[i]), dy = masked(args, x, to_float(all_dy[i]), c, extents.c);
     const float xhat = (x - args.mean[c]) * inverse_deviation(args.variance[c], args.epsilon);
-    put(dx[i],
-        args.kept[c] * (dy - args.beta_gradient[c] * share - xhat * (args.gamma_gradient[c] * share)));
+    put(dx[i], args.kept[c] * (dy - args.beta_gradient[c] * share - xhat * (args.gamma_gradient[c] * share)));
   }
 }
 
@@ -258,9 +257,8 @@ void launch_batch_norm_backward(Stream stream, const BatchNormBackward& args, Ex
 
 void launch_batch_norm_samples(Stream stream, const BatchNormSamples& args, Extents extents, int samples) {
   const dim3 grid((extents.c + kColumns - 1) / kColumns, static_cast<unsigned>(samples));
-  SENG_FOR_ELEMENT(extents.element, {
-    SENG_LAUNCH(samples_kernel<T>, grid, dim3(kColumns, kLanes), stream, args, extents);
-  });
+  SENG_FOR_ELEMENT(extents.element,
+                   { SENG_LAUNCH(samples_kernel<T>, grid, dim3(kColumns, kLanes), stream, args, extents); });
 }
 
 }  // namespace seng::cuda

@@ -107,12 +107,11 @@ Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, co
   out.weight.reset(weight);
   SENG_CUDA(cudnnCreateConvolutionDescriptor(&convolution));
   out.convolution.reset(convolution);
-  SENG_CUDA(cudnnSetTensor4dDescriptor(x, format, type, plan.batch, g.channels_in, g.height_in,
-                                       g.width_in));
-  SENG_CUDA(cudnnSetTensor4dDescriptor(y, format, type, plan.batch, g.channels_out, g.height_out,
-                                       g.width_out));
-  SENG_CUDA(cudnnSetFilter4dDescriptor(weight, type, format, g.channels_out, g.channels_in,
-                                       g.kernel_h, g.kernel_w));
+  SENG_CUDA(cudnnSetTensor4dDescriptor(x, format, type, plan.batch, g.channels_in, g.height_in, g.width_in));
+  SENG_CUDA(
+      cudnnSetTensor4dDescriptor(y, format, type, plan.batch, g.channels_out, g.height_out, g.width_out));
+  SENG_CUDA(cudnnSetFilter4dDescriptor(weight, type, format, g.channels_out, g.channels_in, g.kernel_h,
+                                       g.kernel_w));
   // PyTorch's convolution, and the contract's, does not turn the kernel round.
   SENG_CUDA(cudnnSetConvolution2dDescriptor(convolution, g.padding, g.padding, g.stride, g.stride, 1, 1,
                                             CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
@@ -205,16 +204,16 @@ class CudnnConvolution final : public Convolution {
     const auto x = d_.x.get(), y = d_.y.get();
     const auto weight = d_.weight.get();
     const auto convolution = d_.convolution.get();
-    const auto forward = choose(candidates_of<cudnnConvolutionFwdAlgoPerf_t>(
-                                    CUDNN_CONVOLUTION_FWD_ALGO_COUNT,
-                                    [&](int count, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
-                                      return cudnnGetConvolutionForwardAlgorithm_v7(
-                                          cudnn, x, weight, convolution, y, count, returned, results);
-                                    }),
-                                plan_.direct, element(), [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
-                                  return cudnnGetConvolutionForwardWorkspaceSize(
-                                      cudnn, x, weight, convolution, y, algorithm, bytes);
-                                });
+    const auto forward = choose(
+        candidates_of<cudnnConvolutionFwdAlgoPerf_t>(
+            CUDNN_CONVOLUTION_FWD_ALGO_COUNT,
+            [&](int count, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
+              return cudnnGetConvolutionForwardAlgorithm_v7(cudnn, x, weight, convolution, y, count, returned,
+                                                            results);
+            }),
+        plan_.direct, element(), [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
+          return cudnnGetConvolutionForwardWorkspaceSize(cudnn, x, weight, convolution, y, algorithm, bytes);
+        });
     if (!forward) return false;
     forward_ = *forward;
     if (plan_.training && !choose_backward()) return false;
@@ -247,16 +246,17 @@ class CudnnConvolution final : public Convolution {
     if (!weights) return false;
     weights_ = *weights;
     if (!plan_.input_gradient) return true;
-    const auto data = choose(candidates_of<cudnnConvolutionBwdDataAlgoPerf_t>(
-                                 CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT,
-                                 [&](int count, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
-                                   return cudnnGetConvolutionBackwardDataAlgorithm_v7(
-                                       cudnn, weight, y, convolution, x, count, returned, results);
-                                 }),
-                             plan_.direct, element(), [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
-                               return cudnnGetConvolutionBackwardDataWorkspaceSize(
-                                   cudnn, weight, y, convolution, x, algorithm, bytes);
-                             });
+    const auto data =
+        choose(candidates_of<cudnnConvolutionBwdDataAlgoPerf_t>(
+                   CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT,
+                   [&](int count, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
+                     return cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn, weight, y, convolution, x,
+                                                                        count, returned, results);
+                   }),
+               plan_.direct, element(), [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
+                 return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn, weight, y, convolution, x,
+                                                                     algorithm, bytes);
+               });
     if (!data) return false;
     data_ = *data;
     return true;

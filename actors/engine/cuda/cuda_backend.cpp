@@ -76,8 +76,7 @@ void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
   }
 }
 
-const float* CudaBackend::host_view(const float* memory, std::size_t count, int number,
-                                    float factor) {
+const float* CudaBackend::host_view(const float* memory, std::size_t count, int number, float factor) {
   View& view = views_.at(number);
   const std::size_t bytes = count * sizeof(float);
   if (view.size < bytes) {
@@ -87,7 +86,8 @@ const float* CudaBackend::host_view(const float* memory, std::size_t count, int 
   SENG_CUDA(cudaMemcpyAsync(view.memory.get(), memory, bytes, cudaMemcpyDeviceToHost, stream()));
   SENG_CUDA(cudaStreamSynchronize(stream()));
   auto* values = static_cast<float*>(view.memory.get());
-  if (factor != 1) std::transform(values, values + count, values, [=](float value) { return value * factor; });
+  if (factor != 1)
+    std::transform(values, values + count, values, [=](float value) { return value * factor; });
   return values;
 }
 

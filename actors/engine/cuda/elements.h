@@ -44,23 +44,23 @@ __device__ inline void put(Float16& to, float x) {
 }  // namespace seng::cuda
 
 // Runs statements with T as the type of such elements.
-#define SENG_FOR_ELEMENT(element, ...)      \
-  do {                                      \
-    switch (element) {                      \
-      case ::seng::cuda::Element::kF32: {   \
-        using T = float;                    \
-        __VA_ARGS__                         \
-        break;                              \
-      }                                     \
-      case ::seng::cuda::Element::kBf16: {  \
-        using T = ::seng::cuda::BFloat16;   \
-        __VA_ARGS__                         \
-        break;                              \
-      }                                     \
-      case ::seng::cuda::Element::kF16: {   \
-        using T = ::seng::cuda::Float16;    \
-        __VA_ARGS__                         \
-        break;                              \
-      }                                     \
-    }                                       \
+#define SENG_FOR_ELEMENT(element, ...)     \
+  do {                                     \
+    switch (element) {                     \
+      case ::seng::cuda::Element::kF32: {  \
+        using T = float;                   \
+        __VA_ARGS__                        \
+        break;                             \
+      }                                    \
+      case ::seng::cuda::Element::kBf16: { \
+        using T = ::seng::cuda::BFloat16;  \
+        __VA_ARGS__                        \
+        break;                             \
+      }                                    \
+      case ::seng::cuda::Element::kF16: {  \
+        using T = ::seng::cuda::Float16;   \
+        __VA_ARGS__                        \
+        break;                             \
+      }                                    \
+    }                                      \
   } while (0)

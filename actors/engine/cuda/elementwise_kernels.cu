@@ -29,8 +29,8 @@ struct alignas(4 * sizeof(T)) Four {
   T x, y, z, w;
 };
 
-// out[i] = operation(a[i], b[i]), four at a time where all lie on the boundary of four. A thread reads what it
-// then overwrites, so out may be a or b.
+// out[i] = operation(a[i], b[i]), four at a time where all lie on the boundary of four. A thread reads what
+// it then overwrites, so out may be a or b.
 template <class Operation, class T>
 __global__ void map_kernel(const T* a, const T* b, T* out, std::size_t fours, std::size_t count) {
   const Operation operation;

@@ -1,7 +1,7 @@
 // This backend's own kernels: each call queues one or two on the stream and returns. All pointers are the
-// device's memory; those to void, elements of the kind that is said beside them or in their extents. A failed launch is the caller's to ask for (cudaGetLastError). No atomics, and every sum
-// in an order that its shape alone decides. No vendor header: the tests compile the same sources for the
-// host.
+// device's memory; those to void, elements of the kind that is said beside them or in their extents. A failed
+// launch is the caller's to ask for (cudaGetLastError). No atomics, and every sum in an order that its shape
+// alone decides. No vendor header: the tests compile the same sources for the host.
 #pragma once
 
 #include <cstddef>
@@ -116,5 +116,20 @@ struct LossKernel {
   float scale;  // of the gradient
 };
 void launch_cross_entropy(Stream stream, const LossKernel& args);
+
+// samples_kernels.cu; in double.
+// sums [rows, ld] += part [rows, columns].
+void launch_add_to(Stream stream, const float* part, double* sums, std::size_t rows, std::size_t columns,
+                   std::size_t ld);
+// gram [rows, ld], its first `columns`: entry (i, j) = the sum over the p x p block (i, j) of a * b, both
+// [rows * p, columns * p].
+void launch_block_products(Stream stream, const double* a, const double* b, double* gram, std::size_t ld,
+                           std::size_t rows, std::size_t columns, std::size_t p);
+// out_i = row i of a . row i of b, both [rows, width].
+void launch_row_dots(Stream stream, const float* a, const float* b, std::size_t rows, std::size_t width,
+                     double* out);
+// y [rows, width]: each row of x times its weight.
+void launch_scale_rows(Stream stream, const float* x, const float* weights, float* y, std::size_t rows,
+                       std::size_t width);
 
 }  // namespace seng::cuda

@@ -103,8 +103,7 @@ __global__ void average_pool_kernel(const T* x, T* y, Extents in, Extents out, P
 }
 
 template <class T>
-__global__ void average_pool_backward_kernel(const T* dy, T* dx, Extents in, Extents out,
-                                             PoolWindow window) {
+__global__ void average_pool_backward_kernel(const T* dy, T* dx, Extents in, Extents out, PoolWindow window) {
   const float share = 1.0f / static_cast<float>(window.kernel_h * window.kernel_w);
   for (std::size_t i = grid_index(); i < in.count(); i += grid_size()) {
     const Place at = place_of(in, i);

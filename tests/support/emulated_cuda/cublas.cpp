@@ -81,6 +81,28 @@ cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t op_a, cublas
                       CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
 }
 
+// y = alpha op(A) x + beta y, A [m, n].
+cublasStatus_t cublasSgemv(cublasHandle_t handle, cublasOperation_t op, int m, int n, const float* alpha,
+                           const float* a, int lda, const float* x, int incx, const float* beta, float* y,
+                           int incy) {
+  if (handle->workspace == nullptr || lda < m || incx == 0 || incy != 1) return CUBLAS_STATUS_INVALID_VALUE;
+  const float factor = *alpha, keep = *beta;
+  const cublasContext context = *handle;
+  emulated_cuda::queue(context.stream, [=] {
+    std::memset(context.workspace, 0xff, 256);
+    const int rows = op == CUBLAS_OP_N ? m : n, terms = op == CUBLAS_OP_N ? n : m;
+    for (int row = 0; row < rows; ++row) {
+      double sum = 0;
+      for (int i = 0; i < terms; ++i) {
+        const std::size_t at = op == CUBLAS_OP_N ? row + std::size_t(i) * lda : i + std::size_t(row) * lda;
+        sum += double(a[at]) * x[std::size_t(i) * incx];
+      }
+      y[row] = static_cast<float>(factor * sum + (keep == 0 ? 0.0 : keep * double(y[row])));
+    }
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 const char* cublasGetStatusString(cublasStatus_t) {
   return "an invalid value";
 }

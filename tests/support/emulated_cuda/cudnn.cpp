@@ -49,8 +49,8 @@ bool consistent(const Problem& p) {
   };
   const cudnnConvolutionStruct& c = p.convolution;
   return p.x.type == p.w.type && p.y.type == p.w.type && p.x.format == p.w.format &&
-         p.y.format == p.w.format && p.x.n == p.y.n && p.x.c == p.w.c &&
-         p.y.c == p.w.n && p.y.h == size(p.x.h, c.pad_h, p.w.h, c.stride_h) &&
+         p.y.format == p.w.format && p.x.n == p.y.n && p.x.c == p.w.c && p.y.c == p.w.n &&
+         p.y.h == size(p.x.h, c.pad_h, p.w.h, c.stride_h) &&
          p.y.w == size(p.x.w, c.pad_w, p.w.w, c.stride_w) && c.mode == CUDNN_CROSS_CORRELATION;
 }
 
@@ -123,7 +123,6 @@ cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha,
   });
   return CUDNN_STATUS_SUCCESS;
 }
-
 
 }  // namespace
 

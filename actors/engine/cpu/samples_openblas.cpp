@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <vector>
+
+#include "actors/engine/cpu/cpu_backend.h"
+#include "actors/engine/linalg.h"
+
+namespace seng::cpu {
+namespace {
+
+constexpr std::size_t kDepth = 2048;  // columns added in float
+
+// The optimizer's own kernels use all lanes (actors/optim); this is the judge of other backends'.
+class CpuSamples final : public Samples {
+ public:
+  explicit CpuSamples(const SamplesPlan& plan)
+      : plan_(plan), first_(plan.rows() * plan.width()), second_(plan.factors * plan.samples * plan.m) {}
+
+  void put(const float* first, const float* second) override {
+    std::copy_n(first, first_.size(), first_.data());
+    std::copy_n(second, second_.size(), second_.data());
+  }
+
+  void gram(double* gram) override {
+    const std::size_t rows = plan_.rows();
+    std::vector<double> inputs(rows * rows);
+    add_products(first_.data(), plan_.width(), inputs);
+    if (plan_.factors == 0) {
+      std::copy(inputs.begin(), inputs.end(), gram);
+      return;
+    }
+    std::vector<double> outputs(rows * rows);
+    add_products(second_.data(), plan_.m, outputs);
+    const std::size_t p = plan_.factors;
+    std::fill_n(gram, plan_.samples * plan_.samples, 0.0);
+    for (std::size_t i = 0; i < rows; ++i)
+      for (std::size_t j = 0; j < rows; ++j)
+        gram[i / p * plan_.samples + j / p] += inputs[i * rows + j] * outputs[i * rows + j];
+  }
+
+  void project(const float* g, double* c) override {
+    const std::size_t width = plan_.width();
+    if (plan_.factors == 0) return row_dots(first_.data(), width, plan_.samples, width, g, c);
+    const std::size_t rows = plan_.rows(), m = plan_.m, each = plan_.factors * m;
+    std::vector<float> product(rows * m);
+    gemm(rows, m, plan_.n, 1, {first_.data(), width, false}, {g, plan_.n, true}, 0, product.data(), m);
+    if (plan_.bias)
+      gemm(rows, m, 1, 1, {first_.data() + plan_.n, width, false}, {g + m * plan_.n, 1, true}, 1,
+           product.data(), m);
+    for (std::size_t i = 0; i < plan_.samples; ++i)
+      c[i] = dot(second_.data() + i * each, product.data() + i * each, each);
+  }
+
+  void correct(const float* g, const double* b, double inverse_lambda, float* d) override {
+    const std::vector<float> weights(b, b + plan_.samples);
+    const std::size_t width = plan_.width(), m = plan_.m;
+    std::fill_n(d, plan_.parameters, 0.0f);
+    if (plan_.factors == 0) {
+      add_weighted_rows(first_.data(), width, plan_.samples, width, weights.data(), d);
+    } else {
+      std::vector<float> scaled(second_.data(), second_.data() + second_.size());
+      for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] *= weights[i / (plan_.factors * m)];
+      gemm(m, plan_.n, plan_.rows(), 1, {scaled.data(), m, true}, {first_.data(), width, false}, 0, d,
+           plan_.n);
+      if (plan_.bias)
+        gemm(m, 1, plan_.rows(), 1, {scaled.data(), m, true}, {first_.data() + plan_.n, width, false}, 0,
+             d + m * plan_.n, 1);
+    }
+    for (std::size_t i = 0; i < plan_.parameters; ++i)
+      d[i] = static_cast<float>((double(g[i]) - d[i]) * inverse_lambda);
+  }
+
+  std::size_t bytes() const override { return (first_.size() + second_.size()) * sizeof(float); }
+
+ private:
+  void add_products(const float* values, std::size_t width, std::vector<double>& out) const {
+    const std::size_t rows = plan_.rows();
+    std::vector<float> part(rows * rows);
+    for (std::size_t k = 0; k < width; k += kDepth) {
+      const MatrixOperand all{values + k, width, false};
+      gemm(rows, rows, std::min(kDepth, width - k), 1, all, {all.data, all.ld, true}, 0, part.data(), rows);
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] += part[i];
+    }
+  }
+
+  SamplesPlan plan_;
+  AlignedBuffer<float> first_, second_;
+};
+
+}  // namespace
+
+std::unique_ptr<Samples> CpuBackend::plan_samples(const SamplesPlan& plan) {
+  return std::make_unique<CpuSamples>(plan);
+}
+
+}  // namespace seng::cpu

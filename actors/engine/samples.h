@@ -1,0 +1,35 @@
+// The gradients of a block's N curvature samples as the columns of R, kept where a backend computes: what
+// SENG does with them, without their leaving it. The mathematics is actors/optim/gradient_columns.h's.
+#pragma once
+
+#include <cstddef>
+
+namespace seng {
+
+// `factors` 0: R's columns are rows of `first`, [samples, parameters]. Else u_i = sum over `factors` pairs of
+// vec(g_k a_k^T), a_k rows of `first`, [samples, factors, n + 1 with a bias], g_k of `second`, [samples,
+// factors, m]; the parameters are [m, n] and with a bias m more, those of the last entries of a_k.
+struct SamplesPlan {
+  std::size_t samples = 0, parameters = 0;
+  std::size_t factors = 0, m = 0, n = 0;
+  bool bias = false;
+
+  std::size_t rows() const { return samples * (factors > 0 ? factors : 1); }
+  std::size_t width() const { return factors > 0 ? n + (bias ? 1 : 0) : parameters; }
+};
+
+// All pointers are the host's. Each call returns when its result is there. Sums are floats over runs of at
+// most 16,384 values, those of R^T R's in double. Backend's rules hold: one thread at a time, equal bits.
+class Samples {
+ public:
+  virtual ~Samples() = default;
+  // Takes the values. `second` only with factors.
+  virtual void put(const float* first, const float* second) = 0;
+  virtual void gram(double* gram) = 0;                  // lower triangle of R^T R, [samples, samples]
+  virtual void project(const float* g, double* c) = 0;  // c = R^T g
+  // d = (g - R b) * inverse_lambda
+  virtual void correct(const float* g, const double* b, double inverse_lambda, float* d) = 0;
+  virtual std::size_t bytes() const = 0;  // of the device, held
+};
+
+}  // namespace seng

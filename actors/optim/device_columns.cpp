@@ -1,0 +1,91 @@
+#include "actors/optim/device_columns.h"
+
+#include <algorithm>
+
+#include "actors/optim/update.h"
+
+namespace seng {
+namespace {
+
+// `of.factors` 1, and the bias' ones are not stored: a linear layer's implicit form.
+bool lacks_ones(const SamplesPlan& of, const SampleStore& store) {
+  return of.factors > 0 && store.size.first < of.factors * of.width();
+}
+
+class DeviceColumns final : public GradientColumns {
+ public:
+  DeviceColumns(std::shared_ptr<SampleDevice> device, const SamplesPlan& plan, const SampleStore& store)
+      : device_(std::move(device)), plan_(plan), store_(store) {}
+  ~DeviceColumns() override {
+    const std::lock_guard lock(device_->mutex);
+    samples_.reset();
+  }
+
+  void gram(double* gram, Lanes&) const override {
+    const std::lock_guard lock(device_->mutex);
+    there().gram(gram);
+  }
+  void project(std::span<const float> g, double* c, Lanes&) const override {
+    const std::lock_guard lock(device_->mutex);
+    there().project(g.data(), c);
+  }
+  double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
+                 Lanes& lanes) const override {
+    {
+      const std::lock_guard lock(device_->mutex);
+      there().correct(g.data(), b, inverse_lambda, d.data());
+    }
+    return inner_product(g, d, lanes);
+  }
+
+ private:
+  Samples& there() const {
+    if (samples_) return *samples_;
+    samples_ = device_->backend->plan_samples(plan_);
+    AlignedBuffer<float> first, second;
+    const float* inputs = lacks_ones(plan_, store_) ? with_ones(first) : floats_of(store_.first, first);
+    samples_->put(inputs, floats_of(store_.second, second));
+    return *samples_;
+  }
+
+  // Where they lie, or widened into `room`.
+  static const float* floats_of(const StoredValues& values, AlignedBuffer<float>& room) {
+    if (values.precision() == Precision::kF32) return values.floats(0, values.size());
+    values.read(0, room.at_least(values.size()), values.size());
+    return room.data();
+  }
+  const float* with_ones(AlignedBuffer<float>& room) const {
+    float* out = room.at_least(plan_.rows() * plan_.width());
+    for (std::size_t row = 0; row < plan_.rows(); ++row, out += plan_.width()) {
+      store_.first.read(row * plan_.n, out, plan_.n);
+      out[plan_.n] = 1;
+    }
+    return room.data();
+  }
+
+  const std::shared_ptr<SampleDevice> device_;
+  const SamplesPlan plan_;
+  const SampleStore& store_;
+  mutable std::unique_ptr<Samples> samples_;  // guarded by the device's mutex
+};
+
+}  // namespace
+
+std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,
+                                                const CurvatureForm& form, const SampleStore& store) {
+  SamplesPlan plan{.samples = store.count,
+                   .parameters = block.count,
+                   .m = std::size_t(block.m),
+                   .n = std::size_t(block.n),
+                   .bias = block.bias};
+  if (form.representation == Representation::kLowRank) {
+    plan.factors = std::size_t(form.rank);
+  } else if (form.representation == Representation::kImplicit && block.kind == BlockKind::kLinear) {
+    plan.factors = 1;
+  } else if (form.representation != Representation::kExplicit) {
+    return nullptr;
+  }
+  return std::make_unique<DeviceColumns>(std::move(device), plan, store);
+}
+
+}  // namespace seng

@@ -1,0 +1,25 @@
+// Columns of samples' gradients that a device other than the CPU multiplies, and keeps there.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include "actors/engine/backend.h"
+#include "actors/optim/gradient_columns.h"
+
+namespace seng {
+
+// What the curvature of all blocks shares. One thread at a time uses the device, whichever; others wait.
+struct SampleDevice {
+  explicit SampleDevice(std::unique_ptr<Backend> made) : backend(std::move(made)) {}
+
+  std::mutex mutex;
+  std::unique_ptr<Backend> backend;  // guarded by mutex
+};
+
+// Null: a form that stays on the CPU, an implicit convolution's. `block` and `store` as make_columns() has
+// them. The samples are taken to the device when they are first asked for; nobody may write to them after.
+std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,
+                                                const CurvatureForm& form, const SampleStore& store);
+
+}  // namespace seng
