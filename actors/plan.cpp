@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/gpu_memory.h"
 #include "actors/optim/form_choice.h"
 #include "actors/restore.h"
 #include "actors/step_update.h"
@@ -176,26 +177,30 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const std::size_t total =
       replica->bytes * actor_lanes + state + curvature_peak + checkpoint + joining + data;
 
-  Json plan{{"ok", true},
-            {"parameters", network.parameter_count()},
-            {"statistics", network.statistics_count()},
-            {"steps_total", workload->steps_total},
-            {"epochs_total", workload->epochs_total},
-            {"train_samples", workload->data.train->size()},
-            {"test_samples", workload->data.test->size()},
-            {"initial", *initial},
-            {"ranks", workload->spec.optimizer.curvature.ranks},
-            {"lanes", actor_lanes},
-            {"activations_per_lane_bytes", replica->activations},
-            {"memory_per_actor_bytes", total},
-            {"memory",
-             {{"replicas", replica->bytes * actor_lanes},
-              {"state", state},
-              {"curvature", curvature_peak},
-              {"checkpoint", checkpoint},
-              {"joining", joining},
-              {"data", data}}},
-            {"blocks", blocks_json(*workload)}};
+  const GpuMemory gpu = gpu_memory(*workload, *replica, actor_lanes);
+  Json plan{
+      {"ok", true},
+      {"parameters", network.parameter_count()},
+      {"statistics", network.statistics_count()},
+      {"steps_total", workload->steps_total},
+      {"epochs_total", workload->epochs_total},
+      {"train_samples", workload->data.train->size()},
+      {"test_samples", workload->data.test->size()},
+      {"initial", *initial},
+      {"ranks", workload->spec.optimizer.curvature.ranks},
+      {"lanes", actor_lanes},
+      {"activations_per_lane_bytes", replica->activations},
+      {"memory_per_actor_bytes", total},
+      {"memory",
+       {{"replicas", replica->bytes * actor_lanes},
+        {"state", state},
+        {"curvature", curvature_peak},
+        {"checkpoint", checkpoint},
+        {"joining", joining},
+        {"data", data}}},
+      {"gpu_memory_per_actor_bytes", gpu.total()},
+      {"gpu_memory", {{"replicas", gpu.replicas}, {"samples", gpu.samples}, {"libraries", gpu.libraries}}},
+      {"blocks", blocks_json(*workload)}};
   return {text_of(plan), true};
 }
 

@@ -33,6 +33,20 @@ std::string rank_text(const Json& block) {
   return rank == nullptr || *rank == 0 ? "-" : plain_text(rank);
 }
 
+// A sum and what it is made of; nothing where the plan has none.
+void print_memory(const Json& plan, const char* what, const char* sum, const char* parts_of,
+                  Console& console) {
+  const Json* memory = field(plan, sum);
+  if (memory == nullptr) return;
+  std::string parts;
+  if (const Json* of = field(plan, parts_of); of != nullptr && of->is_object()) {
+    for (const auto& [name, bytes] : of->items())
+      parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", one_line(name), bytes_text(bytes));
+  }
+  console.out << fmt::format("{:<18} {}{}\n", what, bytes_text(*memory),
+                             parts.empty() ? "" : " (" + parts + ")");
+}
+
 // What the cost model says, of one lane.
 std::string model_ms(const Json& block, const char* name) {
   const Json* value = field(block, name);
@@ -61,15 +75,8 @@ void print_plan_summary(const Json& plan, Console& console) {
   }
   if (const Json* activations = field(plan, "activations_per_lane_bytes"))
     console.out << fmt::format("{:<18} {}\n", "activations a lane", bytes_text(*activations));
-  const Json* memory = field(plan, "memory_per_actor_bytes");
-  if (memory == nullptr) return;
-  std::string parts;
-  if (const Json* of = field(plan, "memory"); of != nullptr && of->is_object()) {
-    for (const auto& [name, bytes] : of->items())
-      parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", one_line(name), bytes_text(bytes));
-  }
-  console.out << fmt::format("{:<18} {}{}\n", "memory per actor", bytes_text(*memory),
-                             parts.empty() ? "" : " (" + parts + ")");
+  print_memory(plan, "memory per actor", "memory_per_actor_bytes", "memory", console);
+  print_memory(plan, "and of a GPU", "gpu_memory_per_actor_bytes", "gpu_memory", console);
 }
 
 void print_plan_blocks(const Json& plan, Console& console) {

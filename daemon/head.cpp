@@ -278,6 +278,7 @@ NodeLimits Head::limits() const {
   if (!options_.devices.empty()) limits.slots_of_one_kind = most_of_one_kind(options_.devices);
   limits.gpu_slots = static_cast<std::uint32_t>(
       std::ranges::count_if(options_.devices, [](const SlotDevice& slot) { return slot.device != "cpu"; }));
+  limits.gpu_memory_bytes = largest_gpu_memory(options_.devices);
   return limits;
 }
 

@@ -42,6 +42,9 @@ Status read_numbers(const Json& plan, JobPlan& out) {
   out.epochs_total = *epochs;
   out.train_samples = static_cast<std::uint64_t>(*samples);
   out.memory_per_actor = static_cast<std::uint64_t>(*memory);
+  if (const auto gpu = plan.find("gpu_memory_per_actor_bytes");
+      gpu != plan.end() && gpu->is_number_unsigned())
+    out.gpu_memory_per_actor = gpu->get<std::uint64_t>();
   return {};
 }
 
@@ -93,6 +96,36 @@ std::string decided_spec(const std::string& spec_yaml, const JobPlan& plan) {
   return spec ? to_yaml(*spec) : spec_yaml;  // the actor says what is wrong
 }
 
+namespace {
+
+std::uint64_t mebibytes(std::uint64_t bytes) {
+  return (bytes + (1 << 20) - 1) >> 20;
+}
+
+Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
+  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not; of the {} slot{} "
+                    "of this node {}: set engine.precision to f32, or start sengd with --device cuda",
+                    plan.precision, node.slots, node.slots == 1 ? "" : "s",
+                    node.gpu_slots == 0 ? "none is a GPU's"
+                                        : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
+  }
+  if (node.gpu_slots == node.slots && node.gpu_memory_bytes > 0 &&
+      plan.gpu_memory_per_actor > node.gpu_memory_bytes) {
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("each actor of the job needs about {} MiB of a GPU's memory, but the largest GPU of this "
+                    "node has {} MiB: lower batch.micro, actors.lanes or optimizer.curvature.samples, set "
+                    "engine.checkpoint_activations or engine.precision",
+                    mebibytes(plan.gpu_memory_per_actor), mebibytes(node.gpu_memory_bytes)));
+  }
+  return {};
+}
+
+}  // namespace
+
 Status check_fit(const JobPlan& plan, const NodeLimits& node) {
   if (plan.actors_min > plan.micro_batches) {
     return fail(
@@ -115,16 +148,7 @@ Status check_fit(const JobPlan& plan, const NodeLimits& node) {
                     "device: lower actors.min, or set allow_mixed_devices",
                     plan.actors_min, node.slots, node.slots_of_one_kind));
   }
-  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not; of the {} slot{} "
-                    "of this node {}: set engine.precision to f32, or start sengd with --device cuda",
-                    plan.precision, node.slots, node.slots == 1 ? "" : "s",
-                    node.gpu_slots == 0 ? "none is a GPU's"
-                                        : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
-  }
-  const auto mebibytes = [](std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
+  SENG_TRY(check_gpus(plan, node));
   if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {
     return fail(
         ErrorCode::kInvalidArgument,

@@ -19,8 +19,9 @@ struct JobPlan {
   std::uint64_t steps_total = 0;
   double epochs_total = 0;
   std::uint64_t train_samples = 0;
-  std::uint64_t memory_per_actor = 0;  // bytes; 0: unknown
-  std::uint32_t restarts_max = 20;     // lost actors that are replaced within the window
+  std::uint64_t memory_per_actor = 0;      // bytes; 0: unknown
+  std::uint64_t gpu_memory_per_actor = 0;  // bytes of its GPU, where it is on one; 0: unknown
+  std::uint32_t restarts_max = 20;         // lost actors that are replaced within the window
   double restart_window_s = 3600;
   int priority = 0;            // the higher gets its actors first
   std::string precision;       // engine.precision; all but f32 is a GPU's
@@ -37,6 +38,7 @@ struct NodeLimits {
   std::uint64_t memory_bytes = 0;         // 0: unknown
   std::uint32_t slots_of_one_kind = ~0u;  // of slots, those that are on one kind of device
   std::uint32_t gpu_slots = 0;
+  std::uint64_t gpu_memory_bytes = 0;  // of the largest GPU; 0: unknown
 };
 
 // kInvalidArgument: the specification does not parse, or the plan refuses it: its errors, one per line.

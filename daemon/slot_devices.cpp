@@ -65,9 +65,19 @@ Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
   std::vector<SlotDevice> out(request.slots > 0 ? request.slots : most);
   for (std::size_t slot = 0; slot < out.size(); ++slot) {
     const GpuRecord& gpu = visible[slot % visible.size()];
-    out[slot] = {"cuda", gpu.model, gpu.uuid};
+    out[slot] = {"cuda", gpu.model, gpu.uuid, gpu.memory_bytes};
   }
   return out;
+}
+
+std::uint64_t largest_gpu_memory(const std::vector<SlotDevice>& slots) {
+  std::uint64_t largest = 0;
+  for (const SlotDevice& slot : slots) {
+    if (slot.device == "cpu") continue;
+    if (slot.gpu_memory == 0) return 0;
+    largest = std::max(largest, slot.gpu_memory);
+  }
+  return largest;
 }
 
 std::uint32_t most_of_one_kind(const std::vector<SlotDevice>& slots) {

@@ -12,9 +12,10 @@
 namespace seng {
 
 struct SlotDevice {
-  std::string device = "cpu";  // seng-actor's --device: cpu | cuda
-  std::string kind = "cpu";    // on one kind a job's bits are the same: "cpu", or the GPU's model
-  std::string gpu;             // its UUID, the actor's CUDA_VISIBLE_DEVICES; empty: none
+  std::string device = "cpu";    // seng-actor's --device: cpu | cuda
+  std::string kind = "cpu";      // on one kind a job's bits are the same: "cpu", or the GPU's model
+  std::string gpu;               // its UUID, the actor's CUDA_VISIBLE_DEVICES; empty: none
+  std::uint64_t gpu_memory = 0;  // bytes, of all who share it; 0: unknown
 };
 
 struct SlotRequest {
@@ -33,6 +34,9 @@ std::string gpus_lack(const SlotRequest& request, const Result<std::vector<GpuRe
 // and something is missing, or more slots than the GPUs give.
 Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
                                            const Result<std::vector<GpuRecord>>& gpus);
+
+// The largest GPU's memory; 0: there is none, or one is not known.
+std::uint64_t largest_gpu_memory(const std::vector<SlotDevice>& slots);
 
 // The slots that one job can have together.
 std::uint32_t most_of_one_kind(const std::vector<SlotDevice>& slots);

@@ -47,7 +47,7 @@ VENDOR = {
     r"spdlog/.*": r"protocol/base/log.*",
     r"cuda.*|cudnn.*|cublas.*|cusolver.*": r"actors/engine/cuda/.*",
     r"nccl\.h|nvml\.h": r"",  # nowhere yet: NVML is called through dlsym
-    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|daemon/gpus\.cpp",
+    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|daemon/gpus\.cpp|tests/parity/allocations_test\.cpp",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
     r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",

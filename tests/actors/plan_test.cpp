@@ -42,6 +42,11 @@ TEST(Plan, CountsWhatTheJobNeeds) {
             memory["replicas"].get<std::size_t>() + memory["state"].get<std::size_t>() +
                 memory["curvature"].get<std::size_t>() + memory["checkpoint"].get<std::size_t>() +
                 memory["joining"].get<std::size_t>() + memory["data"].get<std::size_t>());
+  const auto& gpu = plan["gpu_memory"];
+  EXPECT_EQ(plan["gpu_memory_per_actor_bytes"].get<std::size_t>(), gpu["replicas"].get<std::size_t>() +
+                                                                       gpu["samples"].get<std::size_t>() +
+                                                                       gpu["libraries"].get<std::size_t>());
+  EXPECT_EQ(gpu["replicas"], memory["replicas"]);
   EXPECT_EQ(memory["checkpoint"], (2 * 421738 + plan["statistics"].get<int>()) * 4);
   // A snapshot and the records of steps.
   EXPECT_GT(memory["joining"].get<std::size_t>(), 2u * 421738 * 4 + (255u << 20));

@@ -279,7 +279,8 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
       {"engine: {precision: fp16}",
-       "f.yaml:6:21: engine.precision: unknown value \"fp16\"; expected f32, tf32, bf16 or f16"},
+       "f.yaml:6:21: engine.precision: unknown value \"fp16\"; did you mean \"f16\"?; expected f32, tf32, "
+       "bf16 or f16"},
       {"engine: {loss_scale: 1000}",
        "f.yaml:6:22: engine.loss_scale: 1000 is no power of two; expected one, as 512"},
       {"data: {name: mnist, augment: {flp: true}}",

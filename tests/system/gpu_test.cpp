@@ -126,6 +126,65 @@ TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// The one that fails says why, the job goes on with the other, and what replaces it finds a GPU again.
+TEST_F(OnEmulatedGpus, ALostGpuIsToldInWordsAndTheJobComesToTheSameBits) {
+  TempDir dir;
+  JobText job = small();
+  job.steps = 10;
+  std::string state;
+  for (const bool fails : {false, true}) {
+    if (fails) setenv("SENG_EMULATED_GPU_FAILS", ("GPU-b,900,214," + dir.path() + "/failed").c_str(), 1);
+    Cluster cluster(2, kOnGpus);
+    unsetenv("SENG_EMULATED_GPU_FAILS");
+    ASSERT_TRUE(cluster.started()) << cluster.start_error();
+    job.actors = 2;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    const std::string events = cluster.ctl({"events", "1"}).out;
+    EXPECT_EQ(result.value("state", ""), "succeeded") << events;
+    EXPECT_EQ(result.value("restarts", 0) > 0, fails) << events;
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state);
+    if (fails) {
+      EXPECT_THAT(events,
+                  HasSubstr("uncorrectable ECC error encountered (cudaErrorECCUncorrectable): the GPU "
+                            "is lost to this process; the kernel's log (dmesg) has its Xid"));
+    }
+    EXPECT_TRUE(cluster.stop().empty());
+  }
+}
+
+TEST_F(OnEmulatedGpus, AJobThatNeedsMoreOfAGpuThanThereIsIsRefused) {
+  setenv("SENG_FAKE_GPUS", "GPU-a|Emulated GPU|600|512|40", 1);
+  Cluster cluster(1, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const auto submit = [&](const std::string& set) {
+    return cluster.ctl({"submit", "-", "--set", set}, {.input = to_text(small())});
+  };
+  const auto refused = submit("actors.lanes=64");
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("MiB of a GPU's memory, but the largest GPU of this node has 600 MiB"));
+  setenv("SENG_FAKE_GPUS", "GPU-a|Emulated GPU|800|512|40", 1);
+  Cluster larger(1, kOnGpus);
+  ASSERT_TRUE(larger.started()) << larger.start_error();
+  EXPECT_EQ(larger.ctl({"submit", "-"}, {.input = to_text(small())}).exit_code, 0);
+}
+
+TEST_F(OnEmulatedGpus, AnActorThatFindsNoUsableGpuSaysWhy) {
+  TempDir dir;
+  setenv("SENG_EMULATED_GPU_FAILS", ("GPU-a,0,35," + dir.path() + "/failed").c_str(), 1);
+  Cluster cluster(1, kOnGpus);
+  unsetenv("SENG_EMULATED_GPU_FAILS");
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const auto result = cluster.train(to_text(small()));
+  ASSERT_TRUE(result.is_object()) << cluster.last().err;
+  const std::string events = cluster.ctl({"events", "1"}).out;
+  EXPECT_EQ(result.value("state", ""), "succeeded") << events;
+  EXPECT_THAT(events, HasSubstr("(cudaErrorInsufficientDriver): there is no NVIDIA driver here, or it is too "
+                                "old for CUDA 13"));
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 TEST_F(OnEmulatedGpus, NodesShowThem) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();

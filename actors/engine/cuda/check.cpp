@@ -36,6 +36,12 @@ const char* advice(cudaError_t status) {
   }
 }
 
+// A library's status says little where the device itself has failed: CUDA's own last word then.
+std::string underneath() {
+  const cudaError_t status = cudaPeekAtLastError();
+  return status == cudaSuccess ? "" : "; CUDA says: " + words_of(status);
+}
+
 }  // namespace
 
 void throw_failure(const std::string& library, const std::string& what, const char* call, const char* file,
@@ -53,11 +59,11 @@ std::string words_of(cudnnStatus_t status) {
   cudnnGetLastErrorString(more, sizeof more);
   std::string words = cudnnGetErrorString(status);
   if (more[0] != '\0') words += std::string(": ") + more;
-  return words;
+  return words + underneath();
 }
 
 std::string words_of(cublasStatus_t status) {
-  return std::string(cublasGetStatusString(status)) + " (" + cublasGetStatusName(status) + ")";
+  return std::string(cublasGetStatusString(status)) + " (" + cublasGetStatusName(status) + ")" + underneath();
 }
 
 }  // namespace seng::cuda

@@ -61,6 +61,21 @@ void* CudaBackend::allocate(std::size_t bytes) {
   return memory;
 }
 
+DeviceMemory CudaBackend::take(std::size_t bytes) {
+  if (const auto found = spare_.find(bytes); found != spare_.end()) {
+    DeviceMemory memory = std::move(found->second);
+    spare_.erase(found);
+    return memory;
+  }
+  DeviceMemory memory = make_device_memory(bytes);
+  allocated_ += bytes;
+  return memory;
+}
+
+void CudaBackend::give_back(DeviceMemory memory, std::size_t bytes) {
+  if (memory) spare_.emplace(bytes, std::move(memory));
+}
+
 // In pieces through two pinned areas: the host fills one while the device takes the other.
 void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes;) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,10 @@ class CudaBackend final : public Backend {
     return precision_ == Arithmetic::kF16 ? Element::kF16 : Element::kF32;
   }
 
+  // Memory that comes and goes with refreshes: what is given back waits for the next that takes as much.
+  DeviceMemory take(std::size_t bytes);
+  void give_back(DeviceMemory memory, std::size_t bytes);
+
   // Space that a kernel, or two of one call, use while they run. Slots as on the CPU: kKernelSlot for the
   // libraries' workspaces, kBetweenSlot for what lies between two kernels.
   static constexpr int kKernelSlot = 0, kBetweenSlot = 1;
@@ -84,6 +89,7 @@ class CudaBackend final : public Backend {
   StreamHandle stream_;
   std::vector<Slab> slabs_;
   std::size_t allocated_ = 0;
+  std::multimap<std::size_t, DeviceMemory> spare_;  // by bytes
   std::array<Scratch, 2> scratch_;
   std::array<Staging, 2> staging_;
   std::size_t next_staging_ = 0;

@@ -25,7 +25,8 @@ class CublasSamples final : public Samples {
     tile_ = std::clamp<std::size_t>(kTileRows / p, 1, plan.samples);
     const std::size_t tile = tile_ * p * rows;
     second_ = padded(rows * plan.width());
-    memory_ = make_device_memory((second_ + padded(outputs)) * sizeof(float));
+    bytes_ = (second_ + padded(outputs)) * sizeof(float);
+    memory_ = backend.take(bytes_);
 
     product_ = aside(outputs);
     vector_ = aside(plan.parameters);
@@ -35,6 +36,8 @@ class CublasSamples final : public Samples {
     sums_ = aside(plan.factors > 0 ? 4 * tile : 0);
     backend.reserve(CudaBackend::kBetweenSlot, work_floats_ * sizeof(float));
   }
+
+  ~CublasSamples() override { backend_.give_back(std::move(memory_), bytes_); }
 
   void put(const float* inputs, const float* gradients) override {
     backend_.enter();
@@ -110,9 +113,7 @@ class CublasSamples final : public Samples {
     copy_back(out, d, plan_.parameters * sizeof(float));
   }
 
-  std::size_t bytes() const override {
-    return (second_ + padded(plan_.factors > 0 ? outputs() : 0)) * sizeof(float);
-  }
+  std::size_t bytes() const override { return bytes_; }
 
  private:
   struct Operand {
@@ -169,6 +170,7 @@ class CublasSamples final : public Samples {
   std::size_t work_floats_ = 0;
   std::size_t product_, vector_, result_, part_, gram_, sums_;
   DeviceMemory memory_;  // [first | second]
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace

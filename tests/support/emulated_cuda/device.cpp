@@ -5,9 +5,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
+#include <sstream>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -45,19 +50,42 @@ void run_until(cudaStream_t stream, std::uint64_t place) {
   protect(PROT_NONE);
 }
 
-// SENG_EMULATED_GPU_MIB: a GPU with so much memory. SENG_EMULATED_GPU_DIES: after so many pieces of work
-// every call fails.
-std::uint64_t setting(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+// SENG_EMULATED_GPU_MIB: a GPU with so much memory.
+std::size_t memory_of_gpu() {
+  const char* text = std::getenv("SENG_EMULATED_GPU_MIB");
+  return (text == nullptr ? std::size_t{16384} : std::strtoull(text, nullptr, 10)) << 20;
+}
+
+// SENG_EMULATED_GPU_FAILS="UUID,AFTER,ERROR[,MARK]": for the process that sees that GPU, after so many pieces
+// of work every call fails with this error; with AFTER 0 from the first on. With MARK, a path, only where
+// that file is not there yet: the failing process makes it.
+struct Failure {
+  std::uint64_t after = UINT64_MAX;
+  cudaError_t error = cudaErrorUnknown;
+  std::string mark;
+};
+Failure read_failure() {
+  const char *text = std::getenv("SENG_EMULATED_GPU_FAILS"), *visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (text == nullptr || visible == nullptr) return {};
+  std::vector<std::string> words;
+  std::istringstream all(text);
+  for (std::string word; std::getline(all, word, ',');) words.push_back(word);
+  if (words.size() < 3 || words[0] != visible) return {};
+  Failure failure{std::stoull(words[1]), static_cast<cudaError_t>(std::stoi(words[2])),
+                  words.size() > 3 ? words[3] : ""};
+  if (!failure.mark.empty() && std::filesystem::exists(failure.mark)) return {};
+  return failure;
 }
 
 cudaError_t last_error = cudaSuccess;
-std::uint64_t total_work = 0;
+std::uint64_t total_work = 0, allocated_times = 0;
 
-bool is_dead() {
-  static const std::uint64_t dies = setting("SENG_EMULATED_GPU_DIES", UINT64_MAX);
-  return total_work > dies;
+// What every call gives once the device has failed.
+cudaError_t failure_now() {
+  static const Failure failure = read_failure();
+  if (total_work < failure.after) return cudaSuccess;
+  if (!failure.mark.empty()) std::ofstream(failure.mark) << "failed\n";
+  return failure.error;
 }
 
 }  // namespace
@@ -67,8 +95,8 @@ namespace emulated_cuda {
 void queue(CUstream_st* stream, std::function<void()> work) {
   const std::lock_guard lock(device_mutex);
   ++total_work;
-  if (is_dead()) {
-    last_error = cudaErrorECCUncorrectable;
+  if (const cudaError_t failed = failure_now(); failed != cudaSuccess) {
+    last_error = failed;
     return;
   }
   stream->waiting.push_back(std::move(work));
@@ -77,7 +105,14 @@ void queue(CUstream_st* stream, std::function<void()> work) {
 
 }  // namespace emulated_cuda
 
+// Device and pinned areas that were ever asked for: tests look whether a step asks for any.
+extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_allocations() {
+  const std::lock_guard lock(device_mutex);
+  return allocated_times;
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
   *count = visible != nullptr && *visible == '\0' ? 0 : 1;
   return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
@@ -100,7 +135,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(device_mutex);
-  if (is_dead()) return cudaErrorECCUncorrectable;
+  if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   run_until(stream, stream->queued);
   return cudaSuccess;
 }
@@ -119,13 +154,16 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(device_mutex);
+  if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   if (event->stream != nullptr) run_until(event->stream, event->place);
   return cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   const std::lock_guard lock(device_mutex);
-  static const std::size_t most = setting("SENG_EMULATED_GPU_MIB", 16384) << 20;
+  static const std::size_t most = memory_of_gpu();
+  if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
+  ++allocated_times;
   bytes = (bytes + kPage - 1) / kPage * kPage;
   std::size_t held = bytes;
   for (const auto& [_, size] : allocations) held += size;
@@ -146,6 +184,10 @@ cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  {
+    const std::lock_guard lock(device_mutex);
+    ++allocated_times;
+  }
   *memory = std::malloc(bytes);
   if (*memory == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*memory, 0xff, bytes);
@@ -168,8 +210,17 @@ cudaError_t cudaGetLastError() {
   const std::lock_guard lock(device_mutex);
   return std::exchange(last_error, cudaSuccess);
 }
+cudaError_t cudaPeekAtLastError() {
+  const std::lock_guard lock(device_mutex);
+  const cudaError_t failed = failure_now();
+  return failed != cudaSuccess ? failed : last_error;
+}
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorDevicesUnavailable:
+      return "CUDA-capable device(s) is/are busy or unavailable";
     case cudaErrorMemoryAllocation:
       return "out of memory";
     case cudaErrorNoDevice:
@@ -182,6 +233,10 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorDevicesUnavailable:
+      return "cudaErrorDevicesUnavailable";
     case cudaErrorMemoryAllocation:
       return "cudaErrorMemoryAllocation";
     case cudaErrorNoDevice:

@@ -1,0 +1,20 @@
+// What an actor of a job takes of a GPU's memory, reckoned without one.
+#pragma once
+
+#include <cstddef>
+
+#include "actors/workload.h"
+
+namespace seng {
+
+struct GpuMemory {
+  std::size_t replicas = 0;   // of all lanes: tensors, weights, gradients
+  std::size_t samples = 0;    // curvature's, of a group of one, that in force and that of a refresh
+  std::size_t libraries = 0;  // CUDA's context, cuBLAS's and cuDNN's workspaces: about
+  std::size_t total() const { return replicas + samples + libraries; }
+};
+
+// `replica`: of one lane on the CPU, as replica_memory() has it.
+GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int lanes);
+
+}  // namespace seng
