@@ -182,8 +182,8 @@ TEST_P(NetworksOnCuda, InMixedPrecisionGiveNearlyThat) {
                                        : Network::create(c.model, c.options, c.image, kClasses);
   ASSERT_TRUE(network) << network.error().message;
   const auto error_of = [&](const Way& way, double bound) {
-    double error = 1;
-    for (int attempt = 0; attempt < 3 && !(error <= bound); ++attempt)
+    double error = compare(*network, c.image, way);
+    for (int attempt = 1; attempt < 3 && !(error <= bound); ++attempt)
       error = std::min(error, compare(*network, c.image, way));
     std::printf("%s, loss times %g: largest relative error %.1e\n", arithmetic_name(way.precision),
                 way.loss_scale, error);
@@ -192,7 +192,7 @@ TEST_P(NetworksOnCuda, InMixedPrecisionGiveNearlyThat) {
   EXPECT_LE(error_of({Device::kCuda, Arithmetic::kBf16}, 0.1), 0.1);
   EXPECT_LE(error_of({Device::kCuda, Arithmetic::kF16, 256}, 0.05), 0.05);
   // A loss so small that its gradients are lost in 16 bits.
-  EXPECT_GT(error_of({Device::kCuda, Arithmetic::kF16, 0x1p-22f}, 0), 0.2);
+  EXPECT_GT(error_of({Device::kCuda, Arithmetic::kF16, 0x1p-22f}, 2), 0.2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Zoo, NetworksOnCuda, ::testing::Range(std::size_t{0}, cases().size()),
