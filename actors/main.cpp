@@ -62,18 +62,16 @@ int run_actor(const ActorCommandLine& line) {
   unsetenv("SENG_ACTOR_TOKEN");
 
   auto backend = backend_of(line.device);
-  const Device device = backend ? (*backend)->device() : Device::kCuda;
-  options.hello.device =
-      (backend ? (*backend)->device_name() : line.device) + " x" + std::to_string(line.lanes);
-  if (backend) backend->reset();
+  if (!backend) {
+    log_error("{}", backend.error().message);
+    return 1;
+  }
+  const Device device = (*backend)->device();
+  options.hello.device = (*backend)->device_name() + " x" + std::to_string(line.lanes);
+  backend->reset();
   Session session(options);
   if (auto started = session.start(); !started) {
     log_error("{}", started.error().message);
-    return 1;
-  }
-  if (!backend) {
-    session.send(ActorFailed{backend.error().code, backend.error().message, false});
-    log_error("{}", backend.error().message);
     return 1;
   }
   Driver driver({.job = line.job,

@@ -70,7 +70,8 @@ TEST(StepUpdate, AnOverflowChangesTheLossScaleAlone) {
 
 TEST(StepUpdate, WithoutAScaleToLowerWhatIsNotFiniteIsSeen) {
   Lanes lanes(1);
-  for (const char* engine : {"{precision: f16, loss_scale: 1}", "{precision: bf16}", "{convolution: direct}"}) {
+  for (const char* engine :
+       {"{precision: f16, loss_scale: 1}", "{precision: bf16}", "{convolution: direct}"}) {
     const Workload w = workload(engine);
     TrainState state = TrainState::initial(w);
     EXPECT_FALSE(apply_step(w, Step(w, kInfinity).complete, lanes, state).left_out) << engine;

@@ -170,18 +170,18 @@ TEST_F(OnEmulatedGpus, AJobThatNeedsMoreOfAGpuThanThereIsIsRefused) {
   EXPECT_EQ(larger.ctl({"submit", "-"}, {.input = to_text(small())}).exit_code, 0);
 }
 
+// As any actor that cannot begin, it fails a job that has not trained yet.
 TEST_F(OnEmulatedGpus, AnActorThatFindsNoUsableGpuSaysWhy) {
-  TempDir dir;
-  setenv("SENG_EMULATED_GPU_FAILS", ("GPU-a,0,35," + dir.path() + "/failed").c_str(), 1);
+  setenv("SENG_EMULATED_GPU_FAILS", "GPU-a,0,35", 1);
   Cluster cluster(1, kOnGpus);
   unsetenv("SENG_EMULATED_GPU_FAILS");
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   const auto result = cluster.train(to_text(small()));
   ASSERT_TRUE(result.is_object()) << cluster.last().err;
-  const std::string events = cluster.ctl({"events", "1"}).out;
-  EXPECT_EQ(result.value("state", ""), "succeeded") << events;
-  EXPECT_THAT(events, HasSubstr("(cudaErrorInsufficientDriver): there is no NVIDIA driver here, or it is too "
-                                "old for CUDA 13"));
+  EXPECT_EQ(result.value("state", ""), "failed");
+  EXPECT_THAT(cluster.status("1").value("reason", ""),
+              HasSubstr("(cudaErrorInsufficientDriver): there is no NVIDIA driver here, or it is too old for "
+                        "CUDA 13"));
   EXPECT_TRUE(cluster.stop().empty());
 }
 
