@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "actors/divergence.h"
+#include "actors/exchange/link_choice.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
 #include "protocol/base/file.h"
@@ -157,6 +158,7 @@ Status Driver::open_sockets(const Welcome& welcome) {
   options.step.block_floats = block_floats(workload_->network.blocks());
   options.endpoint = options_.peer_endpoint;
   options.token = welcome.job_token;
+  options.nccl = options_.nccl;
   auto exchange = ZmqExchange::open(std::move(options));
   if (!exchange) return fail(exchange.error());
   exchange_ = std::move(*exchange);
@@ -246,11 +248,21 @@ Status Driver::on_assign(const Assign& assign) {
   if (followed_)
     event(Severity::kInfo, "Joining",
           fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
-  SENG_TRY(exchange_->join(group_));
-  if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
+  SENG_TRY(join_exchange());
   session_.set_applied_step(state_.step);
   assigned_ = true;
   session_.send(Ready{});
+  return {};
+}
+
+Status Driver::join_exchange() {
+  const auto choice = choose_path(workload_->spec.exchange, group_.members);
+  if (!choice) return in_vain_ = true, fail(choice.error());
+  group_.path = choice->path;
+  if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
+    event(Severity::kInfo, "Exchange", path_ = choice->why);
+  SENG_TRY(exchange_->join(group_));
+  if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
   return {};
 }
 

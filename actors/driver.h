@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "actors/evaluation.h"
+#include "actors/exchange/device_link.h"
 #include "actors/follower.h"
 #include "actors/group_checkpoint.h"
 #include "actors/session.h"
@@ -42,8 +43,9 @@ struct DriverOptions {
   ActorId actor = 0;
   int slot_lanes = 1;  // threads of the slot, where the job does not say
   Device device = Device::kCpu;
-  std::string peer_endpoint;   // where this actor's peer socket binds
-  std::string state_endpoint;  // where it offers its state
+  std::string peer_endpoint;           // where this actor's peer socket binds
+  std::string state_endpoint;          // where it offers its state
+  const link::Module* nccl = nullptr;  // null: it has none
 };
 
 class Driver {
@@ -53,6 +55,8 @@ class Driver {
 
   // Returns when the actor's part of the job is done (Finished has been sent).
   Status run();
+  // Any other actor of the job would fail as this one has.
+  bool in_vain() const { return in_vain_; }
 
  private:
   Status on_command(const Command& command);
@@ -61,6 +65,7 @@ class Driver {
   Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
   Status restore();  // driver_restore.cpp
   Status on_assign(const Assign& assign);
+  Status join_exchange();
   Status on_resume();
   void warm_up(const GroupEpoch& epoch, const WarmUp& order);  // driver_warm_up.cpp
   void serve_newcomers();
@@ -111,8 +116,10 @@ class Driver {
   bool assigned_ = false;             // Ready was sent in it
   bool done_ = false;                 // Finished was sent, and the daemon has not answered yet
   bool finished_ = false;
+  bool in_vain_ = false;
   bool followed_ = false;       // its state is one that it has followed, not one that it was in a group with
   bool ledger_failed_ = false;  // said so
+  std::string path_;            // how sums and directions travel, as said last
   std::string divergence_;      // of the training in hand, for the user; empty: it has not diverged
 
   std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left

@@ -13,6 +13,7 @@
 #include "actors/data/data_error.h"
 #include "actors/driver.h"
 #include "actors/engine/backend.h"
+#include "actors/exchange/nccl_module.h"
 #include "actors/plan.h"
 #include "actors/process.h"
 #include "protocol/base/log.h"
@@ -38,6 +39,17 @@ Result<std::unique_ptr<Backend>> backend_of(const std::string& device) {
   if (device != "cpu")
     if (auto backend = make_backend(Device::kCuda); backend || device == "cuda") return backend;
   return make_backend(Device::kCpu);
+}
+
+// What the actor can do over NCCL goes into its hello; null where that is nothing, and the log says why.
+const link::Module* nccl_of(Device device, ActorHello& hello) {
+  if (device != Device::kCuda) return nullptr;
+  const auto module = link::open_module();
+  const link::Ability ability = link::ability_of(module);
+  if (!ability.why.empty()) log_info("{}", ability.why);
+  if (ability.version == 0) return nullptr;
+  hello.link = {ability.version, ability.gpu};
+  return *module;
 }
 
 int run_actor(const ActorCommandLine& line) {
@@ -69,6 +81,7 @@ int run_actor(const ActorCommandLine& line) {
   const Device device = (*backend)->device();
   options.hello.device = (*backend)->device_name() + " x" + std::to_string(line.lanes);
   backend->reset();
+  const link::Module* nccl = nccl_of(device, options.hello);
   Session session(options);
   if (auto started = session.start(); !started) {
     log_error("{}", started.error().message);
@@ -79,12 +92,14 @@ int run_actor(const ActorCommandLine& line) {
                  .slot_lanes = line.lanes,
                  .device = device,
                  .peer_endpoint = options.hello.peer_endpoint,
-                 .state_endpoint = options.hello.state_endpoint},
+                 .state_endpoint = options.hello.state_endpoint,
+                 .nccl = nccl},
                 session);
   Status status;
   bool in_vain = false;
   try {
     status = driver.run();
+    in_vain = driver.in_vain();
   } catch (const DataError& error) {
     in_vain = error.lasts();
     status = fail(error.error());

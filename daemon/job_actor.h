@@ -25,6 +25,7 @@ struct JobActor {
   ActorRecord record;
   std::string token, state_endpoint;
   std::uint64_t start_time_ticks = 0;
+  LinkAbility link;                    // as in its hello
   std::uint32_t lanes = 1;             // micro-batches that it computes at a time
   bool draining = false;               // to be replaced
   bool joined = false;                 // was named in a membership

@@ -222,6 +222,9 @@ Status JobRun::start_process(ActorId actor, Actor& a) {
                options_.peer_dir};
   spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};
   if (!device.gpu.empty()) spec.environment.emplace_back("CUDA_VISIBLE_DEVICES", device.gpu);
+  // NCCL takes no two ranks on one GPU of one host.
+  if (device.shares_gpu)
+    spec.environment.emplace_back("NCCL_HOSTID", fmt::format("{}-slot-{}", options_.node, a.record.slot));
   spec.log_path = a.record.log_path;
   auto started = ports_.processes.start(spec, [this, actor](const ProcessEnd& end) { on_end(actor, end); });
   if (!started) return fail(std::move(started).error());

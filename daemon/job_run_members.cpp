@@ -141,6 +141,7 @@ std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const
     m.node = a.record.node;
     m.endpoint = a.record.endpoint;
     m.state_endpoint = a.state_endpoint;
+    m.link = a.link;
     out.push_back(std::move(m));
   }
   return out;

@@ -55,6 +55,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   if (a.adopted_as && prepared) tell(actor, actor_event::Prepared{});
   a.record.endpoint = hello.peer_endpoint;
   a.state_endpoint = hello.state_endpoint;
+  a.link = hello.link;
   a.record.device = hello.device;
   a.record.step = hello.applied_step;
   a.lanes = std::max(1u, hello.lanes);

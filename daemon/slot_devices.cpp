@@ -65,7 +65,8 @@ Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
   std::vector<SlotDevice> out(request.slots > 0 ? request.slots : most);
   for (std::size_t slot = 0; slot < out.size(); ++slot) {
     const GpuRecord& gpu = visible[slot % visible.size()];
-    out[slot] = {"cuda", gpu.model, gpu.uuid, gpu.memory_bytes};
+    const bool shares = slot >= visible.size() || slot + visible.size() < out.size();
+    out[slot] = {"cuda", gpu.model, gpu.uuid, gpu.memory_bytes, shares};
   }
   return out;
 }

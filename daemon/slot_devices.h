@@ -16,6 +16,7 @@ struct SlotDevice {
   std::string kind = "cpu";      // on one kind a job's bits are the same: "cpu", or the GPU's model
   std::string gpu;               // its UUID, the actor's CUDA_VISIBLE_DEVICES; empty: none
   std::uint64_t gpu_memory = 0;  // bytes, of all who share it; 0: unknown
+  bool shares_gpu = false;       // with another slot
 };
 
 struct SlotRequest {

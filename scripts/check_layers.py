@@ -45,9 +45,11 @@ VENDOR = {
     r"sodium\.h": r"protocol/(base|channel)/.*\.cpp",
     r"openssl/.*": r"protocol/base/sha256\.cpp",
     r"spdlog/.*": r"protocol/base/log.*",
-    r"cuda.*|cudnn.*|cublas.*|cusolver.*": r"actors/engine/cuda/.*",
-    r"nccl\.h|nvml\.h": r"",  # nowhere yet: NVML is called through dlsym
-    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|daemon/gpus\.cpp|tests/parity/allocations_test\.cpp",
+    r"cuda_runtime_api\.h": r"actors/engine/cuda/.*|actors/exchange/nccl/.*",
+    r"cuda(?!_runtime_api).*|cudnn.*|cublas.*|cusolver.*": r"actors/engine/cuda/.*",
+    r"nccl\.h": r"actors/exchange/nccl/.*",
+    r"nvml\.h": r"",  # nowhere: NVML is called through dlsym
+    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|actors/exchange/nccl_module\.cpp|daemon/gpus\.cpp|tests/parity/allocations_test\.cpp",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
     r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",

@@ -45,6 +45,9 @@ struct Placement {              // placement.h computes it: a pure function of b
   std::vector<ActorId> backup;  // per block; kNoActor in a group of one, and for the summary
 };
 
+// How sums and directions travel; everything else goes as messages over ZeroMQ.
+enum class BlockPath { kZmq, kNccl };
+
 struct Group {
   JobId job = 0;
   GroupEpoch epoch;
@@ -55,6 +58,7 @@ struct Group {
   // Per block, without the summary: words of 4 bytes of one fragment, so that a peer's is checked against it.
   // May be left empty (sgd): then fragments are only bounded.
   std::vector<std::uint64_t> fragment_floats;
+  BlockPath path = BlockPath::kZmq;  // all members choose the same (link_choice.h)
 };
 
 struct StepTraffic {

@@ -34,6 +34,11 @@ void Outbox::add_hello(const std::string& token) {
   for (const ActorId peer : group_->peers()) push(peer, 0, make_message({}, PeerHello{token}), nullptr);
 }
 
+void Outbox::add_identity(const std::string& identity) {
+  std::lock_guard lock(mutex_);
+  for (const ActorId peer : group_->peers()) push(peer, 0, make_message({}, LinkIdentity{identity}), nullptr);
+}
+
 void Outbox::add_sum(ActorId to, const SumPart& part, PooledFloats values) {
   std::lock_guard lock(mutex_);
   Peer& peer = peers_.at(to);

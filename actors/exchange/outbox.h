@@ -40,6 +40,7 @@ class Outbox {
 
   // To every peer; the first message to it in this membership.
   void add_hello(const std::string& token);
+  void add_identity(const std::string& identity);  // likewise to every peer
   void add_sum(ActorId to, const SumPart& part, PooledFloats values);
   // values: part.count floats, immutable from here on.
   void add_direction(const DirectionPart& part, const Frame& values, std::uint32_t flags);

@@ -17,11 +17,13 @@ std::vector<std::size_t> block_floats(std::span<const Block> blocks) {
 StepExchange::StepExchange(StepExchangeOptions options)
     : options_(std::move(options)), pool_(FloatPool::create()), outbox_(options_.bundle_bytes, pool_) {}
 
-Status StepExchange::join(const Group& group) {
+Status StepExchange::join(const Group& group, std::shared_ptr<BlockCarrier> carrier) {
   auto view = GroupView::create(group, options_.block_floats, options_.limits);
   if (!view) return fail(std::move(view).error());
   std::unique_lock lock(step_mutex_);
   group_ = *std::move(view);
+  carrier_ = std::move(carrier);
+  if (carrier_) carrier_->join(group_);
   step_ = 0;
   left_ = false;
   early_.clear();
@@ -60,6 +62,7 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   progress_.begin(renews_curvature);
   backups_.begin();
   outbox_.begin_step(step);
+  if (carrier_) carrier_->begin_step(step);
   {
     // Events of the step before go, if it was left unfinished; messages beside the steps stay.
     std::lock_guard events(event_mutex_);
@@ -92,6 +95,7 @@ void StepExchange::finished(std::uint32_t block, std::optional<BlockSum::Finishe
     if (finished->block_complete) push(BlockSummed{block, sums_[block]->total()});
     return;
   }
+  if (carrier_) return carrier_->add_sum(block, finished->node, finished->run, std::move(finished->values));
   const LeafRange range = group_->tree().range(finished->node);
   const RunGrid& grid = group_->grid(block);
   const SumPart part{block, range.first, range.last, grid.offset(finished->run), grid.count(finished->run)};
@@ -151,7 +155,12 @@ void StepExchange::release(std::uint32_t block, const PublishWord& word) {
   const Arrival arrival = directions_->set_own(block, word);
   if (arrival == Arrival::kDuplicate) return;
   const RunGrid& grid = group_->grid(block);
-  for (std::uint32_t run = 0; run < grid.runs() && !group_->alone(); ++run) {
+  if (carrier_) {
+    std::vector<Frame> runs;
+    for (std::uint32_t run = 0; run < grid.runs(); ++run) runs.push_back(directions_->frame(block, run));
+    carrier_->add_direction(block, word, std::move(runs));
+  }
+  for (std::uint32_t run = 0; run < grid.runs() && !group_->alone() && !carrier_; ++run) {
     DirectionPart part{block, grid.offset(run), grid.count(run), word.inner_product, word.refused};
     part.gradient_squared = word.gradient_squared;
     part.direction_squared = word.direction_squared;
@@ -171,6 +180,16 @@ void StepExchange::send(ActorId to, std::uint64_t step,
   }
   SENG_CHECK(group_->is_peer(to), "a message to an actor that is no member");
   outbox_.add_message(to, step, body);
+}
+
+StepTraffic StepExchange::traffic() const {
+  std::shared_lock lock(step_mutex_);
+  StepTraffic traffic = outbox_.traffic();
+  if (!carrier_) return traffic;
+  const StepTraffic carried = carrier_->traffic();
+  traffic.sum_bytes += carried.sum_bytes;
+  traffic.direction_bytes += carried.direction_bytes;
+  return traffic;
 }
 
 void StepExchange::directions_complete() {

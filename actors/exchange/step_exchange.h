@@ -24,6 +24,7 @@
 
 #include "actors/exchange/assembly.h"
 #include "actors/exchange/backup_wait.h"
+#include "actors/exchange/block_carrier.h"
 #include "actors/exchange/block_sum.h"
 #include "actors/exchange/exchange.h"
 #include "actors/exchange/group_view.h"
@@ -61,8 +62,8 @@ class StepExchange {
  public:
   explicit StepExchange(StepExchangeOptions options);
 
-  // As in exchange.h.
-  Status join(const Group& group);
+  // As in exchange.h. With a `carrier` sums and directions go by it, in that membership.
+  Status join(const Group& group, std::shared_ptr<BlockCarrier> carrier = nullptr);
   void begin_step(std::uint64_t step, bool renews_curvature);
   void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                 std::span<const float> statistics);
@@ -72,13 +73,22 @@ class StepExchange {
   void send(ActorId to, std::uint64_t step,
             const std::variant<EvaluationPart, StateDigest, CheckpointShard>& body);
   std::vector<ActorId> awaits() const;
-  StepTraffic traffic() const { return outbox_.traffic(); }
+  StepTraffic traffic() const;
 
   void say_hello(const std::string& token) { outbox_.add_hello(token); }
+  // The leader's, to all: how the members' carriers come together.
+  void say_identity(const std::string& identity) { outbox_.add_identity(identity); }
   // One message of an actor whose identity the caller has made sure of. What is stale or there already is
   // dropped and counted; what does not fit is an error that names it, and has no effect but for parts that
   // precede the misfit where only the state of the sums can tell.
   Status receive(const Message& message);
+
+  // What the carrier has brought, whole: a node's sum of a block that is owned here, a peer's direction.
+  // Dropped where the membership or step is not the one in hand.
+  Status receive_sum(const GroupEpoch& epoch, std::uint64_t step, std::uint32_t block, std::uint32_t node,
+                     const Frame& values);
+  Status receive_direction(const GroupEpoch& epoch, std::uint64_t step, std::uint32_t block,
+                           const PublishWord& word, const Frame& values);
 
   std::optional<ExchangeEvent> next_event();
   bool has_event() const;
@@ -120,6 +130,8 @@ class StepExchange {
   Status receive_current(const Message& message);  // its envelope's job and epoch are the group's
   void keep_for_join(const Message& message);
   Status receive_side(const Message& message);
+  Status receive_identity(const Message& message);
+  bool in_hand(const GroupEpoch& epoch, std::uint64_t step) const;
   Result<std::vector<Arrived>> parse(const Message& message) const;
   bool expects(std::uint64_t step) const;
   Status apply(const Arrived& arrived);
@@ -143,8 +155,9 @@ class StepExchange {
   // Exclusive while the step or the group changes; what follows is otherwise constant or has its own lock.
   mutable std::shared_mutex step_mutex_;
   std::shared_ptr<const GroupView> group_;
-  std::uint64_t step_ = 0;  // in hand; 0: none since join
-  bool left_ = false;       // take_fragments() was called in it
+  std::shared_ptr<BlockCarrier> carrier_;  // null: messages
+  std::uint64_t step_ = 0;                 // in hand; 0: none since join
+  bool left_ = false;                      // take_fragments() was called in it
   std::vector<std::unique_ptr<BlockSum>> sums_;
   std::unique_ptr<DirectionSet> directions_;
   std::unique_ptr<FragmentSet> fragments_;    // receive() and begin_step only

@@ -110,6 +110,7 @@ Status StepExchange::receive_current(const Message& message) {
   const Envelope& envelope = message.envelope;
   if (!group_->is_peer(envelope.from)) return refuse("the sender is no member of the group");
   if (is_kind(message, MessageKind::kPeerHello)) return {};
+  if (is_kind(message, MessageKind::kLinkIdentity)) return receive_identity(message);
   if (!is_step_kind(message)) return receive_side(message);
   if (left_ || (step_ > 0 && envelope.step < step_)) {
     ++stale_;
@@ -156,6 +157,44 @@ Status StepExchange::receive_side(const Message& message) {
   if (!message.payload.empty())
     return refuse(fmt::format("{} payload frames instead of 0", message.payload.size()));
   push_message({message.envelope.from, message.envelope.step, std::move(body)});
+  return {};
+}
+
+Status StepExchange::receive_identity(const Message& message) {
+  auto body = parse_body<LinkIdentity>(message);
+  if (!body) return fail(std::move(body).error());
+  if (message.envelope.from != group_->group().members[0].actor)
+    return refuse("the sender is not the group's leader");
+  if (!carrier_) return refuse("this group's sums and directions travel as messages");
+  carrier_->meet(body->identity);
+  return {};
+}
+
+bool StepExchange::in_hand(const GroupEpoch& epoch, std::uint64_t step) const {
+  return group_ && carrier_ && epoch == group_->group().epoch && step == step_ && !left_;
+}
+
+Status StepExchange::receive_sum(const GroupEpoch& epoch, std::uint64_t step, std::uint32_t block,
+                                 std::uint32_t node, const Frame& values) {
+  std::shared_lock lock(step_mutex_);
+  if (!in_hand(epoch, step)) return ++stale_, Status{};
+  const RunGrid& grid = group_->grid(block);
+  for (std::uint32_t run = 0; run < grid.runs(); ++run) {
+    const Frame part = values.part(grid.offset(run) * sizeof(float), grid.count(run) * sizeof(float));
+    SENG_TRY(apply(SumArrival{{block, node, run}, part}));
+  }
+  return {};
+}
+
+Status StepExchange::receive_direction(const GroupEpoch& epoch, std::uint64_t step, std::uint32_t block,
+                                       const PublishWord& word, const Frame& values) {
+  std::shared_lock lock(step_mutex_);
+  if (!in_hand(epoch, step)) return ++stale_, Status{};
+  const RunGrid& grid = group_->grid(block);
+  for (std::uint32_t run = 0; run < grid.runs(); ++run) {
+    const Frame part = values.part(grid.offset(run) * sizeof(float), grid.count(run) * sizeof(float));
+    SENG_TRY(apply(DirectionArrival{{block, run}, word, part}));
+  }
   return {};
 }
 

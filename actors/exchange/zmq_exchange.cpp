@@ -31,9 +31,18 @@ Result<std::unique_ptr<ZmqExchange>> ZmqExchange::open(ZmqExchangeOptions option
   return exchange;
 }
 
-ZmqExchange::ZmqExchange(ZmqExchangeOptions options) : options_(std::move(options)), core_(options_.step) {}
+ZmqExchange::ZmqExchange(ZmqExchangeOptions options) : options_(std::move(options)), core_(options_.step) {
+  if (options_.nccl == nullptr) return;
+  carrier_ = std::make_shared<LinkCarrier>(
+      *options_.nccl,
+      LinkCarrier::Ends{.core = &core_,
+                        .arrived = [this] { after_local_work(); },
+                        .failed = [this](const std::string& words) { interrupt(words); }},
+      options_.round_bytes);
+}
 
 ZmqExchange::~ZmqExchange() {
+  if (carrier_) carrier_->close();
   if (!thread_.joinable()) return;
   stop_ = true;
   wake();
@@ -44,7 +53,10 @@ Status ZmqExchange::join(const Group& group) {
   if (options_.endpoint.empty() && group.members.size() > 1) {
     return fail(ErrorCode::kInvalidArgument, "an exchange without an endpoint joins only a group of one");
   }
-  SENG_TRY(core_.join(group));
+  const bool carried = group.path == BlockPath::kNccl;
+  if (carried && !carrier_) return fail(ErrorCode::kUnsupported, "this actor has no NCCL");
+  if (carrier_) carrier_->leave();
+  SENG_TRY(core_.join(group, carried ? carrier_ : nullptr));
   if (thread_.joinable()) {
     auto connect = std::make_unique<Connect>();
     for (const Member& member : group.members) {
@@ -59,11 +71,27 @@ Status ZmqExchange::join(const Group& group) {
     wake();
     SENG_TRY(done.get());
     core_.say_hello(options_.token);
+    if (carried) SENG_TRY(say_identity(group));
     wake();
+    // It may take seconds, which in a step would look as if all were hung.
+    if (carried) SENG_TRY(carrier_->wait_open());
   }
   std::lock_guard lock(mutex_);
   interrupted_ = broken_;
   return {};
+}
+
+// The leader's word comes behind its hello, on the same connections.
+Status ZmqExchange::say_identity(const Group& group) {
+  if (group.members[0].actor != group.self) return {};
+  try {
+    const std::string identity = options_.nccl->make_identity();
+    core_.say_identity(identity);
+    carrier_->meet(identity);
+    return {};
+  } catch (const VendorError& error) {
+    return fail(ErrorCode::kUnavailable, error.what());
+  }
 }
 
 void ZmqExchange::begin_step(std::uint64_t step, bool renews_curvature) {
@@ -135,6 +163,7 @@ void ZmqExchange::interrupt(std::string reason) {
     std::lock_guard lock(mutex_);
     if (!interrupted_) interrupted_ = std::move(reason);
   }
+  if (carrier_) carrier_->leave();
   changed_.notify_all();
 }
 

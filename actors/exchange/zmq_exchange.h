@@ -9,6 +9,8 @@
 // and sends only there. So a connection has one writer, an actor needs no other way to find a peer than its
 // endpoint, and nothing has to be agreed on about who connects.
 //
+// In a group whose path is NCCL sums and directions take that (link_carrier.h); all else stays as it is.
+//
 // Queues are not limited in number of messages; the protocol bounds them. A peer can be at most one step
 // ahead, since it cannot complete a step without this actor's sums or directions of it. So at most two steps'
 // sums, directions and fragments per peer are queued anywhere, each as large as in the formula of README.md.
@@ -27,6 +29,7 @@
 #include <vector>
 
 #include "actors/exchange/exchange.h"
+#include "actors/exchange/link_carrier.h"
 #include "actors/exchange/step_exchange.h"
 #include "protocol/base/log.h"
 #include "protocol/base/unique_fd.h"
@@ -47,6 +50,9 @@ struct ZmqExchangeOptions {
   // How long closing waits for what peers have not taken yet: the directions of the last step, without which
   // they cannot complete it. A peer that is alive takes them at once, if its machine is not overloaded.
   int linger_ms = 5000;
+  // What groups whose path is NCCL go by; null: there are none.
+  const link::Module* nccl = nullptr;
+  std::size_t round_bytes = kRoundBytes;  // round_plan.h
 };
 
 class ZmqExchange final : public Exchange {
@@ -95,6 +101,7 @@ class ZmqExchange final : public Exchange {
 
   explicit ZmqExchange(ZmqExchangeOptions options);
   void after_local_work();
+  Status say_identity(const Group& group);
   void wake();
   void notify_driver();
 
@@ -112,6 +119,7 @@ class ZmqExchange final : public Exchange {
 
   const ZmqExchangeOptions options_;
   StepExchange core_;
+  std::shared_ptr<LinkCarrier> carrier_;  // null without options.nccl
 
   ChannelContext context_;
   UniqueFd wake_fd_;

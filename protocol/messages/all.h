@@ -23,7 +23,7 @@ using LifecycleMessages =
                HelloWanted, StateLost, WarmUp, WarmedUp>;
 using PeerMessages =
     std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard,
-               CurvatureHeld, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;
+               CurvatureHeld, LinkIdentity, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;
 using AllMessages = decltype(std::tuple_cat(std::declval<ControlMessages>(),
                                             std::declval<LifecycleMessages>(), std::declval<PeerMessages>()));
 

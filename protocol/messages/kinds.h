@@ -67,6 +67,7 @@ enum class MessageKind : std::uint16_t {
   kStateDigest = 305,
   kCheckpointShard = 306,
   kCurvatureHeld = 307,
+  kLinkIdentity = 308,
   kBlobRequest = 310,
   kBlobChunk = 311,
   kBlobUnavailable = 312,

@@ -50,6 +50,7 @@ struct ActorHello {
   GroupEpoch epoch;                // the membership it is in; 0.0: none
   std::uint64_t applied_step = 0;  // of its state
   std::uint8_t activity = kIdle;   // an Activity
+  LinkAbility link;
   template <class V>
   void visit(V& v) {
     v.field(1, "token", token);
@@ -65,6 +66,7 @@ struct ActorHello {
     v.field(11, "epoch.counter", epoch.counter);
     v.field(12, "applied_step", applied_step);
     v.field(13, "activity", activity);
+    v.field(14, "link", link);
   }
 };
 

@@ -11,12 +11,25 @@
 
 namespace seng {
 
+// By which an actor's GPU could reach others' without the host.
+struct LinkAbility {
+  std::uint32_t nccl = 0;  // version of NCCL that it could use, as 22809; 0: none, or no GPU
+  std::string gpu;         // with it: the GPU's UUID
+  bool operator==(const LinkAbility&) const = default;
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "nccl", nccl);
+    v.field(2, "gpu", gpu);
+  }
+};
+
 struct Member {
   ActorId actor = kNoActor;
   std::string node;
   std::string endpoint;
   std::uint32_t first_micro = 0, last_micro = 0;  // half open; the ranges of all members cut [0, V) in order
   std::string state_endpoint;                     // where its state is pulled from
+  LinkAbility link;                               // as in its ActorHello
 
   bool operator==(const Member&) const = default;
   template <class V>
@@ -27,6 +40,7 @@ struct Member {
     v.field(4, "first_micro", first_micro);
     v.field(5, "last_micro", last_micro);
     v.field(6, "state_endpoint", state_endpoint);
+    v.field(7, "link", link);
   }
 };
 

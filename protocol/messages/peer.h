@@ -158,4 +158,15 @@ struct CurvatureHeld {
   }
 };
 
+// From the leader to all members of a membership whose sums and directions travel over NCCL: by it their
+// communicators find each other.
+struct LinkIdentity {
+  static constexpr MessageKind kKind = MessageKind::kLinkIdentity;
+  std::string identity;  // NCCL's unique id, 128 bytes
+  template <class V>
+  void visit(V& v) {
+    v.field(1, "identity", identity);
+  }
+};
+
 }  // namespace seng

@@ -155,6 +155,7 @@ std::vector<SpecField> make_fields() {
       {"actors.min", count(SENG_AT(actors_min), 1, 1024)},
       {"actors.max", count(SENG_AT(actors_max), 1, 1024)},
       {"actors.lanes", count(SENG_AT(lanes), 1, 1024, "auto")},
+      {"exchange", ChoiceField{SENG_AT(exchange), {"auto", "zmq", "nccl"}}},
       {"restart.max", count(SENG_AT(restart_max), 0, 100'000)},
       {"restart.window", above(SENG_AT(restart_window_s), 0, kLongestTime)},
       {"priority", IntegerField{SENG_AT(priority), -1000, 1000}},

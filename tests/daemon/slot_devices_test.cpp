@@ -44,6 +44,20 @@ TEST(SlotDevices, ShareGpusWhenAskedTo) {
               HasSubstr("--slots 5: this machine has 2 GPUs of 2 actors each"));
 }
 
+TEST(SlotDevices, KnowWhetherTheyShareTheirGpu) {
+  const auto shares = [](const SlotRequest& asked) {
+    std::string out;
+    const auto slots = plan_slots(asked, kGpus);
+    for (const SlotDevice& slot : slots.value()) out += slot.shares_gpu ? "1" : "0";
+    return out;
+  };
+  EXPECT_EQ(shares(request("cuda")), "000");
+  EXPECT_EQ(shares(request("cuda", 2)), "00");
+  EXPECT_EQ(shares(request("cuda", 4)), "1001");
+  EXPECT_EQ(shares(request("cuda", 0, 2)), "111111");
+  EXPECT_EQ(shares(request("cpu")), "00");
+}
+
 TEST(SlotDevices, AutoIsTheCpuWhereNoGpuCanBeUsed) {
   const Result<std::vector<GpuRecord>> none = std::vector<GpuRecord>();
   const Result<std::vector<GpuRecord>> unknown = fail(ErrorCode::kUnavailable, "no driver here");

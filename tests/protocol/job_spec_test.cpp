@@ -146,6 +146,7 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
       {"engine: {checkpoint_activations: true}",
        [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
+      {"exchange: nccl", [](const JobSpec& s) { return s.exchange == "nccl"; }},
       {"ledger: true", [](const JobSpec& s) { return s.ledger; }},
       {"restart: 3", [](const JobSpec& s) { return s.restart_max == 3 && s.restart_window_s == 3600; }},
       {"restart: {max: 0, window: 0.5}",

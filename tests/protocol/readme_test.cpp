@@ -195,6 +195,7 @@ TEST(Readme, TablesAreTheFieldsOfTheCode) {
     expect_table(std::to_string(static_cast<int>(body.kind)) + " " + body.name, body.fields);
   }
   expect_record<Envelope>("Envelope");
+  expect_record<LinkAbility>("LinkAbility");
   expect_record<Member>("Member");
   expect_record<HeldCurvature>("HeldCurvature");
   expect_record<CurvatureHolders>("CurvatureHolders");

@@ -1,0 +1,70 @@
+// What libseng_nccl.so gives to the program that opens it: a link between the GPUs of a group's members, over
+// which bytes travel from the memory of one device to that of another. It knows nothing of blocks, steps or
+// trees. Program and library are built from the same interface or not used together: the first thing
+// compared is kInterface, a hash of the headers that both include.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "protocol/base/error.h"
+
+namespace seng::link {
+
+// One operation of this rank. Both sides of a transfer must post it in rounds that come in the same order.
+struct Transfer {
+  enum class Kind : std::uint8_t { kSend, kReceive, kBroadcast };
+  Kind kind = Kind::kSend;
+  int peer = 0;            // the other rank; of a broadcast the rank that has the bytes
+  std::size_t offset = 0;  // in the staging memory, a multiple of 16
+  std::size_t bytes = 0;
+  bool operator==(const Transfer&) const = default;
+};
+
+struct Options {
+  int rank = 0, ranks = 1;
+  std::string identity;  // as rank 0's make_identity() gave it
+  std::size_t staging_bytes = 0;
+};
+
+// One communicator, and memory for what travels. Used by one thread, but for staging().
+class Link {
+ public:
+  // Aborts what is under way. The staging memory lives as long as somebody holds it.
+  virtual ~Link() = default;
+
+  // Memory of the host, staging_bytes long: where sends read and receives write.
+  virtual std::shared_ptr<std::byte> staging() = 0;
+
+  struct Progress {
+    bool accepts = false;        // post() may be called
+    std::uint64_t finished = 0;  // rounds, in the order of post(): what they receive is in staging()
+    std::string lost;            // another rank has gone, in words; nothing will move any more
+  };
+  // Where it stands; returns at once. Throws VendorError where this rank has failed.
+  virtual Progress poll() = 0;
+
+  // Starts a round: its operations go together. What it sends may not be touched until it has finished.
+  virtual void post(std::span<const Transfer> round) = 0;
+};
+
+#ifndef SENG_LINK_INTERFACE
+#error "the build defines SENG_LINK_INTERFACE, the hash of device_link.h and what it includes"
+#endif
+inline constexpr char kInterface[] = SENG_LINK_INTERFACE;
+inline constexpr char kModuleSymbol[] = "seng_nccl_module";
+
+// Never changes its first member. The functions throw VendorError.
+struct Module {
+  const char* interface;
+  std::uint32_t (*version)();      // of the NCCL library: 22809 is 2.28.9
+  std::string (*gpu)();            // UUID of the device that this process uses, the first that it may see
+  std::string (*make_identity)();  // of a communicator that is to come
+  // Begins to come together with the other ranks, and returns before it has: poll() tells.
+  std::unique_ptr<Link> (*open)(const Options& options);
+};
+
+}  // namespace seng::link

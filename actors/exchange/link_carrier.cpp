@@ -1,0 +1,297 @@
+#include "actors/exchange/link_carrier.h"
+
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "actors/exchange/step_exchange.h"
+#include "protocol/base/log.h"
+
+namespace seng {
+namespace {
+
+using Kind = link::Transfer::Kind;
+
+// Between two looks at a link on which something is under way: short beside a round of kRoundBytes.
+constexpr std::chrono::microseconds kPause{50};
+
+bool sends(const link::Transfer& transfer, int rank) {
+  return transfer.kind == Kind::kSend || (transfer.kind == Kind::kBroadcast && transfer.peer == rank);
+}
+
+}  // namespace
+
+struct LinkCarrier::Open {
+  std::uint64_t generation = 0;
+  std::shared_ptr<RoundQueue> queue;  // guarded by mutex_, but for its plan
+  std::unique_ptr<link::Link> link;
+  std::shared_ptr<std::byte> staging;
+  link::Link::Progress progress;
+  std::vector<std::vector<link::Transfer>> meeting;  // the first rounds
+  std::size_t met = 0;                               // of them posted
+  bool open = false;                                 // they are through
+  std::optional<RoundQueue::Ready> next;             // waits for its place in the staging memory
+  std::deque<RoundQueue::Ready> in_flight;           // posted
+  std::uint64_t delivered = 0;
+
+  const RoundPlan& plan() const { return queue->plan(); }
+  RoundMark mark(const RoundQueue::Ready& round, int from) const {
+    const GroupEpoch& epoch = plan().group().group().epoch;
+    return {epoch.incarnation, epoch.counter, round.step, round.round->number,
+            static_cast<std::uint32_t>(from)};
+  }
+};
+
+LinkCarrier::LinkCarrier(const link::Module& module, Ends ends, std::size_t round_bytes)
+    : module_(module), ends_(std::move(ends)), round_bytes_(round_bytes), thread_([this] { run(); }) {}
+
+LinkCarrier::~LinkCarrier() {
+  close();
+}
+
+void LinkCarrier::close() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void LinkCarrier::join(std::shared_ptr<const GroupView> group) {
+  auto plan = std::make_shared<const RoundPlan>(std::move(group), round_bytes_);
+  {
+    const std::lock_guard lock(mutex_);
+    queue_ = std::make_shared<RoundQueue>(std::move(plan));
+    identity_.clear();
+    traffic_ = {};
+    joined_ = ++generation_;
+  }
+  changed_.notify_all();
+}
+
+void LinkCarrier::leave() {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.reset();
+    identity_.clear();
+    ++generation_;
+  }
+  changed_.notify_all();
+}
+
+Status LinkCarrier::wait_open() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return opened_ == joined_ || generation_ != joined_ || !queue_ || stop_; });
+  if (failed_ == joined_) return fail(ErrorCode::kUnavailable, failure_);
+  return {};
+}
+
+void LinkCarrier::meet(const std::string& identity) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_ && identity_.empty()) identity_ = identity;
+  }
+  changed_.notify_all();
+}
+
+void LinkCarrier::begin_step(std::uint64_t step) {
+  {
+    const std::lock_guard lock(mutex_);
+    traffic_ = {};
+    if (queue_) queue_->begin_step(step);
+  }
+  changed_.notify_all();
+}
+
+void LinkCarrier::add_sum(std::uint32_t block, std::uint32_t node, std::uint32_t run, PooledFloats values) {
+  const void* data = values.data();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!queue_) return;  // what was left
+    const std::size_t bytes = queue_->plan().group().grid(block).count(run) * sizeof(float);
+    queue_->add_sum(block, node, run, Frame(std::move(values).share(), data, bytes));
+    traffic_.sum_bytes = queue_->plan().sum_bytes();
+  }
+  changed_.notify_all();
+}
+
+void LinkCarrier::add_direction(std::uint32_t block, const PublishWord& word, std::vector<Frame> runs) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!queue_) return;
+    queue_->add_direction(block, word, std::move(runs));
+    traffic_.direction_bytes = queue_->plan().direction_bytes();
+  }
+  changed_.notify_all();
+}
+
+StepTraffic LinkCarrier::traffic() const {
+  const std::lock_guard lock(mutex_);
+  return traffic_;
+}
+
+void LinkCarrier::run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    renew(lock);
+    if (!open_) {
+      if (!stop_ && !(queue_ && !identity_.empty())) changed_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    turn();
+    lock.lock();
+    if (!open_ || stop_ || open_->generation != generation_) continue;
+    if (moves()) {
+      changed_.wait_for(lock, kPause);
+    } else if (auto round = open_->queue->take()) {
+      open_->next = std::move(round);
+    } else {
+      changed_.wait(lock);
+    }
+  }
+  lock.unlock();
+  open_.reset();
+}
+
+// Something is under way that only polling shows.
+bool LinkCarrier::moves() const {
+  return !open_->open || !open_->progress.accepts || open_->next || !open_->in_flight.empty();
+}
+
+// The link that is open is that of the membership in hand, or there is none.
+void LinkCarrier::renew(std::unique_lock<std::mutex>& lock) {
+  if (open_ && open_->generation != generation_) {
+    std::unique_ptr<Open> old = std::move(open_);
+    lock.unlock();
+    old.reset();
+    lock.lock();
+  }
+  if (!open_ && queue_ && !identity_.empty() && !stop_) begin(lock);
+}
+
+void LinkCarrier::begin(std::unique_lock<std::mutex>& lock) {
+  auto open = std::make_unique<Open>();
+  open->generation = generation_;
+  open->queue = queue_;
+  const RoundPlan& plan = open->plan();
+  open->meeting = meeting_rounds(plan.rank(), plan.ranks());
+  const link::Options options{plan.rank(), plan.ranks(), identity_, plan.staging_bytes()};
+  lock.unlock();
+  open_ = std::move(open);
+  try {
+    open_->link = module_.open(options);
+    open_->staging = open_->link->staging();
+  } catch (const VendorError& error) {
+    drop(error.what());
+  }
+  lock.lock();
+}
+
+void LinkCarrier::turn() {
+  try {
+    open_->progress = open_->link->poll();
+    if (!open_->progress.lost.empty()) {
+      log_warning("{}; waiting for the daemon's word", open_->progress.lost);
+      return drop({});
+    }
+    if (!open_->open && !has_met()) return;
+    const std::uint64_t finished = open_->progress.finished - open_->meeting.size();
+    for (; open_->delivered < finished; ++open_->delivered) {
+      deliver(open_->in_flight.front());
+      open_->in_flight.pop_front();
+    }
+    while (open_->progress.accepts && post_next()) open_->progress.accepts = open_->link->poll().accepts;
+  } catch (const VendorError& error) {
+    drop(error.what());
+  }
+}
+
+// Posts the first rounds, one after another. True once they are through.
+bool LinkCarrier::has_met() {
+  if (open_->met < open_->meeting.size()) {
+    if (open_->progress.accepts) open_->link->post(open_->meeting[open_->met++]);
+    return false;
+  }
+  if (open_->progress.finished < open_->meeting.size()) return false;
+  open_->open = true;
+  {
+    const std::lock_guard lock(mutex_);
+    opened_ = open_->generation;
+  }
+  changed_.notify_all();
+  return true;
+}
+
+bool LinkCarrier::post_next() {
+  if (!open_->next) {
+    const std::lock_guard lock(mutex_);
+    if (open_->generation != generation_) return false;
+    open_->next = open_->queue->take();
+  }
+  const RoundPlan& plan = open_->plan();
+  if (!open_->next || open_->next->number >= open_->delivered + plan.rounds().size()) return false;
+  RoundQueue::Ready round = *std::exchange(open_->next, std::nullopt);
+  std::byte* staging = open_->staging.get();
+  std::vector<link::Transfer> transfers;
+  for (const PlannedTransfer& transfer : round.round->transfers) {
+    transfers.push_back(transfer.wire);
+    if (!sends(transfer.wire, plan.rank())) continue;
+    const RoundMark mark = open_->mark(round, plan.rank());
+    std::memcpy(staging + transfer.wire.offset, &mark, sizeof mark);
+  }
+  for (const RoundQueue::Piece& piece : std::exchange(round.pieces, {}))
+    std::memcpy(staging + piece.offset, piece.bytes.data(), piece.bytes.size());
+  open_->link->post(transfers);
+  open_->in_flight.push_back(std::move(round));
+  return true;
+}
+
+void LinkCarrier::deliver(const RoundQueue::Ready& round) {
+  const RoundPlan& plan = open_->plan();
+  const GroupEpoch epoch = plan.group().group().epoch;
+  const std::byte* staging = open_->staging.get();
+  for (const PlannedTransfer& transfer : round.round->transfers) {
+    if (sends(transfer.wire, plan.rank())) continue;
+    RoundMark mark;
+    std::memcpy(&mark, staging + transfer.wire.offset, sizeof mark);
+    if (mark != open_->mark(round, transfer.wire.peer))
+      throw VendorError(
+          fmt::format("NCCL: round {} of step {} came from rank {} where round {} of step {} of rank {} "
+                      "was to come",
+                      mark.round, mark.step, mark.from, round.round->number, round.step, transfer.wire.peer));
+    for (const PlannedPart& part : transfer.parts) {
+      const std::byte* values = staging + part.offset;
+      const Frame frame(open_->staging, values, plan.group().grid(part.block).floats * sizeof(float));
+      const Status taken = part.direction()
+                               ? ends_.core->receive_direction(epoch, round.step, part.block,
+                                                               read_word(values - kWordBytes), frame)
+                               : ends_.core->receive_sum(epoch, round.step, part.block, part.node, frame);
+      if (!taken) throw VendorError("NCCL: " + taken.error().message);
+    }
+  }
+  ends_.arrived();
+}
+
+// The link is of no more use in this membership. `words`: why this rank gives it up; empty: another has gone.
+void LinkCarrier::drop(const std::string& words) {
+  bool current = false;
+  {
+    const std::lock_guard lock(mutex_);
+    current = open_->generation == generation_;
+    if (current) {
+      queue_.reset();
+      identity_.clear();
+      if (!words.empty()) failed_ = generation_, failure_ = words;
+    }
+  }
+  changed_.notify_all();
+  open_.reset();
+  if (current && !words.empty()) ends_.failed(words);
+}
+
+}  // namespace seng

@@ -1,0 +1,156 @@
+// A group whose members drive real exchanges over sockets, and what a step of theirs must come to.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "actors/exchange/zmq_exchange.h"
+#include "tests/actors/exchange/memory_group.h"
+#include "tests/protocol/temp_dir.h"
+
+namespace seng::testing {
+
+inline constexpr const char* kToken = "the job's secret";
+
+struct World {
+  World(Random& random, std::uint32_t actors, std::uint32_t micro_batches, std::uint32_t max_floats,
+        std::size_t run_floats)
+      : blocks(testing::random_blocks(random, 7, max_floats)),
+        numbers(random.seed, blocks, micro_batches),
+        members(testing::make_members(actors, micro_batches)),
+        run_floats(run_floats) {
+    for (Member& member : members)
+      member.endpoint = "ipc://" + directory.file(fmt::format("a{}", member.actor));
+  }
+
+  std::unique_ptr<ZmqExchange> open(ActorId self, const std::string& token = kToken) const {
+    ZmqExchangeOptions options;
+    options.step.block_floats = block_floats(blocks);
+    options.step.limits.run_floats = run_floats;
+    options.step.bundle_bytes = run_floats * 2;
+    if (members.size() > 1) options.endpoint = members[self].endpoint;
+    options.token = token;
+    options.linger_ms = linger_ms;
+    options.nccl = nccl;
+    options.round_bytes = round_bytes;
+    auto exchange = ZmqExchange::open(std::move(options));
+    EXPECT_TRUE(exchange) << exchange.error().message;
+    return exchange ? *std::move(exchange) : nullptr;
+  }
+  Group group(ActorId self, GroupEpoch epoch = {1, 1}) const {
+    Group group = testing::make_group(blocks, members, self, epoch);
+    group.fragment_floats = numbers.fragment_floats();
+    group.path = nccl != nullptr && members.size() > 1 ? BlockPath::kNccl : BlockPath::kZmq;
+    return group;
+  }
+  static bool refresh(std::uint64_t step) { return step % 2 == 1; }
+
+  TempDir directory;
+  std::vector<Block> blocks;
+  StepNumbers numbers;
+  std::vector<Member> members;
+  std::size_t run_floats;
+  int linger_ms = 5000;
+  const link::Module* nccl = nullptr;
+  std::size_t round_bytes = 10'000;
+};
+
+// What a driver does in a step, its lanes being threads. Returns the reason of an interruption, or "".
+class TestDriver {
+ public:
+  TestDriver(const World& world, ActorId self, ZmqExchange& exchange, int lanes)
+      : world_(world), self_(self), exchange_(exchange), lanes_(lanes) {}
+
+  std::string step(std::uint64_t step) {
+    exchange_.begin_step(step);
+    compute(step);
+    std::size_t fragments = 0;
+    for (;;) {
+      ExchangeEvent event = exchange_.next();
+      if (auto* interrupted = std::get_if<Interrupted>(&event)) return interrupted->reason;
+      if (auto* summed = std::get_if<BlockSummed>(&event)) publish(step, *summed);
+      if (auto* fragment = std::get_if<FragmentArrived>(&event)) {
+        ++fragments;
+        const auto expected = world_.numbers.fragment(step, fragment->block, fragment->micro);
+        EXPECT_TRUE(same_bits(fragment->values, expected));
+      }
+      if (auto* complete = std::get_if<StepComplete>(&event)) {
+        check(step, *complete, fragments);
+        return "";
+      }
+    }
+  }
+
+ private:
+  void compute(std::uint64_t step) {
+    const Member& member = world_.members[self_];
+    std::atomic<std::uint32_t> next{member.first_micro};
+    const auto lane = [&] {
+      for (std::uint32_t micro; (micro = next.fetch_add(1)) < member.last_micro;) {
+        // Last layers first, as backward does; the summary at the end.
+        for (std::uint32_t i = world_.numbers.blocks() - 1; i-- > 0;) add(step, i, micro);
+        add(step, world_.numbers.blocks() - 1, micro);
+      }
+    };
+    std::vector<std::thread> others;
+    for (int i = 1; i < lanes_; ++i) others.emplace_back(lane);
+    lane();
+    for (auto& other : others) other.join();
+  }
+
+  void add(std::uint64_t step, std::uint32_t block, std::uint32_t micro) {
+    if (World::refresh(step) && block < world_.blocks.size()) {
+      exchange_.add_fragment(block, micro, world_.numbers.fragment(step, block, micro));
+    }
+    const auto leaf = world_.numbers.leaf(step, block, micro);
+    const std::size_t statistics = block < world_.blocks.size() ? world_.blocks[block].statistics_count : 0;
+    const std::span<const float> values = leaf;
+    exchange_.add_leaf(block, micro, values.first(values.size() - statistics), values.last(statistics));
+  }
+
+  void publish(std::uint64_t step, const BlockSummed& summed) {
+    const auto direction = StepNumbers::direction(summed.sum);
+    exchange_.publish(summed.block, direction,
+                      {.inner_product = StepNumbers::inner_product(step, summed.block)});
+  }
+
+  void check(std::uint64_t step, const StepComplete& complete, std::size_t fragments) {
+    for (std::uint32_t block = 0; block < world_.numbers.blocks(); ++block) {
+      const auto expected = StepNumbers::direction(world_.numbers.sum(step, block));
+      EXPECT_TRUE(same_bits(complete.directions[block], expected)) << "step " << step << " block " << block;
+      EXPECT_EQ(complete.inner_products[block], StepNumbers::inner_product(step, block));
+    }
+    std::size_t expected = 0;
+    const Group group = world_.group(self_);
+    const auto floats = world_.numbers.fragment_floats();
+    for (std::size_t block = 0; block < floats.size() && World::refresh(step); ++block) {
+      const bool here = group.placement.owner[block] == self_ || group.placement.backup[block] == self_;
+      if (here && floats[block] > 0) expected += group.micro_batches;
+    }
+    EXPECT_EQ(fragments, expected);
+    const StepTraffic traffic = exchange_.traffic();
+    EXPECT_EQ(traffic.fragment_bytes > 0, World::refresh(step) && world_.members.size() > 1);
+    EXPECT_EQ(traffic.sum_bytes + traffic.direction_bytes > 0, world_.members.size() > 1);
+  }
+
+  const World& world_;
+  const ActorId self_;
+  ZmqExchange& exchange_;
+  const int lanes_;
+};
+
+// Runs `body(actor)` on a thread per member.
+inline void for_each_member(const World& world, const std::function<void(ActorId)>& body) {
+  std::vector<std::thread> threads;
+  for (const Member& member : world.members) threads.emplace_back([&, actor = member.actor] { body(actor); });
+  for (auto& thread : threads) thread.join();
+}
+
+}  // namespace seng::testing

@@ -1,0 +1,316 @@
+// The order in which ranks send and receive, for any membership, without a link.
+#include "actors/exchange/round_plan.h"
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "actors/exchange/round_queue.h"
+#include "actors/exchange/step_exchange.h"
+#include "tests/actors/exchange/group_fixture.h"
+
+namespace seng {
+namespace {
+
+using Kind = link::Transfer::Kind;
+using testing::Random;
+
+constexpr int kTries = 40;  // random memberships
+
+struct Planned {
+  std::vector<Block> blocks;
+  std::vector<Member> members;
+  std::vector<RoundPlan> plans;  // by rank
+
+  int ranks() const { return static_cast<int>(members.size()); }
+};
+
+bool everybody_has_work(const Group& group) {
+  return std::ranges::all_of(group.members, [&](const Member& member) {
+    return member.first_micro < member.last_micro ||
+           std::ranges::count(group.placement.owner, member.actor) > 0;
+  });
+}
+
+Planned random_plan(Random& random) {
+  Planned planned;
+  do {
+    const std::uint32_t micro_batches = random.between(1, 24);
+    planned.blocks = testing::random_blocks(random, random.between(1, 9), 2000);
+    planned.members = testing::make_random_members(random, random.between(2, 6), micro_batches);
+  } while (
+      !everybody_has_work(testing::make_group(planned.blocks, planned.members, planned.members[0].actor)));
+  const std::size_t round_bytes = std::size_t{1} << random.between(8, 16);
+  const GroupLimits limits{.run_floats = random.between(16, 400)};
+  for (const Member& member : planned.members) {
+    const auto view = GroupView::create(testing::make_group(planned.blocks, planned.members, member.actor),
+                                        block_floats(planned.blocks), limits);
+    EXPECT_TRUE(view) << view.error().message;
+    planned.plans.emplace_back(*view, round_bytes);
+  }
+  return planned;
+}
+
+void for_random_plans(const std::function<void(Random&, const Planned&)>& look) {
+  Random random;
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
+  for (int i = 0; i < kTries; ++i) look(random, random_plan(random));
+}
+
+// What one rank posts of one pair's operations, in order: (peer, is a send, bytes, blocks and nodes).
+struct Seen {
+  std::size_t bytes;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> parts;
+  bool operator==(const Seen&) const = default;
+};
+
+TEST(RoundPlan, BothSidesOfEveryPairHaveTheSameOperationsInTheSameOrder) {
+  for_random_plans([](Random&, const Planned& planned) {
+    std::map<std::pair<int, int>, std::vector<Seen>> sent, received;  // by (from, to)
+    for (int rank = 0; rank < planned.ranks(); ++rank) {
+      for (const PlannedRound& round : planned.plans[rank].rounds()) {
+        for (const PlannedTransfer& transfer : round.transfers) {
+          Seen seen{transfer.wire.bytes, {}};
+          for (const PlannedPart& part : transfer.parts) seen.parts.emplace_back(part.block, part.node);
+          const int peer = transfer.wire.peer;
+          if (transfer.wire.kind == Kind::kSend) sent[{rank, peer}].push_back(seen);
+          if (transfer.wire.kind == Kind::kReceive) received[{peer, rank}].push_back(seen);
+          if (transfer.wire.kind != Kind::kBroadcast) continue;
+          for (int other = 0; other < planned.ranks() && peer == rank; ++other) {
+            if (other != rank) sent[{rank, other}].push_back(seen);
+          }
+          if (peer != rank) received[{peer, rank}].push_back(seen);
+        }
+      }
+    }
+    EXPECT_EQ(sent, received);
+  });
+}
+
+TEST(RoundPlan, EverySumComesToItsOwnerOnceAndEveryDirectionToAll) {
+  for_random_plans([](Random&, const Planned& planned) {
+    for (int rank = 0; rank < planned.ranks(); ++rank) {
+      const GroupView& view = planned.plans[rank].group();
+      std::multiset<std::pair<std::uint32_t, std::uint32_t>> came, expected;
+      std::vector<std::pair<std::size_t, std::size_t>> areas;
+      for (const PlannedRound& round : planned.plans[rank].rounds()) {
+        for (const PlannedTransfer& transfer : round.transfers) {
+          areas.emplace_back(transfer.wire.offset, transfer.wire.offset + transfer.wire.bytes);
+          const bool sends = transfer.wire.kind == Kind::kSend || transfer.wire.peer == rank;
+          for (const PlannedPart& part : transfer.parts) {
+            if (transfer.wire.kind != Kind::kSend && !sends) came.emplace(part.block, part.node);
+            const std::size_t bytes = view.grid(part.block).floats * sizeof(float);
+            EXPECT_EQ(part.offset % 16, 0u);
+            EXPECT_GE(part.offset, transfer.wire.offset + kMarkBytes + (part.direction() ? kWordBytes : 0));
+            EXPECT_LE(part.offset + bytes, transfer.wire.offset + transfer.wire.bytes);
+          }
+        }
+      }
+      std::ranges::sort(areas);
+      for (std::size_t i = 1; i < areas.size(); ++i) EXPECT_LE(areas[i - 1].second, areas[i].first);
+      ASSERT_FALSE(areas.empty());
+      EXPECT_LE(areas.back().second, planned.plans[rank].staging_bytes());
+      for (std::uint32_t block = 0; block < view.blocks(); ++block) {
+        if (!view.owns(block)) {
+          expected.emplace(block, SumTree::kNone);
+          continue;
+        }
+        for (const Member& member : planned.members) {
+          if (member.actor == view.self()) continue;
+          for (const std::uint32_t node :
+               view.tree().maximal_subtrees({member.first_micro, member.last_micro}))
+            expected.emplace(block, node);
+        }
+      }
+      EXPECT_EQ(came, expected);
+    }
+  });
+}
+
+// Ranks that hand in when they can, and operations that go on only when both sides have posted theirs, each
+// rank's one after another as on a stream: the worst that a link may do.
+class Machine {
+ public:
+  Machine(Random& random, const Planned& planned) : random_(random), planned_(planned) {
+    for (const RoundPlan& plan : planned.plans) {
+      Rank& rank = ranks_.emplace_back(plan);
+      rank.queue.begin_step(1);
+      for (std::uint32_t block = 0; block < plan.group().blocks(); ++block) {
+        const GroupView& view = plan.group();
+        rank.leaves_missing.push_back(view.owns(block) ? view.tree().leaves() - view.own_range().size() : 0);
+        if (view.owns(block)) continue;
+        for (const std::uint32_t node : view.own_subtrees()) rank.sums.push_back({block, node});
+      }
+      std::shuffle(rank.sums.begin(), rank.sums.end(), random_.engine);
+    }
+  }
+
+  // False: nobody can go on, and not all is done.
+  bool run() {
+    while (true) {
+      bool moved = false, done = true;
+      std::vector<std::size_t> order(ranks_.size());
+      for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+      std::shuffle(order.begin(), order.end(), random_.engine);
+      for (const std::size_t rank : order) moved = turn(static_cast<int>(rank)) || moved;
+      for (Rank& rank : ranks_) done = done && rank.finished == rank.plan->rounds().size();
+      if (done) return true;
+      if (!moved) return false;
+    }
+  }
+
+ private:
+  struct Rank {
+    explicit Rank(const RoundPlan& plan) : plan(&plan), queue(std::make_shared<const RoundPlan>(plan)) {}
+    const RoundPlan* plan;
+    RoundQueue queue;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> sums;  // to be handed in
+    std::vector<std::uint32_t> leaves_missing;                  // per block
+    std::set<std::uint32_t> published;
+    std::size_t posted = 0, finished = 0;
+  };
+
+  bool turn(int index) {
+    Rank& rank = ranks_[static_cast<std::size_t>(index)];
+    const GroupView& view = rank.plan->group();
+    bool moved = false;
+    if (!rank.sums.empty()) {
+      const auto [block, node] = rank.sums.back();
+      rank.sums.pop_back();
+      for (std::uint32_t run = 0; run < view.grid(block).runs(); ++run)
+        rank.queue.add_sum(block, node, run, {});
+      moved = true;
+    }
+    for (std::uint32_t block = 0; block < view.blocks(); ++block) {
+      // Its own leaves are there with its last sum, at the latest.
+      if (!view.owns(block) || !rank.sums.empty() || rank.leaves_missing[block] > 0) continue;
+      if (!rank.published.insert(block).second) continue;
+      rank.queue.add_direction(block, {}, {});
+      moved = true;
+    }
+    while (rank.queue.take()) ++rank.posted, moved = true;
+    while (rank.finished < rank.posted && finish(index)) moved = true;
+    return moved;
+  }
+
+  bool finish(int index) {
+    Rank& rank = ranks_[static_cast<std::size_t>(index)];
+    const PlannedRound& round = rank.plan->rounds()[rank.finished];
+    for (const PlannedTransfer& transfer : round.transfers) {
+      for (int other = 0; other < planned_.ranks(); ++other) {
+        const bool concerned = transfer.wire.kind == Kind::kBroadcast || transfer.wire.peer == other;
+        if (other != index && concerned && !has_posted(other, round.number)) return false;
+      }
+    }
+    for (const PlannedTransfer& transfer : round.transfers) {
+      if (transfer.wire.kind != Kind::kReceive) continue;
+      for (const PlannedPart& part : transfer.parts)
+        rank.leaves_missing[part.block] -= rank.plan->group().tree().range(part.node).size();
+    }
+    ++rank.finished;
+    return true;
+  }
+
+  bool has_posted(int other, std::uint32_t number) const {
+    const Rank& rank = ranks_[static_cast<std::size_t>(other)];
+    return rank.posted > 0 && rank.plan->rounds()[rank.posted - 1].number >= number;
+  }
+
+  Random& random_;
+  const Planned& planned_;
+  std::deque<Rank> ranks_;
+};
+
+TEST(RoundPlan, NobodyWaitsForEver) {
+  for_random_plans(
+      [](Random& random, const Planned& planned) { EXPECT_TRUE(Machine(random, planned).run()); });
+}
+
+TEST(RoundPlan, SendsWhatTheFormulaOfBytesSays) {
+  const auto blocks = testing::lenet_blocks();
+  const auto members = testing::make_members(2, 8);
+  std::uint64_t floats = kSummaryFloats;
+  for (const std::size_t count : block_floats(blocks)) floats += count;
+  std::uint64_t sums = 0, directions = 0;
+  for (const Member& member : members) {
+    const auto view =
+        GroupView::create(testing::make_group(blocks, members, member.actor), block_floats(blocks), {});
+    const RoundPlan plan(view.value());
+    sums += plan.sum_bytes();
+    directions += plan.direction_bytes();
+    EXPECT_LE(plan.rounds().size(), 3u);  // small blocks share
+  }
+  EXPECT_GE(sums, 4 * floats);  // M = 2, one subtree each: F of both kinds, over both
+  EXPECT_LE(sums, 4 * floats * 1.005);
+  EXPECT_GE(directions, 4 * floats);
+  EXPECT_LE(directions, 4 * floats * 1.005);
+}
+
+TEST(RoundPlan, AGroupOfOneHasNone) {
+  const auto blocks = testing::lenet_blocks();
+  const auto members = testing::make_members(1, 8);
+  const auto view = GroupView::create(testing::make_group(blocks, members, 0), block_floats(blocks), {});
+  EXPECT_TRUE(RoundPlan(view.value()).rounds().empty());
+}
+
+TEST(RoundPlan, AWordTravelsWhole) {
+  for (const std::vector<double>& model : {std::vector<double>{}, {1.5, -2, 0, 1e300}}) {
+    const PublishWord word{.inner_product = -0.25,
+                           .flags = 3,
+                           .refused = true,
+                           .gradient_squared = 1e-300,
+                           .direction_squared = 7,
+                           .model = model};
+    std::byte bytes[kWordBytes];
+    write_word(word, bytes);
+    const PublishWord read = read_word(bytes);
+    EXPECT_EQ(read.inner_product, word.inner_product);
+    EXPECT_EQ(read.flags, word.flags);
+    EXPECT_EQ(read.refused, word.refused);
+    EXPECT_EQ(read.gradient_squared, word.gradient_squared);
+    EXPECT_EQ(read.direction_squared, word.direction_squared);
+    EXPECT_EQ(read.model, word.model);
+  }
+}
+
+// Rounds leave in order, step after step, each when what it sends is there.
+TEST(RoundQueue, GivesRoundsInOrderOverSteps) {
+  const std::vector<Block> blocks = testing::lenet_blocks();
+  const auto members = testing::make_members(2, 2);
+  const auto view = GroupView::create(testing::make_group(blocks, members, 0), block_floats(blocks), {});
+  const auto plan = std::make_shared<const RoundPlan>(view.value(), 1);  // a round for each part
+  RoundQueue queue(plan);
+  EXPECT_FALSE(queue.take());
+  const auto hand_in = [&] {
+    for (std::uint32_t block = 0; block < (*view)->blocks(); ++block) {
+      if ((*view)->owns(block)) continue;
+      for (std::uint32_t run = 0; run < (*view)->grid(block).runs(); ++run)
+        queue.add_sum(block, (*view)->own_subtrees()[0], run, {});
+    }
+    for (std::uint32_t block = 0; block < (*view)->blocks(); ++block)
+      if ((*view)->owns(block))
+        queue.add_direction(block, {}, std::vector<Frame>((*view)->grid(block).runs()));
+  };
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> order;
+  for (std::uint64_t step = 1; step <= 2; ++step) {
+    queue.begin_step(step);
+    hand_in();
+  }
+  std::uint64_t number = 0;
+  while (auto ready = queue.take()) {
+    EXPECT_EQ(ready->number, number++);
+    order.emplace_back(ready->step, ready->round->number);
+  }
+  EXPECT_EQ(order.size(), 2 * plan->rounds().size());
+  EXPECT_TRUE(std::ranges::is_sorted(order));
+  queue.begin_step(3);
+  std::size_t open = 0;
+  while (queue.take()) ++open;
+  EXPECT_LT(open, plan->rounds().size());  // the rest waits for what it sends
+}
+
+}  // namespace
+}  // namespace seng

@@ -1,0 +1,176 @@
+// Jobs whose actors exchange over an NCCL that is none (tests/support/emulated_nccl), on GPUs that are none:
+// the real daemon and actors, and the real code on both sides of the vendors' calls. Over the real ones where
+// there is a GPU.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "tests/support/cluster.h"
+
+namespace seng::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> on_gpus(std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments = {"--device",       "cuda",
+                                        "--actor-binary", SENG_BIN_DIR "/emulated/seng-actor",
+                                        "--nvml-library", SENG_BIN_DIR "/modules/fake_nvml.so"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+class OverEmulatedNccl : public ::testing::Test {
+ protected:
+  OverEmulatedNccl() {
+    setenv("SENG_FAKE_GPUS",
+           "GPU-a|Emulated GPU|16384|0|-;GPU-b|Emulated GPU|16384|0|-;GPU-c|Emulated GPU|16384|0|-", 1);
+  }
+  ~OverEmulatedNccl() override {
+    unsetenv("SENG_FAKE_GPUS");
+    unsetenv("SENG_EMULATED_NCCL_SILENT");
+  }
+};
+
+JobText small(const std::string& exchange) {
+  JobText job;
+  job.model =
+      "{layers: [{name: conv1, type: conv2d, channels: 4, kernel: 3, padding: 1}, {name: bn1, type: "
+      "batch_norm}, {name: relu1, type: relu}, {name: pool, type: max_pool, kernel: 2, stride: 2}, "
+      "{name: flat, type: flatten}, {name: drop, type: dropout, probability: 0.3}, {name: fc, type: "
+      "linear, features: 10}]}";
+  job.data = "{name: synthetic, train: 64, test: 16, channels: 2, height: 8, width: 8, classes: 10}";
+  job.optimizer = "{name: seng, lr: 0.05, momentum: 0.9, damping: 0.5, curvature: {every: 2, samples: 16}}";
+  job.global = 16;
+  job.micro = 2;
+  job.steps = 6;
+  job.extra = "exchange: " + exchange + "\n";
+  return job;
+}
+
+bool has_event(const Cluster& cluster, const std::string& job, const std::string& text) {
+  return cluster.ctl({"events", job}).out.find(text) != std::string::npos;
+}
+
+TEST_F(OverEmulatedNccl, AJobComesToTheBitsOfOneActorAndOfZeroMq) {
+  Cluster cluster(3, on_gpus());
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::string state;
+  std::uint64_t zmq_bytes = 0;
+  const auto run = [&](int actors, int lanes, const std::string& exchange) {
+    JobText job = small(exchange);
+    job.actors = actors;
+    job.lanes = lanes;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state) << actors << " actors, " << exchange;
+    const std::string id = std::to_string(result.value("id", 0));
+    EXPECT_EQ(has_event(cluster, id, "NCCL 2.28.9 between"), actors > 1 && exchange != "zmq");
+    const auto described = nlohmann::json::parse(cluster.ctl({"describe", id, "-o", "json"}).out);
+    std::uint64_t bytes = 0;
+    for (const auto& actor : described["actors"]) bytes += actor.value("bytes_sent", std::uint64_t{0});
+    if (actors == 2 && exchange == "zmq") zmq_bytes = bytes;
+    if (actors == 2 && exchange != "zmq") {  // what goes over NCCL counts as well
+      EXPECT_GT(bytes, zmq_bytes / 2);
+      EXPECT_LT(bytes, zmq_bytes * 2);
+    }
+  };
+  run(1, 1, "auto");
+  run(2, 1, "zmq");
+  run(2, 1, "nccl");
+  run(3, 2, "auto");
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Whether NCCL notices that a rank has gone or not.
+void kills_one_in_the_middle(bool silent) {
+  setenv("SENG_EMULATED_NCCL_SILENT", silent ? "1" : "0", 1);
+  Cluster cluster(3, on_gpus());
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small("nccl");
+  job.steps = 14;
+  job.actors = 3;
+  ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
+  ASSERT_TRUE(cluster.wait_until("1", [](const auto& now) { return now.value("steps", 0) >= 3; }));
+  const auto actors = cluster.actors("1");
+  ASSERT_EQ(actors.size(), 3u);
+  kill(actors[2].at("pid").get<pid_t>(), SIGKILL);
+  const auto waited = cluster.ctl({"wait", "1"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err << cluster.ctl({"events", "1"}).out;
+  const auto end = cluster.status("1");
+  EXPECT_EQ(end.value("state", ""), "succeeded");
+  EXPECT_EQ(end.value("restarts", 0), 1);
+  job.actors = 1;
+  static const std::string alone = cluster.train(to_text(job)).value("state_sha256", "none");
+  EXPECT_EQ(end.value("state_sha256", ""), alone);
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+TEST_F(OverEmulatedNccl, OneThatIsKilledInAStepChangesNoBits) {
+  kills_one_in_the_middle(false);
+}
+TEST_F(OverEmulatedNccl, OneThatIsKilledUnnoticedChangesNoBits) {
+  kills_one_in_the_middle(true);
+}
+
+TEST_F(OverEmulatedNccl, ActorsThatShareAGpuUseItWhenTheJobInsists) {
+  setenv("SENG_FAKE_GPUS", "GPU-a|Emulated GPU|16384|0|-", 1);
+  Cluster cluster(2, on_gpus({"--actors-per-gpu", "2"}));
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::string state;
+  for (const std::string exchange : {"auto", "nccl"}) {
+    JobText job = small(exchange);
+    job.actors = 2;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    const std::string id = std::to_string(result.value("id", 0));
+    EXPECT_TRUE(has_event(cluster, id, exchange == "auto" ? "share a GPU" : "NCCL 2.28.9 between 2 actors"));
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state);
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+TEST(WithoutNccl, AJobThatInsistsOnItFailsInWords) {
+  Cluster cluster(2);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small("nccl");
+  job.actors = 2;
+  const auto result = cluster.train(to_text(job));
+  ASSERT_TRUE(result.is_object()) << cluster.last().err;
+  EXPECT_EQ(result.value("state", ""), "failed");
+  EXPECT_THAT(result.value("reason", ""), HasSubstr("exchange: nccl: actor"));
+  EXPECT_THAT(result.value("reason", ""), HasSubstr("has no GPU or no NCCL"));
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Two actors on the machine's first GPU, over the real library.
+TEST(OverNccl, TwoActorsComeToTheBitsOfOne) {
+  for (const char* library : {"libseng_cuda.so", "libseng_nccl.so"}) {
+    if (!std::filesystem::exists(binary(library))) GTEST_SKIP() << library << " was not built";
+  }
+  Cluster cluster(2, {"--device", "cuda", "--actors-per-gpu", "2"});
+  if (!cluster.started()) GTEST_SKIP() << cluster.start_error();
+  std::string state;
+  for (const int actors : {1, 2}) {
+    JobText job = small("nccl");
+    job.actors = actors;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state);
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+}  // namespace
+}  // namespace seng::testing
