@@ -86,7 +86,8 @@ void LinkCarrier::leave() {
 Status LinkCarrier::wait_open() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return opened_ == joined_ || generation_ != joined_ || !queue_ || stop_; });
-  if (failed_ == joined_) return fail(ErrorCode::kUnavailable, failure_);
+  if (failed_ == joined_)
+    return fail(ErrorCode::kUnavailable, failure_ + " (exchange: zmq does without NCCL)");
   return {};
 }
 
@@ -186,7 +187,7 @@ void LinkCarrier::begin(std::unique_lock<std::mutex>& lock) {
   try {
     open_->link = module_.open(options);
     open_->staging = open_->link->staging();
-  } catch (const VendorError& error) {
+  } catch (const std::exception& error) {
     drop(error.what());
   }
   lock.lock();
@@ -206,7 +207,7 @@ void LinkCarrier::turn() {
       open_->in_flight.pop_front();
     }
     while (open_->progress.accepts && post_next()) open_->progress.accepts = open_->link->poll().accepts;
-  } catch (const VendorError& error) {
+  } catch (const std::exception& error) {
     drop(error.what());
   }
 }

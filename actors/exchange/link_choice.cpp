@@ -45,8 +45,8 @@ Result<PathChoice> choose_path(std::string_view wanted, std::span<const Member> 
     return fail(ErrorCode::kUnsupported, "exchange: nccl: " + missing);
   const std::string against = missing.empty() && wanted != "nccl" ? shared_gpu(members) : missing;
   if (!against.empty()) return PathChoice{BlockPath::kZmq, "ZeroMQ: " + against};
-  return PathChoice{BlockPath::kNccl, fmt::format("NCCL {} between {} actors on GPUs",
-                                                  version_text(members[0].link.nccl), members.size())};
+  return PathChoice{BlockPath::kNccl,
+                    fmt::format("NCCL {} between the actors' GPUs", version_text(members[0].link.nccl))};
 }
 
 }  // namespace seng

@@ -14,7 +14,7 @@ namespace seng {
 
 struct PathChoice {
   BlockPath path = BlockPath::kZmq;
-  std::string why;  // for the log: "NCCL 2.28.9 between 2 GPUs", "ZeroMQ: actor 3 has no NCCL"
+  std::string why;  // for the log: "NCCL 2.28.9 between the actors' GPUs", "ZeroMQ: actor 3 has no NCCL"
 };
 
 // `wanted`: JobSpec::exchange. "zmq": never NCCL. "auto": where every member has NCCL, all the same version,

@@ -132,7 +132,8 @@ TEST_F(OverEmulatedNccl, ActorsThatShareAGpuUseItWhenTheJobInsists) {
     ASSERT_TRUE(result.is_object()) << cluster.last().err;
     ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
     const std::string id = std::to_string(result.value("id", 0));
-    EXPECT_TRUE(has_event(cluster, id, exchange == "auto" ? "share a GPU" : "NCCL 2.28.9 between 2 actors"));
+    EXPECT_TRUE(
+        has_event(cluster, id, exchange == "auto" ? "share a GPU" : "NCCL 2.28.9 between the actors' GPUs"));
     if (state.empty()) state = result.value("state_sha256", "");
     EXPECT_EQ(result.value("state_sha256", ""), state);
   }

@@ -25,7 +25,7 @@ TEST(LinkChoice, AutoTakesNcclWhereEveryActorHasAGpuOfItsOwn) {
   EXPECT_FALSE(over_nccl("auto", {member(0, 22809, "a"), member(1, 22901, "b")}));  // versions
   EXPECT_FALSE(over_nccl("auto", {member(0, 22809, "a")}));
   EXPECT_THAT(choose_path("auto", std::vector{member(0, 22809, "a"), member(1, 22809, "b")})->why,
-              HasSubstr("NCCL 2.28.9 between 2 actors"));
+              HasSubstr("NCCL 2.28.9 between the actors' GPUs"));
   EXPECT_THAT(choose_path("auto", std::vector{member(3, 22809, "a"), member(5, 22809, "a")})->why,
               HasSubstr("actors 3 and 5 share a GPU"));
 }
