@@ -39,7 +39,8 @@ std::vector<std::uint32_t> equal_sizes(std::uint32_t micro_batches, std::size_t 
 
 double compute_seconds(const ActorSpeed& speed, std::uint32_t micro_batches) {
   const std::uint32_t lanes = std::max(1u, speed.lanes);
-  return (micro_batches + lanes - 1) / lanes * speed.micro_seconds;
+  const std::uint32_t rounds = (micro_batches + lanes - 1) / lanes;
+  return rounds * speed.micro_seconds;
 }
 
 double slowest_seconds(const std::vector<ActorSpeed>& speeds, const std::vector<std::uint32_t>& sizes) {

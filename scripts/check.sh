@@ -17,7 +17,7 @@ asan() {
   ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
     LSAN_OPTIONS=suppressions="$PWD/tests/support/lsan.supp":print_suppressions=0 \
     ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' \
-    -E "Resnet18S|Resized|Balance|AStoppedActor|Killed.ActorsAreReplaced|ActorsOutlive|SameBitsOfMemory|OnEmulatedGpus|$counts_cpu"
+    -E "Resnet18S|Resized|Balance|AStoppedActor|Killed.ActorsAreReplaced|ActorsOutlive|SameBitsOfMemory|OnEmulatedGpus|OverEmulatedNccl|Disturbed|ByAnotherJob|$counts_cpu"
 }
 tsan() {
   scripts/build.sh tsan actors_exchange_tests actors_state_tests actors_engine_tests actors_tests

@@ -130,7 +130,7 @@ struct JobSpec {
   // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
   std::uint32_t restart_max = 20;
   double restart_window_s = 3600;
-  std::string exchange = "auto";     // auto | zmq | nccl: how sums and directions travel
+  std::string exchange = "zmq";      // zmq | nccl | auto: how sums and directions travel
   std::int32_t priority = 0;         // the higher gets its actors first
   bool allow_mixed_devices = false;  // actors on different kinds of devices: bits then depend on who computes
   // What the weights of step 0, or the whole state, are taken from; at most one, empty: from the seed.

@@ -76,7 +76,7 @@ SpecNode* open_group(SpecNode& parent, const SpecGroup& group, const std::string
     put(map, std::string(group.main_key), std::move(value));
     entry->value = std::move(map);
   }
-  return value.kind == SpecNode::Kind::kMap ? &value : nullptr;
+  return entry->value.kind == SpecNode::Kind::kMap ? &entry->value : nullptr;
 }
 
 void assign(SpecNode& root, std::string path, SpecNode value, const std::string& where) {
