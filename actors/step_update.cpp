@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "actors/engine/linalg.h"
 #include "actors/optim/update.h"
@@ -104,10 +105,36 @@ double promised(const Workload& w, const StepComplete& step, double lr, double s
   return std::isfinite(change) && change < 0 ? change : 0;
 }
 
+// Of the blocks that have curvature, those whose newest is of that step.
+bool any_is_of(const Workload& w, const TrainState& state, std::uint64_t step,
+               const std::function<bool(std::size_t)>& also) {
+  for (std::size_t b = 0; b < state.curvature_steps.size(); ++b)
+    if (w.fragments[b].floats > 0 && state.curvature_steps[b] == step && also(b)) return true;
+  return false;
+}
+
 // Whether the damping that the next refresh takes is the one that directions are made with now. What a trial
 // says of another one would change it again for the same reason.
-bool damping_is_in_force(const TrainState& state) {
-  return std::ranges::find(state.curvature_lambdas, state.damping.lambda) != state.curvature_lambdas.end();
+bool damping_is_in_force(const Workload& w, const TrainState& state) {
+  const std::uint64_t newest = std::ranges::max(state.curvature_steps);
+  return newest > 0 && any_is_of(w, state, newest, [&](std::size_t b) {
+           return state.curvature_lambdas[b] == state.damping.lambda;
+         });
+}
+
+// The owners' word decides which refreshes count, so that all know what is in force where. Damping that
+// adapts rises where every block refused: nothing is tried until a refresh takes it, and with the same one
+// the next would be refused too.
+void note_refresh(const Workload& w, const StepComplete& step, std::uint64_t refresh, double damping,
+                  TrainState& state) {
+  for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b) {
+    if (step.refused[b]) continue;
+    state.curvature_steps[b] = refresh;
+    state.curvature_lambdas[b] = damping;
+  }
+  const auto any = [](std::size_t) { return true; };
+  if (w.adapts_damping() && !any_is_of(w, state, refresh, any))
+    state.damping.lambda = adapted_damping(w.spec.optimizer.adaptive, state.damping.lambda, -1);
 }
 
 // Judges the step before by its batch's loss now, and notes what the next one is to judge this one by.
@@ -121,7 +148,7 @@ void adapt_damping(const Workload& w, const StepComplete& step, double lr, Appli
   }
   damping.predicted = damping.loss = 0;
   if (!w.tries_damping(number) || applied.left_out || !std::isfinite(applied.loss) ||
-      !damping_is_in_force(state))
+      !damping_is_in_force(w, state))
     return;
   damping.predicted = promised(w, step, lr, applied.trust_scale);
   damping.loss = applied.loss;
@@ -160,12 +187,8 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
     applied.trust_scale = trust_region_scale(w.spec.optimizer.trust_region, lr, products);
     applied.cosine = cosine_of(step, blocks.size());
   }
-  // The owners' word decides which refreshes count, so that all know what is in force where.
   if (const std::uint64_t refresh = w.taking_effect(number); refresh != 0)
-    for (std::uint32_t b = 0; b < state.curvature_steps.size(); ++b)
-      if (!step.refused[b])
-        state.curvature_steps[b] = refresh,
-        state.curvature_lambdas[b] = refresh == number ? damping : w.damping_at(refresh);
+    note_refresh(w, step, refresh, refresh == number ? damping : w.damping_at(refresh), state);
   applied.left_out = may_leave_out(state.loss_scale) && overflowed(w, step, lanes);
   if (applied.left_out) {
     applied.trust_scale = 0;

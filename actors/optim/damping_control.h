@@ -6,7 +6,8 @@
 //     rho = (h(w') - h(w)) / M(delta),     M(delta) = g^T delta + 1/2 delta^T F delta
 // and the damping of the next refresh is divided by `factor` where rho > 3/4, multiplied by it where rho <
 // 1/4, and held in [min, max]. Until a refresh has taken that, no step is tried: the curvature in force has
-// the damping before, and a second trial would change it twice for one reason.
+// the damping before, and a second trial would change it twice for one reason. A refresh that every block
+// refuses multiplies it.
 //   h(w)    the step computes anyway
 //   h(w')   is one forward pass over the same micro-batches in the step that follows; its sum travels in the
 //           summary, along the tree. On another batch the loss differs by far more than one step changes it.

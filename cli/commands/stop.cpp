@@ -22,23 +22,30 @@ std::string sentence(const JobRecord& job, const Session& session) {
 
 // Until all have ended, however that comes out; `jobs` are then as they have ended.
 ExitCode wait_for_ends(const Arguments& arguments, Session& session, std::vector<JobRecord>& jobs) {
+  ExitCode first = ExitCode::kOk;
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   for (JobRecord& job : jobs) {
     FollowOptions options;
     options.display.progress = options.display.epochs = false;
     options.daemon_was_there = true;
+    options.come_back = session.again();
     options.timeout_seconds = arguments.seconds("timeout");
     if (options.timeout_seconds) {
       const std::chrono::duration<double> passed = Clock::now() - begin;
       options.timeout_seconds = std::max(0.0, *options.timeout_seconds - passed.count());
     }
     const auto followed = follow(session, std::to_string(job.id), options);
-    if (!followed) return followed.error();
+    if (!followed) {
+      if (first == ExitCode::kOk) first = followed.error();
+      // One that was deleted meanwhile keeps nothing from the others.
+      if (followed.error() != ExitCode::kNoSuchJob) return first;
+      continue;
+    }
     job = followed->job;
     if (arguments.format() == OutputFormat::kTable) session.console().out << sentence(job, session);
   }
-  return ExitCode::kOk;
+  return first;
 }
 
 }  // namespace
@@ -55,7 +62,8 @@ ExitCode run_stop(const Arguments& arguments, Session& session) {
     if (table && fresh && !wait) session.console().out << sentence(reply->job, session);
     return ExitCode::kOk;
   });
-  if (wait) {
+  // A daemon that went away may not have been asked to stop the rest.
+  if (wait && code != ExitCode::kNoDaemon) {
     const ExitCode waited = wait_for_ends(arguments, session, jobs);
     if (code == ExitCode::kOk) code = waited;
   }

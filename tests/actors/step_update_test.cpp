@@ -9,14 +9,13 @@
 namespace seng {
 namespace {
 
-Workload workload(const std::string& engine) {
+Workload workload(const std::string& engine, const std::string& damping = "0.5") {
   const auto spec = parse_job_spec(
       "model: {name: mlp, hidden: \"6\"}\n"
       "data: {name: synthetic, train: 64, test: 16, channels: 1, height: 4, width: 4, classes: 3}\n"
       "batch: {global: 16, micro: 4}\nsteps: 9\n"
-      "optimizer: {name: seng, lr: 0.1, momentum: 0.9, damping: 0.5, curvature: {every: 1, samples: 8}}\n"
-      "engine: " +
-          engine + "\n",
+      "optimizer: {name: seng, lr: 0.1, momentum: 0.9, damping: " +
+          damping + ", curvature: {every: 1, samples: 8}}\nengine: " + engine + "\n",
       "test");
   auto loaded = spec ? load_workload(*spec) : Result<Workload>(fail(spec.error()));
   if (!loaded) throw std::runtime_error(loaded.error().message);
@@ -77,6 +76,26 @@ TEST(StepUpdate, WithoutAScaleToLowerWhatIsNotFiniteIsSeen) {
     EXPECT_FALSE(apply_step(w, Step(w, kInfinity).complete, lanes, state).left_out) << engine;
     EXPECT_FALSE(std::isfinite(state.parameters[w.network.blocks()[0].count - 1])) << engine;
   }
+}
+
+TEST(StepUpdate, ARefreshThatEveryBlockRefusesRaisesTheDamping) {
+  const Workload w =
+      workload("{convolution: auto}", "{initial: 0.5, adaptive: {every: 3, factor: 2, max: 3}}");
+  Lanes lanes(1);
+  TrainState state = TrainState::initial(w);
+  Step some(w, 1), none(w, 1);
+  none.complete.refused.assign(w.network.blocks().size(), true);
+  (void)apply_step(w, some.complete, lanes, state);
+  EXPECT_EQ(state.damping.lambda, 0.5);
+  EXPECT_EQ(state.curvature_lambdas, (std::vector<double>{0, 0.5}));
+  for (const double lambda : {1.0, 2.0, 3.0, 3.0}) {
+    (void)apply_step(w, none.complete, lanes, state);
+    EXPECT_EQ(state.damping.lambda, lambda);
+    EXPECT_EQ(state.damping.predicted, 0) << "nothing is tried while what was raised is not in force";
+  }
+  EXPECT_EQ(state.curvature_lambdas, (std::vector<double>{0, 0.5}));
+  (void)apply_step(w, some.complete, lanes, state);
+  EXPECT_EQ(state.curvature_lambdas, (std::vector<double>{0, 3}));
 }
 
 }  // namespace

@@ -211,6 +211,25 @@ TEST_F(Commands, StopWaits) {
   EXPECT_EQ(ctl(daemon_, {"stop", "3", "--timeout", "1"}).code, ExitCode::kUsage);
 }
 
+TEST_F(Commands, StopWaitsForTheOthersOfOneThatWasDeleted) {
+  daemon_.on<StopRequest, StopReply>([&](const StopRequest& request) -> Result<StopReply> {
+    JobRecord job = jobs_[0];
+    job.id = static_cast<JobId>(std::stoul(request.job));
+    return StopReply{job};
+  });
+  daemon_.on<WatchRequest, WatchReply>([&](const WatchRequest& request) -> Result<WatchReply> {
+    if (request.job == "3") return fail(ErrorCode::kNotFound, "there is no job 3");
+    WatchReply reply{jobs_[0], {}};
+    reply.job.id = 4;
+    reply.job.state = JobState::kStopped;
+    return reply;
+  });
+  const CtlRun run = ctl(daemon_, {"stop", "3", "4", "--wait"});
+  EXPECT_EQ(run.code, ExitCode::kNoSuchJob);
+  EXPECT_EQ(run.out, "job 4 (fashion-lenet) has stopped\n");
+  EXPECT_THAT(run.err, HasSubstr("there is no job 3"));
+}
+
 TEST_F(Commands, AJobThatIsNamedTwiceIsShownOnce) {
   const std::string once = ctl(daemon_, {"status", "3"}).out;
   EXPECT_EQ(ctl(daemon_, {"status", "3", "3", "fashion-lenet"}).out, once);
