@@ -9,6 +9,7 @@
 int main(int argc, char** argv) {
   // A reader that goes away is an error of a write, not the end of this process.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // nor is a file that grows too large
   seng::FdBuffer out_buffer(STDOUT_FILENO), err_buffer(STDERR_FILENO);
   std::ostream out(&out_buffer), err(&err_buffer);
   err.setf(std::ios::unitbuf);

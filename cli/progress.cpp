@@ -123,6 +123,9 @@ void ProgressDisplay::update(const JobRecord& job, const std::vector<EpochMetric
   const bool due = now - last_draw_ >= interval && (console_.err_is_terminal || job.step != last_step_);
   const bool erased = console_.err_is_terminal && any_ && !drawn_;
   if (!changed && !due && !erased) return;
+  // While a job waits its line has the reason; beside one that trains it stands above.
+  if (job.state == JobState::kRunning && !job.reason.empty() && job.reason != last_reason_)
+    say("note: " + one_line(job.reason));
   any_ = true;
   last_draw_ = now;
   last_state_ = job.state;

@@ -11,6 +11,7 @@
 #include "cli/job_file.h"
 #include "cli/record_values.h"
 #include "protocol/base/file.h"
+#include "protocol/spec/job_spec.h"
 
 namespace seng {
 namespace {
@@ -85,10 +86,15 @@ tl::expected<ResumePoint, ExitCode> of_job(const std::string& from, Session& ses
     return tl::unexpected(session.fail(exit_code_of(reply.error()), reply.error().message + hint));
   }
   const JobRecord& job = reply->job;
-  if (job.checkpoint.empty())
+  if (job.checkpoint.empty()) {
+    // One that was stopped before its first step goes on where it began.
+    const auto spec = parse_job_spec(reply->spec_yaml, "job");
+    if (spec && !spec->initial_checkpoint.empty())
+      return ResumePoint{spec->initial_checkpoint, reply->spec_yaml, fmt::format("job {}", job.id)};
     return tl::unexpected(
         session.fail(ExitCode::kFailed, fmt::format("job {} ({}) has no checkpoint: it is {} at step {}",
                                                     job.id, job.name, job_state_name(job.state), job.step)));
+  }
   if (!is_terminal(job.state))
     session.console().err << fmt::format(
         "note: job {} ({}) goes on; it removes the checkpoint when it has newer ones (checkpoint.keep)\n",

@@ -9,6 +9,10 @@ case $preset in
   *) echo "build.sh: unknown preset '$preset'; expected release, debug, asan, tsan or fuzz" >&2; exit 2 ;;
 esac
 shift || true
+# Two builds in one folder break each other.
+mkdir -p build
+exec 8>"build/$preset.lock"
+flock -n 8 || { echo "build.sh: another build into build/$preset goes on; waiting for it" >&2; flock 8; }
 extra=()
 command -v ccache >/dev/null && extra+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 log=$(mktemp)

@@ -50,6 +50,6 @@ scripts/packages.sh build check
 for check in "$@"; do
   case $check in
     format | layers | asan | tsan | tidy | fuzz) echo "== $check"; "$check" ;;
-    *) echo "check.sh: unknown check '$check'" >&2; exit 2 ;;
+    *) echo "check.sh: unknown check '$check'; expected format, layers, asan, tsan, tidy or fuzz" >&2; exit 2 ;;
   esac
 done

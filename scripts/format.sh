@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 list=$(git ls-files --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh')
 [ -n "$list" ] || { echo "format.sh: no sources found" >&2; exit 1; }
 mapfile -t files <<<"$list"
-if [ "${1:-}" = --check ]; then
-  clang-format --dry-run -Werror "${files[@]}"
-else
-  clang-format -i "${files[@]}"
-fi
+case ${1:-} in
+  --check) clang-format --dry-run -Werror "${files[@]}" ;;
+  '') clang-format -i "${files[@]}" ;;
+  *) echo "format.sh: unknown option '$1'; expected --check or none" >&2; exit 2 ;;
+esac

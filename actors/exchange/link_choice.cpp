@@ -15,8 +15,7 @@ std::string version_text(std::uint32_t version) {
 std::string obstacle(std::span<const Member> members) {
   for (const Member& member : members) {
     if (member.link.nccl == 0)
-      return fmt::format("actor {} on node {} has no GPU or no NCCL (its log says why)", member.actor,
-                         member.node);
+      return fmt::format("actor {} on node {} has no GPU or no NCCL", member.actor, member.node);
   }
   for (const Member& member : members) {
     if (member.link.nccl != members[0].link.nccl)
@@ -42,7 +41,8 @@ Result<PathChoice> choose_path(std::string_view wanted, std::span<const Member> 
   if (wanted == "zmq") return PathChoice{BlockPath::kZmq, "ZeroMQ, as the job says"};
   const std::string missing = obstacle(members);
   if (wanted == "nccl" && !missing.empty())
-    return fail(ErrorCode::kUnsupported, "exchange: nccl: " + missing);
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("exchange: nccl: {}; exchange: auto takes ZeroMQ then", missing));
   const std::string against = missing.empty() && wanted != "nccl" ? shared_gpu(members) : missing;
   if (!against.empty()) return PathChoice{BlockPath::kZmq, "ZeroMQ: " + against};
   return PathChoice{BlockPath::kNccl,

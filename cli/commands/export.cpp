@@ -123,6 +123,26 @@ Status copy_verified(const std::string& source, const Expected& expected, const 
   return out->keep_as(destination, replace);
 }
 
+// Where FILE is written: what a link points to, never in the place of a device, a FIFO or a directory.
+Result<std::string> destination_of(const std::string& file, bool replace) {
+  struct stat there;
+  if (stat(file.c_str(), &there) != 0) {
+    if (lstat(file.c_str(), &there) == 0)
+      return fail(ErrorCode::kExists, file + " is a link to nothing; remove it or name another file");
+    return file;
+  }
+  if (!S_ISREG(there.st_mode)) {
+    const char* what = S_ISDIR(there.st_mode) ? "a directory" : "no regular file";
+    return fail(ErrorCode::kExists,
+                fmt::format("{} is {}; expected the name of a file to write", file, what));
+  }
+  if (!replace) return fail(ErrorCode::kExists, file + " exists; --force replaces it");
+  std::error_code error;
+  const auto path = std::filesystem::canonical(file, error);
+  if (error) return fail(ErrorCode::kIo, fmt::format("cannot follow {}: {}", file, error.message()));
+  return path.string();
+}
+
 struct Source {
   std::string checkpoint;
   JobId job = 0;       // 0: a directory was named
@@ -140,6 +160,10 @@ tl::expected<Source, ExitCode> find_source(const std::string& from, Session& ses
   const JobRecord& job = reply->job;
   if (!job.checkpoint.empty())
     return Source{job.checkpoint, job.id, fmt::format("of job {} ({}) ", job.id, job.name)};
+  if (is_terminal(job.state))
+    return tl::unexpected(
+        session.fail(ExitCode::kFailed, fmt::format("job {} ({}) has no checkpoint: it {} at step {}", job.id,
+                                                    job.name, job_state_name(job.state), job.step)));
   return tl::unexpected(session.fail(
       ExitCode::kFailed,
       fmt::format("job {} ({}) has no checkpoint yet: it is {} at step {}; checkpoint.every_steps says "
@@ -152,24 +176,23 @@ tl::expected<Source, ExitCode> find_source(const std::string& from, Session& ses
 ExitCode run_export(const Arguments& arguments, Session& session) {
   if (arguments.has("to") && arguments.has("output"))
     return session.fail(ExitCode::kUsage, "export: --to and --output are the same; give one");
-  const std::string destination = arguments.text("to", arguments.text("output"));
-  if (destination.empty()) return session.fail(ExitCode::kUsage, "export: --to FILE is missing");
+  const std::string file = arguments.text("to", arguments.text("output"));
+  if (file.empty()) return session.fail(ExitCode::kUsage, "export: --to FILE is missing");
   const bool replace = arguments.has("force");
-  struct stat existing;
-  if (!replace && lstat(destination.c_str(), &existing) == 0)
-    return session.fail(ExitCode::kFailed, destination + " exists; --force replaces it");
+  const auto destination = destination_of(file, replace);
+  if (!destination) return session.fail(ExitCode::kFailed, destination.error().message);
   const auto source = find_source(arguments.operand(0), session);
   if (!source) return source.error();
   const auto expected = read_manifest(source->checkpoint);
   if (!expected) return session.fail(ExitCode::kFailed, expected.error().message);
-  const Status copied = copy_verified(source->checkpoint + "/" + kModelFile, *expected, destination, replace);
+  const Status copied =
+      copy_verified(source->checkpoint + "/" + kModelFile, *expected, *destination, replace);
   if (!copied) return session.fail(ExitCode::kFailed, copied.error().message);
-  session.console().err << fmt::format("{}: {}, SHA-256 {}, {}from {}\n", destination,
-                                       format_bytes(expected->bytes), expected->sha256, source->of_job,
-                                       source->checkpoint);
+  session.console().err << fmt::format("{}: {}, SHA-256 {}, {}from {}\n", file, format_bytes(expected->bytes),
+                                       expected->sha256, source->of_job, source->checkpoint);
   if (arguments.format() != OutputFormat::kTable)
     print_value(session.console(), arguments.format(),
-                {{"file", destination},
+                {{"file", file},
                  {"bytes", expected->bytes},
                  {"sha256", expected->sha256},
                  {"job", source->job == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(source->job)},

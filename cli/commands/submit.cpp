@@ -31,6 +31,9 @@ ExitCode see_it_through(const Arguments& arguments, Session& session, const JobR
   options.display.epochs = arguments.has("follow") && format == OutputFormat::kTable;
   options.timeout_seconds = arguments.seconds("timeout");
   options.daemon_was_there = true;
+  if (!arguments.has("follow"))
+    options.come_back = session.command_line(fmt::format(
+        "wait {}{}", job.id, format == OutputFormat::kTable ? "" : " -o " + arguments.text("format")));
   const auto followed = follow(session, std::to_string(job.id), options);
   if (!followed) return followed.error();
   print_result(session, followed->job, format);

@@ -554,6 +554,29 @@ TEST_F(Export, ReplacesOnlyWhenForced) {
   EXPECT_EQ(read(target_), content_);
 }
 
+TEST_F(Export, TakesThePlaceOfFilesAlone) {
+  const std::string pipe = dir_.path() + "/pipe", link = dir_.path() + "/link",
+                    nowhere = dir_.path() + "/nowhere";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink("absent", nowhere);
+  for (const std::string& there : {pipe, dir_.path(), nowhere}) {
+    for (const bool force : {false, true}) {
+      std::vector<std::string> words = {"export", "3", "--to", there};
+      if (force) words.push_back("--force");
+      const CtlRun run = ctl(daemon_, words);
+      EXPECT_EQ(run.code, ExitCode::kFailed) << there;
+      EXPECT_THAT(run.err, HasSubstr(there + " is "));
+      EXPECT_THAT(run.err, ::testing::Not(HasSubstr("--force")));
+    }
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  std::ofstream(target_) << "old";
+  std::filesystem::create_symlink(target_, link);
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--to", link, "--force"}).code, ExitCode::kOk);
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_EQ(read(target_), content_);
+}
+
 TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
   std::string flipped = content_;
   flipped[1'000'000] ^= 1;

@@ -165,5 +165,17 @@ TEST_F(ProgressDisplayTest, PrintsEachEpochOnce) {
             "      2      468      0.5000    82.00 %          -         -      24.6      2440\n");
 }
 
+TEST_F(ProgressDisplayTest, SaysOnceWhatIsAmissWithAJobThatTrains) {
+  ProgressDisplay display(console_, clock_, {});
+  JobRecord job = running_job();
+  display.update(job, {});
+  job.reason = "a checkpoint cannot be written: No space left on device";
+  for (int i = 0; i < 3; ++i) display.update(job, {});
+  const std::string said = err_.str();
+  const std::string note = "note: a checkpoint cannot be written: No space left on device\n";
+  EXPECT_THAT(said, ::testing::HasSubstr(note));
+  EXPECT_EQ(said.find(note), said.rfind(note));
+}
+
 }  // namespace
 }  // namespace seng

@@ -33,7 +33,7 @@ class Resume : public ::testing::Test {
             return fail(ErrorCode::kNotFound, "there is no job \"" + request.job + "\"");
           DescribeReply reply;
           reply.job = job_;
-          reply.spec_yaml = std::string(kJob) + "seed: 77\ninitial: {weights: /w}\n";
+          reply.spec_yaml = std::string(kJob) + "seed: 77\ninitial: " + initial_ + "\n";
           return reply;
         });
   }
@@ -56,6 +56,7 @@ class Resume : public ::testing::Test {
     return parsed ? *parsed : JobSpec{};
   }
 
+  std::string initial_ = "{weights: /w}";  // of job 3
   FakeDaemon daemon_;
   TempDir dir_;
   JobRecord job_ = ended_job(JobState::kStopped);
@@ -98,6 +99,16 @@ TEST_F(Resume, AJobThatCannotBe) {
   EXPECT_THAT(submit({"--resume", "3"}).err, HasSubstr("note: job 3 (fashion-lenet) goes on"));
   daemon_.stop();
   EXPECT_EQ(submit({"--resume", "3"}).code, ExitCode::kNoDaemon);
+}
+
+TEST_F(Resume, AJobThatWasStoppedBeforeItsFirstStepGoesOnWhereItBegan) {
+  job_ = ended_job(JobState::kStopped);
+  job_.checkpoint.clear();
+  initial_ = "{checkpoint: /state/jobs/2/checkpoints/step-00000040}";
+  const CtlRun run = submit({"--resume", "3"});
+  EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
+  EXPECT_EQ(spec().initial_checkpoint, "/state/jobs/2/checkpoints/step-00000040");
+  EXPECT_EQ(spec().seed, 77u);
 }
 
 TEST_F(Resume, ADirectoryOfAnyKind) {
