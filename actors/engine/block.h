@@ -56,4 +56,25 @@ struct SampleFactors {
   const float* gradients = nullptr;
 };
 
+// Floats of one sample's part of each.
+struct FactorSizes {
+  std::size_t activations = 0, gradients = 0;
+};
+inline FactorSizes factor_sizes(const Block& block) {
+  const auto m = static_cast<std::size_t>(block.m), n = static_cast<std::size_t>(block.n),
+             positions = static_cast<std::size_t>(block.positions);
+  switch (block.kind) {
+    case BlockKind::kConvolution:
+      return {static_cast<std::size_t>(block.conv.channels_in) *
+                  static_cast<std::size_t>(block.conv.height_in) *
+                  static_cast<std::size_t>(block.conv.width_in),
+              m * positions};
+    case BlockKind::kLinear:
+      return {n, m};
+    case BlockKind::kBatchNorm:
+      return {0, block.count};
+  }
+  return {};
+}
+
 }  // namespace seng

@@ -127,15 +127,11 @@ void Replica::State::forward_again(const ExecutionPlan::Segment& segment, const 
 
 // The sink reads them on the host.
 SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors, float loss_scale) {
-  const ConvolutionGeometry& g = block.conv;
-  std::size_t activations = static_cast<std::size_t>(block.n * block.positions);
-  if (block.kind == BlockKind::kConvolution)
-    activations = std::size_t(g.channels_in) * g.height_in * g.width_in;
-  std::size_t gradients = static_cast<std::size_t>(block.m * block.positions);
-  if (block.kind == BlockKind::kBatchNorm) activations = 0, gradients = block.count;
-  if (activations > 0)
-    factors.activations = backend->host_view(factors.activations, factors.samples * activations, 0);
-  factors.gradients = backend->host_view(factors.gradients, factors.samples * gradients, 1, 1 / loss_scale);
+  const FactorSizes sizes = factor_sizes(block);
+  if (sizes.activations > 0)
+    factors.activations = backend->host_view(factors.activations, factors.samples * sizes.activations, 0);
+  factors.gradients =
+      backend->host_view(factors.gradients, factors.samples * sizes.gradients, 1, 1 / loss_scale);
   return factors;
 }
 

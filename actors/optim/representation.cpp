@@ -6,16 +6,6 @@
 #include "protocol/base/error.h"
 
 namespace seng {
-namespace {
-
-std::size_t raw_input(const Block& block) {
-  const ConvolutionGeometry& conv = block.conv;
-  if (block.kind != BlockKind::kConvolution) return static_cast<std::size_t>(block.n);
-  return std::size_t(conv.channels_in) * std::size_t(conv.height_in) * std::size_t(conv.width_in);
-}
-
-}  // namespace
-
 std::string_view representation_name(Representation representation) {
   switch (representation) {
     case Representation::kExplicit:
@@ -40,9 +30,11 @@ SampleSize sample_size(const Block& block, const CurvatureForm& form) {
   switch (form.representation) {
     case Representation::kExplicit:
       return {block.count, 0};
-    case Representation::kImplicit:
+    case Representation::kImplicit: {
       SENG_CHECK(block.kind != BlockKind::kBatchNorm, "a batch norm has no implicit representation");
-      return {raw_input(block), std::size_t(block.m) * std::size_t(block.positions)};
+      const FactorSizes raw = factor_sizes(block);
+      return {raw.activations, raw.gradients};
+    }
     case Representation::kLowRank: {
       SENG_CHECK(block.kind == BlockKind::kConvolution, "only a convolution's factors can be cut");
       SENG_CHECK(form.rank > 0 && form.rank <= full_rank(block), "rank of block " + block.name);

@@ -103,7 +103,7 @@ def main():
     weights = trained_weights(text)
     result = subprocess.run([BIN / "direction_accuracy_bench", job, weights], capture_output=True, text=True)
     if result.returncode != 0:
-        raise SystemExit(result.stderr)
+        raise SystemExit(result.stderr or f"direction_accuracy_bench ended with code {result.returncode} and said nothing")
     (OUT / "accuracy_of_direction.csv").write_text(result.stdout)
     table = means(list(csv.DictReader(result.stdout.splitlines())))
     print(f"{'variant':40} {'parameter':>9} {'error':>8} {'sine':>8} {'ms a step':>10} {'MiB':>8}")

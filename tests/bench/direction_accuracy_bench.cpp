@@ -1,8 +1,9 @@
 // How far each approximation's direction is from the exact one, on a network's own blocks, weights and data:
 // scripts/experiments/accuracy_of_direction.py runs it on a network that has been trained a little.
 //
-//   direction_accuracy_bench JOB.yaml WEIGHTS.safetensors
+//   direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors]
 //
+// Without weights the network is as its seed makes it.
 // The job gives network, data, seed, micro-batch (optimizer.curvature.samples / 32 samples of each of 32) and
 // damping. The curvature is of the first samples of the data's order, the gradient of the batch that follows.
 // CSV on stdout, a line per variant and block, the whole step as block "all":
@@ -44,12 +45,10 @@ struct Pass : BackwardSink {
         inputs(blocks.size()),
         outputs(blocks.size()) {}
   void on_factors(std::size_t b, const SampleFactors& f) override {
-    const Block& block = blocks[b];
-    const std::size_t out = std::size_t(block.m * block.positions);
-    const std::size_t in =
-        block.kind == BlockKind::kBatchNorm ? out : sample_size(block, Representation::kImplicit).first;
-    inputs[b].insert(inputs[b].end(), f.activations, f.activations + in * std::size_t(f.samples));
-    outputs[b].insert(outputs[b].end(), f.gradients, f.gradients + out * std::size_t(f.samples));
+    const FactorSizes sizes = factor_sizes(blocks[b]);
+    const std::size_t n = std::size_t(f.samples);
+    inputs[b].insert(inputs[b].end(), f.activations, f.activations + n * sizes.activations);
+    outputs[b].insert(outputs[b].end(), f.gradients, f.gradients + n * sizes.gradients);
   }
   void on_gradient(std::size_t b, std::span<const float> g, std::span<const float>) override {
     for (std::size_t i = 0; i < g.size(); ++i) gradient[blocks[b].offset + i] += g[i];
@@ -241,19 +240,23 @@ void compare(const Workload& w, const Pass& samples, const std::vector<float>& g
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 3) return std::fprintf(stderr, "direction_accuracy_bench JOB.yaml WEIGHTS.safetensors\n"), 2;
+  if (argc != 2 && argc != 3)
+    return std::fprintf(stderr, "direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors]\n"), 2;
   std::ifstream in(argv[1]);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   Workload w = value_of(load_workload(value_of(parse_job_spec(text, argv[1]))));
   for (Dataset* split : {w.data.train.get(), w.data.test.get()})
     if (auto prepared = split->prepare(); !prepared) throw std::runtime_error(prepared.error().message);
   std::vector<float> parameters(w.network.parameter_count()), statistics(w.network.statistics_count());
-  if (auto loaded = load_initial_weights(w, argv[2], parameters, statistics); !loaded)
-    throw std::runtime_error(loaded.error().message);
+  w.network.initialise(w.spec.seed, parameters, statistics);
+  if (argc == 3)
+    if (auto loaded = load_initial_weights(w, argv[2], parameters, statistics); !loaded)
+      throw std::runtime_error(loaded.error().message);
   Replica replica(w.network, replica_options(w.spec));
   replica.load(parameters, statistics);
 
   const std::size_t n = w.spec.optimizer.curvature.samples;
+  if (n == 0 || n % kMicros != 0) throw std::runtime_error("curvature.samples has to be a multiple of 32");
   Pass samples(w.network), fresh(w.network);
   run(w, replica, 0, n, true, samples);
   run(w, replica, n, w.spec.batch_global, false, fresh);

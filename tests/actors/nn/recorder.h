@@ -16,15 +16,9 @@ struct Recorder final : BackwardSink {
   }
 
   void on_factors(std::size_t block, const SampleFactors& factors) override {
-    const Block& b = network_.blocks()[block];
-    std::size_t inputs = b.n, outputs = b.m * b.positions;
-    if (b.kind == BlockKind::kConvolution) {
-      inputs = std::size_t(b.conv.channels_in) * b.conv.height_in * b.conv.width_in;
-    } else if (b.kind == BlockKind::kBatchNorm) {
-      inputs = 0, outputs = b.count;
-    }
-    activations[block].assign(factors.activations, factors.activations + factors.samples * inputs);
-    gradients[block].assign(factors.gradients, factors.gradients + factors.samples * outputs);
+    const FactorSizes sizes = factor_sizes(network_.blocks()[block]);
+    activations[block].assign(factors.activations, factors.activations + factors.samples * sizes.activations);
+    gradients[block].assign(factors.gradients, factors.gradients + factors.samples * sizes.gradients);
     factor_order.push_back(block);
   }
 
