@@ -21,6 +21,7 @@ sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/bench")
 from cluster import BIN, ROOT, Cluster  # noqa: E402
 
 OUT = ROOT / "build" / "experiments"
+TABLE = OUT / "accuracy_of_direction.csv"
 JOB = """name: accuracy
 model: {{name: resnet18, width: {width}}}
 data: {{name: imagefolder, root: {data}, size: 32, cache: {cache}, mean: "0.4914, 0.4822, 0.4465",
@@ -58,11 +59,8 @@ def means(rows):
 
 
 def plot(table, file):
-    try:
-        import matplotlib
-    except ImportError:
-        subprocess.run(["apt-get", "install", "-y", "python3-matplotlib"], check=True)
-        import matplotlib
+    """With the system's Python, which is the one that has matplotlib."""
+    import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
     figure, axes = pyplot.subplots(1, 4, figsize=(18, 4.5), sharey=True)
@@ -90,12 +88,18 @@ def plot(table, file):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--plot", action="store_true", help="only draw the CSV that is there")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--damping", type=float, default=0.2)
     parser.add_argument("--samples", type=int, default=128)
     arguments = parser.parse_args()
+    if arguments.plot:
+        plot(means(csv.DictReader(TABLE.open())), TABLE.with_suffix(".png"))
+        return
+    if not arguments.data:
+        parser.error("--data is missing")
     OUT.mkdir(parents=True, exist_ok=True)
     text = JOB.format(cache=OUT / "accuracy_cache", **vars(arguments))
     job = OUT / "accuracy_of_direction.yaml"
@@ -104,13 +108,14 @@ def main():
     result = subprocess.run([BIN / "direction_accuracy_bench", job, weights], capture_output=True, text=True)
     if result.returncode != 0:
         raise SystemExit(result.stderr or f"direction_accuracy_bench ended with code {result.returncode} and said nothing")
-    (OUT / "accuracy_of_direction.csv").write_text(result.stdout)
-    table = means(list(csv.DictReader(result.stdout.splitlines())))
+    TABLE.write_text(result.stdout)
+    table = means(csv.DictReader(result.stdout.splitlines()))
     print(f"{'variant':40} {'parameter':>9} {'error':>8} {'sine':>8} {'ms a step':>10} {'MiB':>8}")
     for (variant, parameter), value in table.items():
         print(f"{variant:40} {parameter:9g} {value['error']:8.3f} {value['sine']:8.3f} {1e3 * value['seconds']:10.2f} "
               f"{value['bytes'] / 2**20:8.1f}")
-    plot(table, OUT / "accuracy_of_direction.png")
+    subprocess.run([ROOT / "scripts" / "packages.sh", "plot"], check=True)
+    subprocess.run(["/usr/bin/python3", __file__, "--plot"], check=True)
 
 
 if __name__ == "__main__":
