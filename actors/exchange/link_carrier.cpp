@@ -91,6 +91,13 @@ Status LinkCarrier::wait_open() {
   return {};
 }
 
+std::optional<std::string> LinkCarrier::failure() const {
+  const std::lock_guard lock(mutex_);
+  if (failed_ == joined_ && joined_ != 0) return failure_;
+  if (generation_ != joined_) return "the link between the members was left";
+  return {};
+}
+
 void LinkCarrier::meet(const std::string& identity) {
   {
     const std::lock_guard lock(mutex_);
@@ -292,7 +299,7 @@ void LinkCarrier::drop(const std::string& words) {
   }
   changed_.notify_all();
   open_.reset();
-  if (current && !words.empty()) ends_.failed(words);
+  if (current && !words.empty()) ends_.failed();
 }
 
 }  // namespace seng

@@ -42,8 +42,8 @@ class LinkCarrier final : public BlockCarrier {
   // Where what it does arrives; called on its thread, without a lock.
   struct Ends {
     StepExchange* core;
-    std::function<void()> arrived;                         // something came: there may be events or messages
-    std::function<void(const std::string& words)> failed;  // this rank's link; nothing moves any more
+    std::function<void()> arrived;  // something came: there may be events or messages
+    std::function<void()> failed;   // this rank's link; failure() says why, unless another was joined since
   };
   LinkCarrier(const link::Module& module, Ends ends, std::size_t round_bytes = kRoundBytes);
   ~LinkCarrier() override;
@@ -58,6 +58,9 @@ class LinkCarrier final : public BlockCarrier {
   // Waits until the link of the membership in hand is open. An error is this rank's; where another has gone,
   // or leave() was called meanwhile, there is none.
   Status wait_open();
+  // Why nothing will move any more in the membership joined last, as far as that is this actor's doing: its
+  // link has failed, or it has left. Where another has gone there is no reason to give.
+  std::optional<std::string> failure() const;
   // Leaves the membership: aborts what is under way, soon. Until the next join().
   void leave();
   // For good, when `ends` go; waits for the thread.

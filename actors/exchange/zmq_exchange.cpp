@@ -35,9 +35,8 @@ ZmqExchange::ZmqExchange(ZmqExchangeOptions options) : options_(std::move(option
   if (options_.nccl == nullptr) return;
   carrier_ = std::make_shared<LinkCarrier>(
       *options_.nccl,
-      LinkCarrier::Ends{.core = &core_,
-                        .arrived = [this] { after_local_work(); },
-                        .failed = [this](const std::string& words) { interrupt(words); }},
+      LinkCarrier::Ends{
+          .core = &core_, .arrived = [this] { after_local_work(); }, .failed = [this] { link_failed(); }},
       options_.round_bytes);
 }
 
@@ -57,28 +56,40 @@ Status ZmqExchange::join(const Group& group) {
   if (carried && !carrier_) return fail(ErrorCode::kUnsupported, "this actor has no NCCL");
   if (carrier_) carrier_->leave();
   SENG_TRY(core_.join(group, carried ? carrier_ : nullptr));
-  if (thread_.joinable()) {
-    auto connect = std::make_unique<Connect>();
-    for (const Member& member : group.members) {
-      if (member.actor != group.self) connect->peers.push_back(member);
-    }
-    std::future<Status> done = connect->done.get_future();
-    {
-      std::lock_guard lock(mutex_);
-      if (broken_) return fail(ErrorCode::kInternal, *broken_);
-      connect_ = std::move(connect);
-    }
-    wake();
-    SENG_TRY(done.get());
-    core_.say_hello(options_.token);
-    if (carried) SENG_TRY(say_identity(group));
-    wake();
-    // It may take seconds, which in a step would look as if all were hung.
-    if (carried) SENG_TRY(carrier_->wait_open());
-  }
-  std::lock_guard lock(mutex_);
-  interrupted_ = broken_;
+  if (thread_.joinable()) SENG_TRY(reach(group));
+  // What the membership before could not send, or was told, does not end this one; what comes from here on
+  // does.
+  forget_interruption(carried);
+  if (!thread_.joinable()) return {};
+  core_.say_hello(options_.token);
+  if (carried) SENG_TRY(say_identity(group));
+  wake();
+  // It may take seconds, which in a step would look as if all were hung.
+  if (carried) SENG_TRY(carrier_->wait_open());
   return {};
+}
+
+// Has the I/O thread connect to the members.
+Status ZmqExchange::reach(const Group& group) {
+  auto connect = std::make_unique<Connect>();
+  for (const Member& member : group.members) {
+    if (member.actor != group.self) connect->peers.push_back(member);
+  }
+  std::future<Status> done = connect->done.get_future();
+  {
+    std::lock_guard lock(mutex_);
+    if (broken_) return fail(ErrorCode::kInternal, *broken_);
+    connect_ = std::move(connect);
+  }
+  wake();
+  return done.get();
+}
+
+// The link of the group that is joined may have failed already.
+void ZmqExchange::forget_interruption(bool carried) {
+  const std::lock_guard lock(mutex_);
+  interrupted_ = broken_;
+  if (!interrupted_ && carried) interrupted_ = carrier_->failure();
 }
 
 // The leader's word comes behind its hello, on the same connections.
@@ -164,6 +175,15 @@ void ZmqExchange::interrupt(std::string reason) {
     if (!interrupted_) interrupted_ = std::move(reason);
   }
   if (carrier_) carrier_->leave();
+  changed_.notify_all();
+}
+
+// Nobody has to leave the link: it is gone.
+void ZmqExchange::link_failed() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!interrupted_) interrupted_ = carrier_->failure();
+  }
   changed_.notify_all();
 }
 

@@ -101,7 +101,10 @@ class ZmqExchange final : public Exchange {
 
   explicit ZmqExchange(ZmqExchangeOptions options);
   void after_local_work();
+  Status reach(const Group& group);
+  void forget_interruption(bool carried);
   Status say_identity(const Group& group);
+  void link_failed();
   void wake();
   void notify_driver();
 
