@@ -4,10 +4,7 @@
 #include <cmath>
 #include <thread>
 
-#include <fmt/format.h>
-
 #include "actors/divergence.h"
-#include "actors/exchange/link_choice.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
 #include "protocol/base/file.h"
@@ -224,45 +221,6 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   session_.set_applied_step(state_.step);
   if (leads() && !led) session_.repeat_steps();
   session_.send(Parked{state_.step, transfer_->held()});
-  return {};
-}
-
-Status Driver::on_assign(const Assign& assign) {
-  if (assigned_) return {};
-  if (must_leave()) return {};  // the next Reconfigure is on its way
-  // Who has followed may know a step that all who were in the group with it have died with: it goes back.
-  if (state_.step > assign.base_step && !followed_)
-    return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
-                                          ", this actor has committed step " + std::to_string(state_.step));
-  if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
-  const auto outcome = transfer_->pull(assign, group_, participants_);
-  if (!outcome) {
-    if (will_leave()) return {};
-    return fail(outcome.error());
-  }
-  if (outcome->interrupted) return {};
-  if (outcome->lost) {
-    session_.send(StateLost{outcome->what});
-    return {};
-  }
-  if (followed_)
-    event(Severity::kInfo, "Joining",
-          fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
-  SENG_TRY(join_exchange());
-  session_.set_applied_step(state_.step);
-  assigned_ = true;
-  session_.send(Ready{});
-  return {};
-}
-
-Status Driver::join_exchange() {
-  const auto choice = choose_path(workload_->spec.exchange, group_.members);
-  if (!choice) return in_vain_ = true, fail(choice.error());
-  group_.path = choice->path;
-  if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
-    event(Severity::kInfo, "Exchange", path_ = choice->why);
-  SENG_TRY(exchange_->join(group_));
-  if (must_leave()) exchange_->interrupt("another membership is announced");  // join() has forgotten it
   return {};
 }
 

@@ -63,9 +63,9 @@ class Driver {
   Status prepare(const Welcome& welcome);
   Status open_sockets(const Welcome& welcome);
   Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
-  Status restore();  // driver_restore.cpp
-  Status on_assign(const Assign& assign);
-  Status join_exchange();
+  Status restore();                        // driver_restore.cpp
+  Status on_assign(const Assign& assign);  // driver_join.cpp
+  Status join_exchange();                  // likewise
   Status on_resume();
   void warm_up(const GroupEpoch& epoch, const WarmUp& order);  // driver_warm_up.cpp
   void serve_newcomers();

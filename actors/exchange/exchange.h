@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -103,8 +104,11 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
 
-  // Fixes the membership; whatever belongs to an older one is dropped from here on. Connects to all members.
-  virtual Status join(const Group& group) = 0;
+  // Fixes the membership; whatever belongs to an older one is dropped from here on. Connects to all members,
+  // and waits for them where their path needs that.
+  // leaves: asked once, from when on interrupt() counts for this membership. True: another is announced, and
+  // it is left at once, interrupted. So one that is announced before the call of interrupt() is never missed.
+  virtual Status join(const Group& group, const std::function<bool()>& leaves = {}) = 0;
 
   // Opens step `step` (steps are numbered from 1: the step that makes the state "step"). Messages of step + 1
   // that faster peers already send are kept for it.

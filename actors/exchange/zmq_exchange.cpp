@@ -48,7 +48,7 @@ ZmqExchange::~ZmqExchange() {
   thread_.join();
 }
 
-Status ZmqExchange::join(const Group& group) {
+Status ZmqExchange::join(const Group& group, const std::function<bool()>& leaves) {
   if (options_.endpoint.empty() && group.members.size() > 1) {
     return fail(ErrorCode::kInvalidArgument, "an exchange without an endpoint joins only a group of one");
   }
@@ -60,6 +60,8 @@ Status ZmqExchange::join(const Group& group) {
   // What the membership before could not send, or was told, does not end this one; what comes from here on
   // does.
   forget_interruption(carried);
+  // An interruption from before may have been this one's; the link, joined since, would wait for ever.
+  if (leaves && leaves()) return interrupt("another membership is announced"), Status{};
   if (!thread_.joinable()) return {};
   core_.say_hello(options_.token);
   if (carried) SENG_TRY(say_identity(group));

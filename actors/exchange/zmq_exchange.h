@@ -19,6 +19,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
@@ -61,7 +62,7 @@ class ZmqExchange final : public Exchange {
   static Result<std::unique_ptr<ZmqExchange>> open(ZmqExchangeOptions options);
   ~ZmqExchange() override;
 
-  Status join(const Group& group) override;
+  Status join(const Group& group, const std::function<bool()>& leaves = {}) override;
   void begin_step(std::uint64_t step, bool renews_curvature = false) override;
   void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                 std::span<const float> statistics) override;

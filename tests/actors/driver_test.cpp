@@ -14,6 +14,7 @@
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
 #include "protocol/messages/control.h"
+#include "tests/actors/exchange/played_link.h"
 #include "tests/support/process.h"
 
 namespace seng {
@@ -106,7 +107,7 @@ class PlayedDaemon {
 // The actor, on its own thread.
 class RunningActor {
  public:
-  explicit RunningActor(PlayedDaemon& daemon, ActorId actor = 0)
+  explicit RunningActor(PlayedDaemon& daemon, ActorId actor = 0, const link::Module* nccl = nullptr)
       : peer_("ipc://" + daemon.directory() + "/p"), state_("ipc://" + daemon.directory() + "/s") {
     SessionOptions options;
     options.daemon_endpoint = daemon.endpoint();
@@ -115,13 +116,17 @@ class RunningActor {
     options.hello.peer_endpoint = peer_;
     options.hello.state_endpoint = state_;
     options.actor = actor;
-    thread_ = std::thread([this, options, actor] {
+    thread_ = std::thread([this, options, actor, nccl] {
       Session session(options);
       status_ = session.start();
       if (!status_) return;
-      Driver driver(
-          {.job = 7, .actor = actor, .slot_lanes = 2, .peer_endpoint = peer_, .state_endpoint = state_},
-          session);
+      Driver driver({.job = 7,
+                     .actor = actor,
+                     .slot_lanes = 2,
+                     .peer_endpoint = peer_,
+                     .state_endpoint = state_,
+                     .nccl = nccl},
+                    session);
       status_ = driver.run();
     });
   }
@@ -659,6 +664,52 @@ TEST(DriverSession, APullThatIsRefusedInTheMembershipThatStaysFails) {
   const Status status = actor.finish();
   ASSERT_FALSE(status);
   EXPECT_NE(status.error().message.find("no holder can serve it"), std::string::npos);
+}
+
+// With an actor that is not there, over a link that is the test's.
+class OverALink : public ::testing::Test {
+ protected:
+  void prepare(std::uint32_t lease_ms) {
+    ASSERT_TRUE(other_);
+    ASSERT_TRUE(daemon_.expect<ActorHello>());
+    Welcome welcome = welcome_of(daemon_, std::string(kJob) + "exchange: nccl\n");
+    welcome.lease_ms = lease_ms;
+    daemon_.send(welcome, {});
+    ASSERT_TRUE(daemon_.expect<Prepared>());
+  }
+  Reconfigure both() const {
+    Reconfigure both = group_of_one(daemon_);
+    both.members[0].last_micro = 2;
+    both.members.push_back({1, "n", "ipc://" + daemon_.directory() + "/other", 2, 4, ""});
+    for (Member& member : both.members) member.link = {22809, "GPU-" + std::to_string(member.actor)};
+    return both;
+  }
+  void ends_alone(GroupEpoch epoch) {
+    start_group(daemon_, epoch);
+    EXPECT_TRUE(daemon_.expect<Finished>());
+    EXPECT_TRUE(actor_.finish());
+  }
+
+  PlayedDaemon daemon_;
+  // Takes what is sent to the other, so that nobody waits for that at the end.
+  ChannelContext context_;
+  Result<std::unique_ptr<ServerChannel>> other_ =
+      bind_server(context_, "ipc://" + daemon_.directory() + "/other");
+  RunningActor actor_{daemon_, 0, testing::played_link()};
+};
+
+// It comes at any time: also just before the link knows of the membership that is left.
+TEST_F(OverALink, LeavesWhenANewMembershipIsAnnouncedWhileItJoins) {
+  testing::link_play = testing::LinkPlay::kNobodyComes;
+  prepare(200);
+  constexpr std::uint64_t kTimes = 100;
+  daemon_.send(both(), {1, 1});
+  for (std::uint64_t i = 1; i <= kTimes; ++i) {
+    ASSERT_TRUE(daemon_.expect<Parked>()) << i;
+    daemon_.send(Assign{0, {}}, {1, i});
+    if (i < kTimes) daemon_.send(both(), {1, i + 1});
+  }
+  ends_alone({1, kTimes + 1});
 }
 
 // A daemon that was started anew asks who is there; training goes on meanwhile.

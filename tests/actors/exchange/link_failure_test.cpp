@@ -1,5 +1,8 @@
 // What an exchange makes of a link whose other end is not there (played_link.h).
+#include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -62,6 +65,31 @@ TEST_F(LinkFailure, OneBeforeItOpensIsSaidInWords) {
     ASSERT_FALSE(joined);
     EXPECT_EQ(joined.error().code, ErrorCode::kUnavailable);
     EXPECT_THAT(joined.error().message, HasSubstr(testing::kPlayedFailure));
+  }
+}
+
+// The word to leave comes before the link knows of the membership: it would wait for one who is dead.
+TEST_F(LinkFailure, AnInterruptionFromBeforeItJoinsIsNotLost) {
+  testing::link_play = LinkPlay::kNobodyComes;
+  exchange_->interrupt("another membership is announced");
+  ASSERT_TRUE(exchange_->join(world_.group(0), [] { return true; }));
+  EXPECT_TRUE(std::holds_alternative<Interrupted>(exchange_->next()));
+}
+
+// It comes at any time, as the driver gets it: first it is announced, then the exchange is interrupted.
+TEST_F(LinkFailure, AnInterruptionAtAnyTimeEndsTheWait) {
+  testing::link_play = LinkPlay::kNobodyComes;
+  for (std::uint64_t i = 1; i <= 200; ++i) {
+    std::atomic<bool> announced{false};
+    std::thread session([&] {
+      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(i % 50);
+      while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+      announced = true;
+      exchange_->interrupt("another membership is announced");
+    });
+    EXPECT_TRUE(exchange_->join(world_.group(0, {1, i}), [&] { return announced.load(); }));
+    session.join();
+    EXPECT_TRUE(exchange_->interrupted()) << i;
   }
 }
 
