@@ -41,7 +41,10 @@ Status Driver::join_exchange() {
   group_.path = choice->path;
   if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
     event(Severity::kInfo, "Exchange", path_ = choice->why);
-  return exchange_->join(group_, [this] { return must_leave(); });
+  const Status joined = exchange_->join(group_, [this] { return must_leave(); });
+  // A communicator may say anything when a rank dies while it forms: whose fault it is the daemon knows.
+  if (!joined && !will_leave()) return joined;
+  return {};
 }
 
 }  // namespace seng

@@ -712,6 +712,30 @@ TEST_F(OverALink, LeavesWhenANewMembershipIsAnnouncedWhileItJoins) {
   ends_alone({1, kTimes + 1});
 }
 
+// One whose peer dies while the communicator forms may get any error of it; the daemon knows better.
+TEST_F(OverALink, ALinkThatFailsWhileItJoinsWaitsForTheNextMembership) {
+  testing::link_play = testing::LinkPlay::kFailsToOpen;
+  prepare(2000);
+  const int before = testing::link_failures;
+  daemon_.send(both(), {1, 1});
+  ASSERT_TRUE(daemon_.expect<Parked>());
+  daemon_.send(Assign{0, {}}, {1, 1});
+  while (testing::link_failures == before) std::this_thread::yield();
+  ASSERT_TRUE(daemon_.expect<Progress>());
+  ends_alone({1, 2});
+}
+
+TEST_F(OverALink, ALinkThatFailsInTheMembershipThatStaysFails) {
+  testing::link_play = testing::LinkPlay::kFailsToOpen;
+  prepare(20);
+  daemon_.send(both(), {1, 1});
+  ASSERT_TRUE(daemon_.expect<Parked>());
+  daemon_.send(Assign{0, {}}, {1, 1});
+  const Status status = actor_.finish();
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message.find(testing::kPlayedFailure), std::string::npos);
+}
+
 // A daemon that was started anew asks who is there; training goes on meanwhile.
 TEST(DriverSession, SaysHelloAgainWhenAsked) {
   PlayedDaemon daemon;
