@@ -229,7 +229,8 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
   if (!fresh && known->second == body.state_sha256) return;  // told again
   known->second = body.state_sha256;
   if (checkpoints_.size() > kCheckpointsKnown) checkpoints_.erase(checkpoints_.begin());
-  progress_.on(body, record_);
+  // One that was written before the newest, and is heard of behind it, may be gone already.
+  if (checkpoints_.rbegin()->first == body.step) progress_.on(body, record_);
   ports_.store.add_checkpoint(
       record_.id, {body.step, ports_.clock.wall(), body.path, body.weights_sha256, body.state_sha256});
   event(Severity::kInfo, "CheckpointWritten", fmt::format("step {}: {}", body.step, body.path), actor);

@@ -87,6 +87,26 @@ TEST(FormerReports, OlderOnesDoNotTakeTheNewestsPlace) {
   EXPECT_EQ(world.record(job).revision, revision);
 }
 
+// The leader before was held up when it said it; the one after it has written another since.
+TEST(FormerReports, OfAnOlderCheckpointThatIsHeardOfLate) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  world.train(job);
+  const GroupEpoch before = world.record(job).epoch;
+  ASSERT_TRUE(world.head().drain(std::to_string(job), 0));
+  world.settle();
+  world.prepare(job, 2);
+  world.transition(job, {1, 2}, {0}, 4);
+  world.say(job, 1, CheckpointReport{6, "/c/step-6", "w6", "s6", ""});
+  world.say_in(job, 0, before, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-6");
+  EXPECT_EQ(world.record(job).weights_sha256, "w6");
+  EXPECT_EQ(world.record(job).state_sha256, "s6");
+  EXPECT_EQ(world.store->checkpoints(job)->size(), 2u);
+  world.say(job, 1, CheckpointReport{8, "/c/step-8", "w8", "s8", ""});
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-8");
+}
+
 // The daemon dies before it takes them, and the next one finds another leader.
 TEST(FormerReports, OfAFormerLeaderThatTheDaemonBeforeDidNotTake) {
   World world(3);
