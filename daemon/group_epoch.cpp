@@ -207,7 +207,11 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
   Assign assign = make_assign();
   const bool behind = !restore_ && assign.base_step < checkpoint_;
   if (assign.holders.empty() || behind) {
-    for (const auto& [actor, p] : parked_) forget_state(actor);  // others, not here now, may still hold one
+    // Others, not here now, may still hold one; and one that has followed may know more than those that
+    // counted.
+    for (const auto& [actor, p] : parked_) {
+      if (!behind || p.applied_step < checkpoint_) forget_state(actor);
+    }
     change_phase(Phase::kBroken);
     return {};
   }
@@ -240,7 +244,12 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Ready& event) {
 EpochOutcome GroupEpochs::on_event(const epoch_event::StateLost& event) {
   if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
   if (phase_ != Phase::kReadying) return {{}, "StateLost while " + std::string(phase_name(phase_))};
-  forget_states();
+  if (fell_back_) {
+    // Others may hold an older step, and all of it.
+    for (const auto& [actor, p] : parked_) forget_state(actor);
+  } else {
+    forget_states();
+  }
   change_phase(Phase::kBroken);
   return {};
 }

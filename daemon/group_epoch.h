@@ -17,13 +17,14 @@
 //   Where only newcomers that have followed the group hold a state, theirs counts. If it shows that nobody
 //   holds one after all, or that the newest checkpoint is newer than all of theirs (members that were silent
 //   while the group went on without them hold old ones), the group is broken and the next Begin restores,
-//   unless somebody who did not take part holds one.
+//   unless somebody who did not take part holds one, or one that has followed is not behind the checkpoint.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
 //   whether there is one is for the job's policy.
 // 7 A member says in the place of Ready that nobody has a piece of the state: nothing counts as held any
-//   more, so that the next Begin restores.
+//   more, so that the next Begin restores. Where the state was that of newcomers that have followed, only
+//   what those in this membership have counts no more.
 //
 // Pure. Messages come from outside, in any order, twice or never: what does not fit is ignored, with a
 // reason.

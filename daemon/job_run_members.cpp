@@ -28,7 +28,7 @@ GroupView JobRun::view() const {
     const bool parts = a.life.state() == ActorState::kParting && *exit == ExitStatus{false, 0};
     if (!a.life.serves() && !parts) continue;
     out.actors.push_back({actor, a.life.prepared() || parts, group_.holds_state(actor), a.draining,
-                          warm_ups_.done(actor), a.silent_since, group_.follows_state(actor)});
+                          warm_ups_.done(actor), a.silent_since, group_.follows_state(actor), a.record.step});
   }
   out.trained = job_.state() == JobState::kRunning;
   out.stopping = job_.stopping();

@@ -33,6 +33,7 @@ void JobRun::on_body(ActorId actor, const Message&, const WarmedUp& body) {
     event(Severity::kInfo, "WarmUpGivenUp", "it is taken in all the same: " + body.gave_up, actor);
     return;
   }
+  actors_.at(actor).record.step = body.step;  // its heartbeat says so later
   if (body.step > 0) tell_group(epoch_event::Followed{actor});
   event(Severity::kInfo, "WarmedUp",
         fmt::format("at step {}, having followed {} and pulled {:.2f} MB", body.step, body.followed,

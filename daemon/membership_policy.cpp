@@ -42,6 +42,17 @@ bool takes_part(const GroupView& view, ActorId actor) {
   return contains(view.members, actor) || contains(view.leavers, actor);
 }
 
+// The group has gone on without it, and a newcomer that is here has followed the group to what it does not
+// know.
+bool overtaken(const GroupView& view, const ActorView& holder) {
+  if (takes_part(view, holder.actor)) return false;
+  return std::ranges::any_of(view.actors, [&](const ActorView& v) {
+    if (!v.follows_state || v.holds_state || !here(view, v.actor)) return false;
+    // Nobody waits for a silent one that knows no more.
+    return v.step > holder.step || (holder.silent_since && v.step == holder.step);
+  });
+}
+
 // Who serves newcomers: the leader has most to do already, and a drained one is to leave.
 ActorId source_of(const GroupView& view) {
   for (auto actor = view.members.rbegin(); actor != view.members.rend(); ++actor) {
@@ -144,15 +155,18 @@ bool MembershipPolicy::account(const GroupView& view, double now, Actions& out) 
 
 // No member is left, or none that holds the state, or there was none yet.
 void MembershipPolicy::decide_anew(const GroupView& view, Actions& out) const {
-  std::vector<ActorId> with_state, without;
+  std::vector<ActorId> with_state, without, passed;
   bool silent_state = false, starting = false;
   for (const ActorView& v : view.actors) {
-    silent_state = silent_state || (v.silent_since && v.holds_state);
+    const bool stale = v.holds_state && overtaken(view, v);
+    silent_state = silent_state || (v.silent_since && v.holds_state && !stale);
     starting = starting || (!v.prepared && !v.draining);
-    if (here(view, v.actor)) (v.holds_state ? with_state : without).push_back(v.actor);
+    if (here(view, v.actor)) (stale ? passed : v.holds_state ? with_state : without).push_back(v.actor);
   }
+  // Those that were overtaken come later, as newcomers: their state would come first. And should a piece of
+  // the other one be missing, theirs is still whole.
   if (with_state.empty()) {
-    if (silent_state) return;
+    if (silent_state && passed.empty()) return;
     // Newcomers that have followed the group to a step of its own: better than a checkpoint. If theirs is
     // behind the newest one they show it when they park, and the group restores after all.
     const auto follows = [&](ActorId actor) { return find(view, actor)->follows_state; };

@@ -4,7 +4,10 @@
 //
 // - A member is lost, or silent for a lease: at once the next membership without it, whoever is left.
 //   A silent one keeps its slot for `rejoin_s`: heard again it is a newcomer, else it is killed and replaced.
-// - Nobody is left: actors are started anew and restore. Not while a silent one may come back with the state.
+// - Nobody is left: newcomers that have followed the group go on from their state, else actors are started
+// anew
+//   and restore. Not while a silent one may come back with the state, unless the group had gone on without it
+//   and a newcomer has followed the group at least as far: such a one is a newcomer itself.
 // - Lost actors are replaced, at most `restarts_max` in `restart_window_s`, with growing pauses where they
 //   die soon after their start without having committed a step. When no more are allowed the survivors go on,
 //   if there are actors.min of them.
@@ -36,6 +39,7 @@ struct ActorView {
   // Nothing was heard for a lease, and when that began.
   std::optional<double> silent_since = std::nullopt;
   bool follows_state = false;  // see GroupEpochs
+  std::uint64_t step = 0;      // the last applied one that it has told
 };
 
 struct GroupView {

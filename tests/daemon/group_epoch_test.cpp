@@ -147,6 +147,57 @@ TEST(GroupEpochs, NobodysStateCountsBehindTheNewestCheckpoint) {
   }
 }
 
+// A member that was silent for long, and a newcomer that has followed the group further. The member's state
+// comes first, which is older than the checkpoint: that takes nothing from the newcomer.
+TEST(GroupEpochs, AFollowersStateOutlivesHoldersThatAreBehindTheCheckpoint) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 0);
+  group.on(e::Begin{members({0})});
+  train(group, 50);
+  group.on(e::Followed{2});
+  group.on(e::Lost{0});
+  group.on(e::Begin{members({1, 2}), {}, false, false, {}, 55});
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Parked{1, group.epoch(), 50});
+  EXPECT_TRUE(group.on(e::Parked{2, group.epoch(), 61}).actions.empty());
+  EXPECT_EQ(group.phase(), Phase::kBroken);
+  EXPECT_FALSE(group.holds_state(1));
+  EXPECT_TRUE(group.follows_state(2));
+  const auto begun = group.on(e::Begin{members({2, 1}), {}, false, false, {}, 55});
+  ASSERT_TRUE(only<epoch_action::Persist>(begun));
+  EXPECT_FALSE(only<epoch_action::Persist>(begun)->membership.restore);
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Parked{1, group.epoch(), 50});
+  const auto parked = group.on(e::Parked{2, group.epoch(), 61});
+  ASSERT_TRUE(only<epoch_action::AssignAll>(parked));
+  EXPECT_EQ(only<epoch_action::AssignAll>(parked)->message.base_step, 61u);
+  EXPECT_EQ(only<epoch_action::AssignAll>(parked)->message.holders, (std::vector<ActorId>{2}));
+}
+
+// What the newcomer has turns out to lack a piece; the member that was left out has all of an older step.
+TEST(GroupEpochs, AnIncompleteStateOfAFollowerTakesNothingFromThoseWhoAreNotThere) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 0);
+  group.on(e::Begin{members({0})});
+  train(group, 50);
+  group.on(e::Followed{2});
+  group.on(e::Lost{0});
+  group.on(e::Begin{members({2, 3})});
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Parked{3, group.epoch(), 0});
+  group.on(e::Parked{2, group.epoch(), 61});
+  group.on(e::Ready{2, group.epoch()});
+  group.on(e::StateLost{3, group.epoch()});
+  EXPECT_EQ(group.phase(), Phase::kBroken);
+  EXPECT_FALSE(group.holds_state(2) || group.follows_state(2) || group.holds_state(3));
+  EXPECT_TRUE(group.holds_state(1));
+  const auto begun = group.on(e::Begin{members({1, 2, 3})});
+  ASSERT_TRUE(only<epoch_action::Persist>(begun));
+  EXPECT_FALSE(only<epoch_action::Persist>(begun)->membership.restore);
+}
+
 TEST(CutRanges, InGivenSizes) {
   std::vector<Member> three(3);
   cut_ranges(8, three, {1, 5, 2});

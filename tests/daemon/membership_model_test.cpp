@@ -84,6 +84,7 @@ struct ModelActor {
   // As a newcomer: what it follows.
   std::optional<Packet> follows;
   bool caught_up = false, near = false;  // has the snapshot; has said so
+  bool followed = false;                 // the head has heard that it did
   bool is_member = false;
 };
 
@@ -134,6 +135,7 @@ class Model {
   // It finds what its predecessor had stored and who lives; the stopped are not heard.
   void new_head() {
     head_.emplace(++incarnation_);
+    nobody_has_followed();  // that it knows of
     for (auto it = queues_.begin(); it != queues_.end();) {
       it = it->first.second == kNoActor ? queues_.erase(it) : std::next(it);
     }
@@ -159,7 +161,8 @@ class Model {
     for (const Member& m : head_->group.leavers()) out.leavers.push_back(m.actor);
     for (const auto& [id, silent] : head_->known)
       out.actors.push_back({id, true, head_->group.holds_state(id), draining_.contains(id),
-                            head_->warm_ups.done(id), silent, head_->group.follows_state(id)});
+                            head_->warm_ups.done(id), silent, head_->group.follows_state(id),
+                            actors_.at(id).applied});
     out.warming = head_->warm_ups.newcomers();
     out.trained = !stored_.members.empty();
     out.max = max_;
@@ -249,7 +252,10 @@ class Model {
         packet.kind = Packet::Kind::kReconfigure;
         packet.group = announce->message;
         to_group(packet, true);
-        if (announce->message.restore) kill_who_missed_it();
+        if (announce->message.restore) {
+          nobody_has_followed();
+          kill_who_missed_it();
+        }
       } else if (const auto* assign = std::get_if<epoch_action::AssignAll>(&action)) {
         check_base(assign->message);
         packet.kind = Packet::Kind::kAssign;
@@ -264,6 +270,10 @@ class Model {
         for (const ActorId id : std::get<epoch_action::RetireAll>(action).leavers) send(kNoActor, id, packet);
       }
     }
+  }
+
+  void nobody_has_followed() {
+    for (auto& [id, a] : actors_) a.followed = false;
   }
 
   // As JobRun does.
@@ -285,6 +295,9 @@ class Model {
       for (const auto& [id, a] : actors_) {
         ASSERT_FALSE(a.has_state && a.applied > checkpoint_)
             << "actor " << id << " still holds step " << a.applied;
+        // Nobody waits for a newcomer that is silent.
+        ASSERT_FALSE(a.followed && !head_->known.at(id) && a.applied > checkpoint_)
+            << "actor " << id << " has followed to step " << a.applied;
       }
     }
     restoring_ = true;  // until it is done
@@ -296,7 +309,12 @@ class Model {
     for (const auto* list : {&stored_.members, &stored_.leavers}) {
       for (const Member& m : *list) {
         const ModelActor* a = alive(m.actor);
-        if (a == nullptr || !a->has_state) continue;
+        if (a == nullptr) continue;
+        // The members' state comes before that of one that has followed, which may know the step behind it.
+        if (a->followed) {
+          ASSERT_LE(a->applied, assign.base_step + 1) << "steps are lost to who knows less";
+        }
+        if (!a->has_state) continue;
         ASSERT_LE(a->applied, assign.base_step) << "a committed step is lost";
       }
     }
@@ -314,10 +332,15 @@ class Model {
       outcome = head_->group.on(epoch_event::Ready{p.from, p.epoch});
     } else if (p.kind == Packet::Kind::kStateLost) {
       outcome = head_->group.on(epoch_event::StateLost{p.from, p.epoch});
-      if (outcome.ignored.empty()) restoring_ = true;
+      if (outcome.ignored.empty()) {
+        restoring_ = true;
+        nobody_has_followed();
+      }
     } else if (p.kind == Packet::Kind::kWarmedUp) {
-      if (head_->warm_ups.said(p.from, p.order.number) && !p.gave_up)
+      if (head_->warm_ups.said(p.from, p.order.number) && !p.gave_up) {
         take(head_->group.on(epoch_event::Followed{p.from}));
+        actors_.at(p.from).followed = head_->group.follows_state(p.from);
+      }
       return;
     } else if (p.kind == Packet::Kind::kExit) {
       forget(p.from);

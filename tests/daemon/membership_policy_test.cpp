@@ -60,6 +60,14 @@ ActorView silent(ActorId actor, double since, bool holds = true) {
   return {actor, true, holds, false, false, since};
 }
 
+ActorView at_step(ActorView v, std::uint64_t step) {
+  v.step = step;
+  return v;
+}
+ActorView follower(ActorId actor, std::uint64_t step) {
+  return {.actor = actor, .prepared = true, .follows_state = true, .step = step};
+}
+
 struct Case {
   const char* name;
   GroupView view;
@@ -132,6 +140,20 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"AllLostAndNewOnesAreHere", view(Phase::kBroken, {0}, {newcomer(1), newcomer(2)}), "begin 1,2"},
         Case{"ASilentOneIsLeftOut", view(T, {0, 1}, {holder(0), silent(1, 99)}), "begin 0"},
         Case{"ASilentOneMayComeBack", view(Phase::kBroken, {0}, {silent(0, 99), newcomer(1)}), ""},
+        Case{"AFollowerIsBetterThanNothing", view(T, {0}, {newcomer(1), follower(2, 61)}), "begin 2,1"},
+        Case{"ASilentOneThatKnowsLessIsNotWaitedFor",
+             view(T, {0}, {at_step(silent(1, 99), 50), follower(2, 61)}), "begin 2"},
+        Case{"ASilentOneThatKnowsAsMuchIsNotWaitedFor",
+             view(T, {0}, {at_step(silent(1, 99), 61), follower(2, 61)}), "begin 2"},
+        Case{"ASilentOneThatKnowsMoreIsWaitedFor",
+             view(T, {0}, {at_step(silent(1, 99), 62), follower(2, 61)}), ""},
+        Case{"ASilentMemberIsWaitedFor", view(T, {0, 1}, {at_step(silent(1, 99), 50), follower(2, 61)}), ""},
+        Case{"AnOvertakenOneComesLater", view(T, {0}, {at_step(holder(1), 50), follower(2, 61), newcomer(3)}),
+             "begin 2,3"},
+        Case{"AHolderThatKnowsAsMuchComesFirst", view(T, {0}, {at_step(holder(1), 61), follower(2, 61)}),
+             "begin 1,2"},
+        Case{"AnOvertakenOneIsBetterThanNothing", view(T, {0}, {at_step(holder(1), 50), newcomer(2)}),
+             "begin 1,2"},
         Case{"ASilentOneIsKilled", view(T, {0}, {holder(0), silent(1, 90)}), "kill 1"},
         Case{"ASilentOneIsBack", view(T, {0}, {holder(0), holder(1)}), "warm up [1] from 0 for 0,1"},
         Case{"ANewcomerWarmsUp", view(T, {0, 1}, {holder(0), holder(1), cold_newcomer(2)}),
