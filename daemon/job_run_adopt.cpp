@@ -32,8 +32,7 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::vector
   progress_.go_on_from(record_.step);
   for (const StoredCheckpoint& c :
        ports_.store.checkpoints(record_.id).value_or(std::vector<StoredCheckpoint>{})) {
-    // One behind the job's step was refused when the job went back, and will be written again.
-    if (c.step <= record_.step) checkpoints_[c.step] = c.state_sha256;
+    checkpoints_[c.step] = c.state_sha256;
   }
   for (const StoredActor& stored : actors) {
     next_actor_ = std::max(next_actor_, stored.record.actor + 1);

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "daemon/job_run.h"
+#include "daemon/recovery.h"
 #include "protocol/base/log.h"
 
 namespace seng {
@@ -13,6 +14,19 @@ namespace {
 
 std::string actors_text(std::size_t count) {
   return fmt::format("{} actor{}", count, count == 1 ? "" : "s");
+}
+
+// The job has restored from that step: newer checkpoints were refused and count no more. The record names the
+// newest that is left.
+void drop_refused(Store& store, std::uint64_t base_step, const std::string& directory, JobRecord& record) {
+  const auto stored = store.checkpoints(record.id);
+  store.drop_checkpoints_after(record.id, base_step);
+  if (!stored || stored->empty() || stored->back().step <= base_step) return;
+  const auto refused = std::ranges::upper_bound(*stored, base_step, {}, &StoredCheckpoint::step);
+  const StoredCheckpoint left = refused == stored->begin() ? StoredCheckpoint{} : *std::prev(refused);
+  record.checkpoint = left.path.empty() ? "" : place_now(left.path, directory);
+  record.weights_sha256 = left.weights_sha256;
+  record.state_sha256 = left.state_sha256;
 }
 
 }  // namespace
@@ -314,9 +328,10 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
           fmt::format("from step {}; it had reached step {}", action.base_step, record_.step));
   }
   if (went_back || action.restored) progress_.go_back(action.base_step, record_);
-  if (action.restored) {
-    // Newer ones were refused.
+  if (group_.restores()) {
     checkpoints_.erase(checkpoints_.upper_bound(action.base_step), checkpoints_.end());
+    drop_refused(ports_.store, action.base_step, job_dir(options_, record_.id), record_);
+    changed();
   }
   if (!job_.stopping() && job_.state() == JobState::kRunning && !record_.reason.empty()) {
     record_.reason.clear();

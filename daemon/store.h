@@ -77,6 +77,8 @@ class Store {
   virtual void add_steps(JobId job, const std::vector<StepMetrics>& steps) = 0;
   virtual void add_epoch_metrics(JobId job, const EpochMetrics& metrics) = 0;
   virtual void add_checkpoint(JobId job, const StoredCheckpoint& checkpoint) = 0;
+  // Those of later steps than `step`, also queued ones. Others of the same steps may be added again.
+  virtual void drop_checkpoints_after(JobId job, std::uint64_t step) = 0;
   virtual bool dirty() const = 0;  // something is queued
   virtual Status flush() = 0;
 

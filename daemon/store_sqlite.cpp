@@ -42,6 +42,7 @@ class SqliteStore final : public Store {
   void add_checkpoint(JobId job, const StoredCheckpoint& c) override {
     queue_.checkpoints.emplace_back(job, c);
   }
+  void drop_checkpoints_after(JobId job, std::uint64_t step) override;
   bool dirty() const override;
   Status flush() override;
 
@@ -62,6 +63,7 @@ class SqliteStore final : public Store {
     std::deque<EventRecord> events;
     std::deque<std::pair<JobId, StepMetrics>> steps;
     std::deque<std::pair<JobId, EpochMetrics>> epoch_metrics;
+    std::map<JobId, std::uint64_t> dropped_after;  // before the next ones are added
     std::deque<std::pair<JobId, StoredCheckpoint>> checkpoints;
   };
   template <class Body>
@@ -225,9 +227,17 @@ void SqliteStore::add_steps(JobId job, const std::vector<StepMetrics>& steps) {
   while (queue_.steps.size() > kMaxQueued) queue_.steps.pop_front();
 }
 
+void SqliteStore::drop_checkpoints_after(JobId job, std::uint64_t step) {
+  std::erase_if(queue_.checkpoints,
+                [&](const auto& queued) { return queued.first == job && queued.second.step > step; });
+  auto& after = queue_.dropped_after.try_emplace(job, step).first->second;
+  after = std::min(after, step);
+}
+
 bool SqliteStore::dirty() const {
   return !queue_.records.empty() || !queue_.actors.empty() || !queue_.events.empty() ||
-         !queue_.steps.empty() || !queue_.epoch_metrics.empty() || !queue_.checkpoints.empty();
+         !queue_.steps.empty() || !queue_.epoch_metrics.empty() || !queue_.dropped_after.empty() ||
+         !queue_.checkpoints.empty();
 }
 
 void SqliteStore::write_metrics() {
@@ -239,6 +249,8 @@ void SqliteStore::write_metrics() {
   for (const auto& [job, metrics] : queue_.epoch_metrics) {
     epoch.integer(job).integer(metrics.step).record(metrics).run();
   }
+  Statement drop(db_, "DELETE FROM checkpoints WHERE job = ? AND step > ?");
+  for (const auto& [job, step] : queue_.dropped_after) drop.integer(job).integer(step).run();
   Statement checkpoint(db_, "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)");
   for (const auto& [job, c] : queue_.checkpoints) {
     checkpoint.integer(job)

@@ -126,6 +126,9 @@ class FaultyStore final : public Store {
   void add_steps(JobId job, const std::vector<StepMetrics>& steps) override { real_->add_steps(job, steps); }
   void add_epoch_metrics(JobId job, const EpochMetrics& m) override { real_->add_epoch_metrics(job, m); }
   void add_checkpoint(JobId job, const StoredCheckpoint& c) override { real_->add_checkpoint(job, c); }
+  void drop_checkpoints_after(JobId job, std::uint64_t step) override {
+    real_->drop_checkpoints_after(job, step);
+  }
   bool dirty() const override { return real_->dirty(); }
   Status flush() override {
     ++flushes;

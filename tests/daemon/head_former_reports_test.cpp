@@ -145,10 +145,17 @@ TEST(FormerReports, OfACheckpointThatWasRefusedCountNoMore) {
   world.prepare(job, 1);
   world.transition(job, {1}, {}, 2);
   EXPECT_EQ(world.record(job).step, 2u);
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-2");
+  EXPECT_EQ(world.record(job).weights_sha256, "w2");
+  EXPECT_EQ(world.record(job).state_sha256, "s2");
+  ASSERT_EQ(world.store->checkpoints(job)->size(), 1u);
+  Progress progress;
+  progress.applied_step = 7;  // and has passed the refused one, which is not written again
+  world.say(job, 1, progress);
   world.pass(job, 1);
   const GroupEpoch epoch = world.record(job).epoch;
   world.restart();
-  ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
+  ASSERT_TRUE(world.hello(job, 1, epoch, 7, kComputing));
   ASSERT_TRUE(world.head().scale(std::to_string(job), 2));
   world.settle();
   world.prepare(job, 2);
@@ -156,6 +163,23 @@ TEST(FormerReports, OfACheckpointThatWasRefusedCountNoMore) {
   world.link.sent.clear();
   world.say(job, 1, Parked{4});
   EXPECT_TRUE(world.told<Assign>(job, 1)) << "step 6 is to be made again";
+}
+
+// Not one of them could be read.
+TEST(FormerReports, OfNoCheckpointIfAllWereRefused) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 1, 1));
+  world.train(job);
+  world.say(job, 0, CheckpointReport{2, "/c/step-2", "w2", "s2", ""});
+  world.end(job, 0, {true, 9});
+  world.prepare(job, 1);
+  world.transition(job, {1}, {}, 0);
+  EXPECT_EQ(world.record(job).checkpoint, "");
+  EXPECT_EQ(world.record(job).state_sha256, "");
+  EXPECT_TRUE(world.store->checkpoints(job)->empty());
+  world.say(job, 1, CheckpointReport{2, "/c/step-2", "w2", "s2", ""});
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-2");
+  EXPECT_EQ(world.store->checkpoints(job)->size(), 1u);
 }
 
 TEST(FormerReports, NotAcrossABeginningAnew) {

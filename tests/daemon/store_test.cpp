@@ -140,6 +140,27 @@ TEST_F(StoreTest, EverythingComesBackAfterReopening) {
   EXPECT_EQ(store->add_event(next).id, 4u);
 }
 
+TEST_F(StoreTest, DropsCheckpointsAfterAStep) {
+  auto store = open();
+  const auto steps = [&](JobId job) {
+    std::vector<std::uint64_t> out;
+    const auto found = store->checkpoints(job);
+    for (const StoredCheckpoint& c : *found) out.push_back(c.step);
+    return out;
+  };
+  for (const JobId job : {1u, 2u})
+    for (const std::uint64_t step : {2u, 4u}) store->add_checkpoint(job, {step, 0, "/c", "w", "s"});
+  ASSERT_TRUE(store->flush());
+  store->add_checkpoint(1, {6, 0, "/c", "w", "s"});
+  store->drop_checkpoints_after(1, 2);
+  EXPECT_TRUE(store->dirty());
+  store->drop_checkpoints_after(1, 3);
+  store->add_checkpoint(1, {8, 0, "/c", "w", "s"});
+  EXPECT_EQ(steps(1), (std::vector<std::uint64_t>{2, 8}));
+  EXPECT_EQ(steps(2), (std::vector<std::uint64_t>{2, 4}));
+  EXPECT_FALSE(store->dirty());
+}
+
 TEST_F(StoreTest, ReadsSeeWhatIsQueued) {
   auto store = open();
   ASSERT_TRUE(store->add_job({record_of(1, "one"), "", ""}));
