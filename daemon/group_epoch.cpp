@@ -265,6 +265,11 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Lost& event) {
 EpochOutcome GroupEpochs::on_event(const epoch_event::Followed& event) {
   if (phase_ != Phase::kTraining) return {{}, "it follows a membership that has passed"};
   followed_.insert(event.actor);
+  if (!takes_part(event.actor)) {
+    // It was left out once: what it has now is what it has followed to, as any newcomer.
+    holders_.erase(event.actor);
+    may_hold_.erase(event.actor);
+  }
   return {};
 }
 

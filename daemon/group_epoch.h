@@ -79,7 +79,8 @@ struct StateLost {
 struct Lost {
   ActorId actor = kNoActor;
 };
-// A newcomer has caught up with the group: it has the state of one of its steps.
+// A newcomer has caught up with the group: it has the state of one of its steps. So has one that was left out
+// once, in the place of what it held.
 struct Followed {
   ActorId actor = kNoActor;
 };

@@ -175,6 +175,28 @@ TEST(GroupEpochs, AFollowersStateOutlivesHoldersThatAreBehindTheCheckpoint) {
   EXPECT_EQ(only<epoch_action::AssignAll>(parked)->message.holders, (std::vector<ActorId>{2}));
 }
 
+// One that was left out once and has followed since is a newcomer among others: the furthest of them counts.
+TEST(GroupEpochs, WhoWasLeftOutAndHasFollowedIsAsAnyNewcomer) {
+  GroupEpochs group(8, 1);
+  group.on(e::Begin{members({0, 1})});
+  train(group, 0);
+  group.on(e::Begin{members({0})});
+  train(group, 5);
+  EXPECT_TRUE(group.holds_state(1));
+  for (const ActorId actor : {1u, 2u}) group.on(e::Followed{actor});
+  EXPECT_FALSE(group.holds_state(1));
+  EXPECT_TRUE(group.follows_state(1));
+  group.on(e::Begin{members({1, 2}), members({0}), true});
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Lost{0});
+  group.on(e::Begin{members({1, 2})});
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Parked{1, group.epoch(), 8});
+  const auto parked = group.on(e::Parked{2, group.epoch(), 10});
+  ASSERT_TRUE(only<epoch_action::AssignAll>(parked));
+  EXPECT_EQ(only<epoch_action::AssignAll>(parked)->message.base_step, 10u);
+}
+
 // What the newcomer has turns out to lack a piece; the member that was left out has all of an older step.
 TEST(GroupEpochs, AnIncompleteStateOfAFollowerTakesNothingFromThoseWhoAreNotThere) {
   GroupEpochs group(8, 1);

@@ -261,7 +261,9 @@ class Model {
         packet.kind = Packet::Kind::kAssign;
         packet.assign = assign->message;
         to_group(packet, true);
-      } else if (std::holds_alternative<epoch_action::ResumeAll>(action)) {
+      } else if (const auto* resume = std::get_if<epoch_action::ResumeAll>(&action)) {
+        // The group has gone on without one that was ahead of it, for that one was silent.
+        for (auto& [id, a] : actors_) a.followed = a.followed && a.applied <= resume->base_step;
         packet.kind = Packet::Kind::kResume;
         restoring_ = false;
         to_group(packet, false);
