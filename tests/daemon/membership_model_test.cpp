@@ -64,6 +64,7 @@ struct Packet {
 struct ModelActor {
   bool stopped = false;  // SIGSTOP
   bool has_state = false;
+  bool in_pieces = false;  // the head has heard that its group lacked a piece of that state
   bool training = false, parked = false;
   GroupEpoch epoch;
   std::vector<ActorId> members;
@@ -262,8 +263,11 @@ class Model {
         packet.assign = assign->message;
         to_group(packet, true);
       } else if (const auto* resume = std::get_if<epoch_action::ResumeAll>(&action)) {
-        // The group has gone on without one that was ahead of it, for that one was silent.
-        for (auto& [id, a] : actors_) a.followed = a.followed && a.applied <= resume->base_step;
+        for (auto& [id, a] : actors_) {
+          // The group has gone on without one that was ahead of it, for that one was silent.
+          a.followed = a.followed && a.applied <= resume->base_step;
+          a.in_pieces = a.in_pieces && !head_->group.takes_part(id);
+        }
         packet.kind = Packet::Kind::kResume;
         restoring_ = false;
         to_group(packet, false);
@@ -295,7 +299,7 @@ class Model {
     ++restores_;
     if (!restoring_) {
       for (const auto& [id, a] : actors_) {
-        ASSERT_FALSE(a.has_state && a.applied > checkpoint_)
+        ASSERT_FALSE(a.has_state && !a.in_pieces && a.applied > checkpoint_)
             << "actor " << id << " still holds step " << a.applied;
         // Nobody waits for a newcomer that is silent.
         ASSERT_FALSE(a.followed && !head_->known.at(id) && a.applied > checkpoint_)
@@ -337,6 +341,7 @@ class Model {
       if (outcome.ignored.empty()) {
         restoring_ = true;
         nobody_has_followed();
+        for (auto& [id, a] : actors_) a.in_pieces = a.in_pieces || head_->group.takes_part(id);
       }
     } else if (p.kind == Packet::Kind::kWarmedUp) {
       if (head_->warm_ups.said(p.from, p.order.number) && !p.gave_up) {
@@ -475,7 +480,8 @@ class Model {
     if (p.epoch <= a.epoch) return;
     const bool goes_on =
         a.follows && a.caught_up && a.follows->epoch == p.epoch && a.follows->order.source == p.order.source;
-    a.training = false;  // one that was left out of the group leaves its step
+    a.training = a.parked = false;  // one that was left out of the group leaves its step, or what it pulls
+    a.assigned.reset();
     a.follows = p;
     a.has_state = false;  // of its own: whatever it comes to is the group's
     a.caught_up = goes_on;
