@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 
 #include "actors/engine/cuda_interface.h"
+#include "actors/engine/module_path.h"
 
 namespace seng::cuda {
 namespace {
@@ -43,13 +44,7 @@ Result<const Module*> open_module(const std::string& path) {
 }  // namespace
 
 std::string default_module_path() {
-  std::error_code ignored;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  const auto beside = program.parent_path() / kFile;
-  const auto library = program.parent_path().parent_path() / "lib" / kFile;
-  return !std::filesystem::exists(beside, ignored) && std::filesystem::exists(library, ignored)
-             ? library.string()
-             : beside.string();
+  return module_path(kFile);
 }
 
 Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision) {

@@ -5,6 +5,8 @@
 
 #include <dlfcn.h>
 
+#include "actors/engine/module_path.h"
+
 namespace seng::link {
 namespace {
 
@@ -17,13 +19,7 @@ tl::unexpected<Error> missing(const std::string& what) {
 }  // namespace
 
 std::string default_module_path() {
-  std::error_code ignored;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  const auto beside = program.parent_path() / kFile;
-  const auto library = program.parent_path().parent_path() / "lib" / kFile;
-  return !std::filesystem::exists(beside, ignored) && std::filesystem::exists(library, ignored)
-             ? library.string()
-             : beside.string();
+  return module_path(kFile);
 }
 
 Result<const Module*> open_module(const std::string& path) {

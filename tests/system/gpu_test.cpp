@@ -10,6 +10,7 @@
 #include <signal.h>
 
 #include "tests/support/cluster.h"
+#include "tests/system/gpu_job.h"
 
 namespace seng::testing {
 namespace {
@@ -33,27 +34,12 @@ class OnEmulatedGpus : public ::testing::Test {
   ~OnEmulatedGpus() override { unsetenv("SENG_FAKE_GPUS"); }
 };
 
-JobText small() {
-  JobText job;
-  job.model =
-      "{layers: [{name: conv1, type: conv2d, channels: 4, kernel: 3, padding: 1}, {name: bn1, type: "
-      "batch_norm}, {name: relu1, type: relu}, {name: pool, type: max_pool, kernel: 2, stride: 2}, "
-      "{name: flat, type: flatten}, {name: drop, type: dropout, probability: 0.3}, {name: fc, type: "
-      "linear, features: 10}]}";
-  job.data = "{name: synthetic, train: 64, test: 16, channels: 2, height: 8, width: 8, classes: 10}";
-  job.optimizer = "{name: seng, lr: 0.05, momentum: 0.9, damping: 0.5, curvature: {every: 2, samples: 16}}";
-  job.global = 16;
-  job.micro = 2;
-  job.steps = 6;
-  return job;
-}
-
 TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
   Cluster cluster(3, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   std::string state;
   for (const auto& [actors, lanes] : {std::pair{1, 1}, {2, 1}, {3, 2}}) {
-    JobText job = small();
+    JobText job = small_gpu_job();
     job.actors = actors;
     job.lanes = lanes;
     const auto result = cluster.train(to_text(job));
@@ -72,7 +58,7 @@ TEST_F(OnEmulatedGpus, MixedPrecisionComesToTheSameBitsToo) {
   Cluster cluster(3, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   for (const std::string precision : {"bf16", "f16, loss_scale: 262144"}) {
-    JobText job = small();
+    JobText job = small_gpu_job();
     job.steps = 8;
     job.extra = "engine: {precision: " + precision + "}\ncheckpoint: {every_steps: 3, keep: 9}\n";
     std::string state;
@@ -102,7 +88,7 @@ TEST_F(OnEmulatedGpus, MixedPrecisionComesToTheSameBitsToo) {
 TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
-  JobText job = small();
+  JobText job = small_gpu_job();
   job.actors = 2;
   job.steps = 14;
   ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
@@ -129,7 +115,7 @@ TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
 // The one that fails says why, the job goes on with the other, and what replaces it finds a GPU again.
 TEST_F(OnEmulatedGpus, ALostGpuIsToldInWordsAndTheJobComesToTheSameBits) {
   TempDir dir;
-  JobText job = small();
+  JobText job = small_gpu_job();
   job.steps = 10;
   std::string state;
   for (const bool fails : {false, true}) {
@@ -159,7 +145,7 @@ TEST_F(OnEmulatedGpus, AJobThatNeedsMoreOfAGpuThanThereIsIsRefused) {
   Cluster cluster(1, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   const auto submit = [&](const std::string& set) {
-    return cluster.ctl({"submit", "-", "--set", set}, {.input = to_text(small())});
+    return cluster.ctl({"submit", "-", "--set", set}, {.input = to_text(small_gpu_job())});
   };
   const auto refused = submit("actors.lanes=64");
   EXPECT_NE(refused.exit_code, 0);
@@ -167,7 +153,7 @@ TEST_F(OnEmulatedGpus, AJobThatNeedsMoreOfAGpuThanThereIsIsRefused) {
   setenv("SENG_FAKE_GPUS", "GPU-a|Emulated GPU|800|512|40", 1);
   Cluster larger(1, kOnGpus);
   ASSERT_TRUE(larger.started()) << larger.start_error();
-  EXPECT_EQ(larger.ctl({"submit", "-"}, {.input = to_text(small())}).exit_code, 0);
+  EXPECT_EQ(larger.ctl({"submit", "-"}, {.input = to_text(small_gpu_job())}).exit_code, 0);
 }
 
 // As any actor that cannot begin, it fails a job that has not trained yet.
@@ -176,7 +162,7 @@ TEST_F(OnEmulatedGpus, AnActorThatFindsNoUsableGpuSaysWhy) {
   Cluster cluster(1, kOnGpus);
   unsetenv("SENG_EMULATED_GPU_FAILS");
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
-  const auto result = cluster.train(to_text(small()));
+  const auto result = cluster.train(to_text(small_gpu_job()));
   ASSERT_TRUE(result.is_object()) << cluster.last().err;
   EXPECT_EQ(result.value("state", ""), "failed");
   EXPECT_THAT(cluster.status("1").value("reason", ""),
@@ -205,7 +191,7 @@ TEST(WithoutGpus, APrecisionThatTheCpuHasNotIsRefused) {
   Cluster cluster(1);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   const auto refused =
-      cluster.ctl({"submit", "-", "--set", "engine.precision=bf16"}, {.input = to_text(small())});
+      cluster.ctl({"submit", "-", "--set", "engine.precision=bf16"}, {.input = to_text(small_gpu_job())});
   EXPECT_NE(refused.exit_code, 0);
   EXPECT_THAT(refused.err,
               HasSubstr("engine.precision is bf16, which a GPU computes in and the CPU does not"));
