@@ -87,16 +87,27 @@ TEST(FormerReports, OlderOnesDoNotTakeTheNewestsPlace) {
   EXPECT_EQ(world.record(job).revision, revision);
 }
 
-// The leader before was held up when it said it; the one after it has written another since.
-TEST(FormerReports, OfAnOlderCheckpointThatIsHeardOfLate) {
-  World world(3);
+struct Drained {
+  JobId job;
+  GroupEpoch before;  // the membership that actor 0 led
+};
+
+// Actor 0 has led a job to step 4, and made way for actor 2; actor 1 leads now.
+Drained train_and_drain_the_leader(World& world) {
   const JobId job = world.submit(spec_text("a", 1, 2));
   world.train(job);
   const GroupEpoch before = world.record(job).epoch;
-  ASSERT_TRUE(world.head().drain(std::to_string(job), 0));
+  EXPECT_TRUE(world.head().drain(std::to_string(job), 0));
   world.settle();
   world.prepare(job, 2);
   world.transition(job, {1, 2}, {0}, 4);
+  return {job, before};
+}
+
+// The leader before was held up when it said it; the one after it has written another since.
+TEST(FormerReports, OfAnOlderCheckpointThatIsHeardOfLate) {
+  World world(3);
+  const auto [job, before] = train_and_drain_the_leader(world);
   world.say(job, 1, CheckpointReport{6, "/c/step-6", "w6", "s6", ""});
   world.say_in(job, 0, before, CheckpointReport{4, "/c/step-4", "w4", "s4", ""});
   EXPECT_EQ(world.record(job).checkpoint, "/c/step-6");
@@ -110,13 +121,7 @@ TEST(FormerReports, OfAnOlderCheckpointThatIsHeardOfLate) {
 // The daemon dies before it takes them, and the next one finds another leader.
 TEST(FormerReports, OfAFormerLeaderThatTheDaemonBeforeDidNotTake) {
   World world(3);
-  const JobId job = world.submit(spec_text("a", 1, 2));
-  world.train(job);
-  const GroupEpoch before = world.record(job).epoch;
-  ASSERT_TRUE(world.head().drain(std::to_string(job), 0));
-  world.settle();
-  world.prepare(job, 2);
-  world.transition(job, {1, 2}, {0}, 4);
+  const auto [job, before] = train_and_drain_the_leader(world);
   const GroupEpoch now = world.record(job).epoch;
   ASSERT_LT(before, now);
   world.pass(job, 1);
