@@ -11,11 +11,13 @@ from cluster import Cluster, median, write_json
 # As scripts/jobs/cifar10_resnet18_seng.yaml has it.
 RESNET18 = ", representation: implicit, rank: 3, sketch: rows, sketch_rows: 4096"
 
+LENET = dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=60, every=10)
 CASES = {
-    "lenet": dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=60, every=10, samples=256),
+    "lenet": dict(LENET, samples=128),  # as scripts/jobs/fashion_lenet_seng.yaml has it
+    "lenet-256": dict(LENET, samples=256),  # every image of the batch
     "resnet18": dict(model="{name: resnet18}",
                      data="{name: synthetic, train: 1024, test: 32, channels: 3, height: 32, width: 32, classes: 10}",
-                     batch=256, micro=32, steps=9, every=4, samples=256, curvature=RESNET18),
+                     batch=256, micro=64, steps=9, every=4, samples=256, curvature=RESNET18),
 }
 
 VARIANTS = {
