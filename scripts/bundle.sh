@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a folder that runs on another x86-64 Linux with glibc >= 2.36, moved anywhere: programs, the shared libraries that
-# they need (but for glibc and CUDA's), tests, timing programs, job files; and a tarball of it.
+# they need (but for glibc and CUDA's), tests, timing programs, the check of a GPU, job files; and a tarball of it.
 #   scripts/bundle.sh [--architectures "80;86;89;90;100"] [--no-build] [OUT]      default OUT: build/bundle
 # CUDA's libraries are looked for on the other machine: /usr/local/cuda, OUT/cuda (a link or copy), LD_LIBRARY_PATH.
 set -euo pipefail
@@ -32,8 +32,14 @@ rm -rf "${out:?}/$name"
 mkdir -p "$out/$name/bin" "$out/$name/lib"
 root=$(cd "$out/$name" && pwd)
 files=("${programs[@]/#/$bin/}" "${tests[@]/#/$bin/}" "${benches[@]/#/$bin/}")
-[ ! -e "$bin/libseng_cuda.so" ] || files+=("$bin/libseng_cuda.so")
+for library in libseng_cuda.so libseng_nccl.so; do
+  [ ! -e "$bin/$library" ] || files+=("$bin/$library")
+done
 install -m 755 "${files[@]}" "$root/bin"
+mkdir -p "$root/scripts/bench"
+cp -r scripts/gpu "$root/scripts"
+cp scripts/bench/cluster.py "$root/scripts/bench"
+rm -rf "$root"/scripts/*/__pycache__
 cp -r scripts/jobs README.md LICENSE "$root"
 
 # What they need, from where the linker finds it here. glibc is the machine's; CUDA's are too large, and its driver's.
@@ -47,8 +53,9 @@ strip --strip-unneeded "$root"/bin/* "$root"/lib/* 2>/dev/null || true
 
 cat >"$root/RUN" <<'TEXT'
 bin/sengd, bin/sengctl: as in README.md.        bin/*_tests: tests; bin/*_bench: timing.
-On a machine with a GPU: bin/parity_tests compares every operation of the CPU and CUDA backends and prints times.
-CUDA 13's cuBLAS and cuDNN 9 are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
+On a machine with a GPU: scripts/gpu/check_gpu.py (Python 3.9) says whether all of it works there, and how fast; of that,
+bin/parity_tests compares every operation of the CPU and CUDA backends and prints times.
+CUDA 13's cuBLAS, cuDNN 9 and NCCL are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
 TEXT
 tar -C "$out" -I 'xz -T2 -3' -cf "$out/$name.tar.xz" "$name"
 echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($(du -m "$out/$name.tar.xz" | cut -f1) MB)"

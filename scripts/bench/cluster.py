@@ -11,7 +11,9 @@ import subprocess
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BIN = pathlib.Path(os.environ.get("SENG_BIN", ROOT / "build" / "release" / "bin"))
+# Of a bundle (scripts/bundle.sh), or of a build.
+BUNDLED = ROOT / "bin"
+BIN = pathlib.Path(os.environ.get("SENG_BIN", BUNDLED if (BUNDLED / "sengd").exists() else ROOT / "build" / "release" / "bin"))
 
 
 def wait_for_end(pid, number, seconds=60):

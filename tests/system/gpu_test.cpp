@@ -187,6 +187,39 @@ TEST_F(OnEmulatedGpus, NodesShowThem) {
   EXPECT_THAT(table, HasSubstr("40 %"));
 }
 
+// The program that says whether all of it works on a machine's GPUs, in small.
+TEST_F(OnEmulatedGpus, TheCheckOfAGpuRunsItsStages) {
+  if (run({"python3", "-c", "import json"}).exit_code != 0) GTEST_SKIP() << "there is no python3";
+  const TempDir dir;
+  const auto check = [&](const std::string& stages) {
+    std::vector<std::string> command = {"env",
+                                        "SENG_BIN=" SENG_BIN_DIR,
+                                        SENG_SOURCE_DIR "/scripts/gpu/check_gpu.py",
+                                        "--quick",
+                                        "--stages",
+                                        stages,
+                                        "--out",
+                                        dir.path() + "/found.json",
+                                        "--parity",
+                                        SENG_BIN_DIR "/emulated/parity_emulated_tests"};
+    for (std::size_t i = 2; i < kOnGpus.size(); ++i) command.push_back("--sengd-option=" + kOnGpus[i]);
+    return run(command, {.timeout_seconds = 300});
+  };
+  const auto good = check("machine,operations,kill,speed");
+  EXPECT_EQ(good.exit_code, 0) << good.out << good.err;
+  const auto found = nlohmann::json::parse(contents(dir.path() + "/found.json"));
+  for (const char* stage : {"machine", "operations", "kill", "speed"})
+    EXPECT_EQ(found.at(stage).value("verdict", ""), "passed") << found.at(stage);
+  EXPECT_GT(found["operations"]["figures"].value("passed", 0), 5);
+  EXPECT_EQ(found["kill"]["figures"].value("restarts", 0), 1);
+
+  setenv("SENG_EMULATED_GPU_FAILS", "GPU-a,0,35", 1);
+  const auto bad = check("speed");
+  unsetenv("SENG_EMULATED_GPU_FAILS");
+  EXPECT_EQ(bad.exit_code, 1) << bad.out << bad.err;
+  EXPECT_THAT(bad.out, HasSubstr("speed       FAILED"));
+}
+
 TEST(WithoutGpus, APrecisionThatTheCpuHasNotIsRefused) {
   Cluster cluster(1);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
