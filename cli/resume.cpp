@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kMostManifestBytes = std::size_t{16} << 20;
+constexpr std::size_t kMostBytesToResume = std::size_t{16} << 20;
 
 bool is_checkpoint(const fs::path& directory) {
   std::error_code absent;
@@ -50,7 +50,7 @@ std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
 }
 
 Result<std::string> spec_of(const std::string& manifest) {
-  const auto text = read_file(manifest, kMostManifestBytes);
+  const auto text = read_file(manifest, kMostBytesToResume);
   if (!text) return fail(text.error());
   const auto json = parsed_value(*text);
   const auto spec = json.is_object() ? json.find("spec") : json.end();

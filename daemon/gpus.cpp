@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 namespace seng {
-namespace {
+namespace nvml {
 
 // NVML's interface, as its manual has it: a status of 0 is success, handles are opaque.
 using Handle = struct nvmlDevice_st*;
@@ -17,7 +17,7 @@ struct Utilization {
   unsigned gpu, memory;  // percent of the last sample period in which something ran
 };
 
-}  // namespace
+}  // namespace nvml
 
 struct Gpus::Library {
   ~Library() {
@@ -67,11 +67,11 @@ struct Gpus::Library {
   int (*shutdown)() = nullptr;
   const char* (*error_string)(int) = nullptr;
   int (*count)(unsigned*) = nullptr;
-  int (*by_index)(unsigned, Handle*) = nullptr;
-  int (*name)(Handle, char*, unsigned) = nullptr;
-  int (*uuid)(Handle, char*, unsigned) = nullptr;
-  int (*memory)(Handle, Memory*) = nullptr;
-  int (*utilization)(Handle, Utilization*) = nullptr;
+  int (*by_index)(unsigned, nvml::Handle*) = nullptr;
+  int (*name)(nvml::Handle, char*, unsigned) = nullptr;
+  int (*uuid)(nvml::Handle, char*, unsigned) = nullptr;
+  int (*memory)(nvml::Handle, nvml::Memory*) = nullptr;
+  int (*utilization)(nvml::Handle, nvml::Utilization*) = nullptr;
 };
 
 Result<Gpus> Gpus::open(const std::string& library) {
@@ -89,7 +89,7 @@ Result<std::vector<GpuRecord>> Gpus::read() const {
   std::vector<GpuRecord> out;
   for (unsigned index = 0; index < count; ++index) {
     const std::string which = fmt::format(" of GPU {}", index);
-    Handle device = nullptr;
+    nvml::Handle device = nullptr;
     std::array<char, 128> uuid{}, name{};
     Status known = nvml.check(nvml.by_index(index, &device), "nvmlDeviceGetHandleByIndex" + which);
     if (known) known = nvml.check(nvml.uuid(device, uuid.data(), uuid.size()), "nvmlDeviceGetUUID" + which);
@@ -99,12 +99,12 @@ Result<std::vector<GpuRecord>> Gpus::read() const {
     out.push_back(gpu);
     if (!known) continue;
     out.back().uuid = uuid.data();
-    Memory memory{};
+    nvml::Memory memory{};
     if (nvml.memory(device, &memory) == 0) {
       out.back().memory_bytes = memory.total;
       out.back().memory_used_bytes = memory.used;
     }
-    Utilization busy{};
+    nvml::Utilization busy{};
     if (nvml.utilization(device, &busy) == 0) out.back().utilisation = busy.gpu / 100.0;
   }
   return out;

@@ -15,7 +15,7 @@ std::string holders_text(const std::map<JobId, std::size_t>& held) {
   return text.empty() ? "" : " (" + text + ")";
 }
 
-std::string mebibytes(std::uint64_t bytes) {
+std::string in_mebibytes(std::uint64_t bytes) {
   return fmt::format("{} MiB", bytes >> 20);
 }
 
@@ -197,8 +197,8 @@ class Scheduling {
                          holders_text(held_), held_.empty() ? "" : more);
     }
     return fmt::format("waits for memory: {} actor{} of {} each, {} of {} free{}{}", d.min, plural,
-                       mebibytes(d.memory_per_actor), mebibytes(free_.memory), mebibytes(capacity_.memory),
-                       holders_text(held_), more);
+                       in_mebibytes(d.memory_per_actor), in_mebibytes(free_.memory),
+                       in_mebibytes(capacity_.memory), holders_text(held_), more);
   }
 
   void serve_running(const Plan& plan) {

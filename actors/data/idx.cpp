@@ -14,7 +14,7 @@
 namespace seng {
 namespace {
 
-constexpr std::size_t kChunk = 256 * 1024;
+constexpr std::size_t kIdxReadBytes = 256 * 1024;
 constexpr std::uint64_t kDeflateMaxRatio = 1032;  // zlib's documented limit of expansion
 constexpr int kGzipWindow = 15 + 16;              // inflateInit2's way of asking for gzip framing
 
@@ -47,7 +47,7 @@ class ByteSource {
   std::string path_;
   UniqueFd fd_;
   std::uint64_t file_size_ = 0;
-  std::vector<std::uint8_t> raw_ = std::vector<std::uint8_t>(kChunk);
+  std::vector<std::uint8_t> raw_ = std::vector<std::uint8_t>(kIdxReadBytes);
   std::size_t begin_ = 0, end_ = 0;
   bool end_of_file_ = false, inflating_ = false, stream_ended_ = false;
   z_stream stream_{};
@@ -91,7 +91,7 @@ Status ByteSource::inflate_some(std::uint8_t* out, std::size_t size, std::size_t
   if (begin_ == end_) {
     return fail(corrupt(path_, "truncated: the compressed data end in the middle"));
   }
-  const std::size_t room = std::min(size, kChunk);
+  const std::size_t room = std::min(size, kIdxReadBytes);
   stream_.next_in = raw_.data() + begin_;
   stream_.avail_in = static_cast<uInt>(end_ - begin_);
   stream_.next_out = out;

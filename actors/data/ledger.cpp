@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kHeader = kLedgerHeader;
 constexpr std::string_view kCommitted = "committed,\n";
-constexpr std::size_t kChunk = 256 * 1024;
+constexpr std::size_t kLedgerReadBytes = 256 * 1024;
 
 Status write_all(int fd, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
@@ -65,7 +65,7 @@ template <class Take>
 Result<std::uint64_t> scan(int fd, const std::string& path, Take take) {
   std::string text;
   std::uint64_t size = 0, line = 0;
-  std::vector<char> chunk(kChunk);
+  std::vector<char> chunk(kLedgerReadBytes);
   const auto wrong = [&](std::string_view expected) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("ledger {}, line {}: expected {}", path, line + 1, expected));

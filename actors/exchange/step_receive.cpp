@@ -15,7 +15,7 @@ constexpr std::size_t kMaxEarlySteps = 4;
 // What a kept message takes beside its body and payload.
 constexpr std::size_t kFutureMessageBytes = 256;
 
-tl::unexpected<Error> refuse(std::string message) {
+tl::unexpected<Error> refusal(std::string message) {
   return fail(ErrorCode::kInvalidArgument, std::move(message));
 }
 
@@ -30,10 +30,10 @@ bool is_step_kind(const Message& message) {
 
 Status check_payload(const Message& message, std::uint64_t floats) {
   if (message.payload.size() != 1)
-    return refuse(fmt::format("{} payload frames instead of 1", message.payload.size()));
+    return refusal(fmt::format("{} payload frames instead of 1", message.payload.size()));
   const std::size_t bytes = message.payload[0].size();
   if (bytes != floats * sizeof(float))
-    return refuse(fmt::format("{} bytes of payload for {} values", bytes, floats));
+    return refusal(fmt::format("{} bytes of payload for {} values", bytes, floats));
   return {};
 }
 
@@ -42,7 +42,7 @@ Status check_payload(const Message& message, std::uint64_t floats) {
 template <class Arrived, class Part, class Make>
 Result<std::vector<Arrived>> cut(const GroupView& group, const Message& message,
                                  const std::vector<Part>& parts, const Make& make) {
-  if (parts.empty()) return refuse("no parts");
+  if (parts.empty()) return refusal("no parts");
   const auto in_part = [&](std::size_t i, Error error) {
     return fail(error.with_context(fmt::format("parts[{}]", i)));
   };
@@ -108,7 +108,7 @@ void StepExchange::keep_for_join(const Message& message) {
 
 Status StepExchange::receive_current(const Message& message) {
   const Envelope& envelope = message.envelope;
-  if (!group_->is_peer(envelope.from)) return refuse("the sender is no member of the group");
+  if (!group_->is_peer(envelope.from)) return refusal("the sender is no member of the group");
   if (is_kind(message, MessageKind::kPeerHello)) return {};
   if (is_kind(message, MessageKind::kLinkIdentity)) return receive_identity(message);
   if (!is_step_kind(message)) return receive_side(message);
@@ -117,7 +117,7 @@ Status StepExchange::receive_current(const Message& message) {
     return {};
   }
   if (!expects(envelope.step))
-    return refuse(fmt::format("that step is not expected while step {} is in hand", step_));
+    return refusal(fmt::format("that step is not expected while step {} is in hand", step_));
   auto parts = parse(message);
   if (!parts) return fail(std::move(parts).error());
   Status status;
@@ -152,10 +152,10 @@ Status StepExchange::receive_side(const Message& message) {
   } else if (is_kind(message, MessageKind::kCheckpointShard)) {
     SENG_TRY(read(CheckpointShard{}));
   } else {
-    return refuse(fmt::format("kind {} is no message between actors", message.envelope.kind));
+    return refusal(fmt::format("kind {} is no message between actors", message.envelope.kind));
   }
   if (!message.payload.empty())
-    return refuse(fmt::format("{} payload frames instead of 0", message.payload.size()));
+    return refusal(fmt::format("{} payload frames instead of 0", message.payload.size()));
   push_message({message.envelope.from, message.envelope.step, std::move(body)});
   return {};
 }
@@ -164,8 +164,8 @@ Status StepExchange::receive_identity(const Message& message) {
   auto body = parse_body<LinkIdentity>(message);
   if (!body) return fail(std::move(body).error());
   if (message.envelope.from != group_->group().members[0].actor)
-    return refuse("the sender is not the group's leader");
-  if (!carrier_) return refuse("this group's sums and directions travel as messages");
+    return refusal("the sender is not the group's leader");
+  if (!carrier_) return refusal("this group's sums and directions travel as messages");
   carrier_->meet(body->identity);
   return {};
 }

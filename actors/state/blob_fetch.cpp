@@ -15,7 +15,7 @@
 namespace seng {
 namespace {
 
-constexpr int kReceiveBurst = 4;  // pieces of one holder before the others are heard
+constexpr int kPiecesAtOnce = 4;  // pieces of one holder before the others are heard
 constexpr std::size_t kMaxWindow = 32;
 
 double now() {
@@ -167,7 +167,7 @@ void BlobFetch::ask() {
 }
 
 void BlobFetch::receive(std::size_t holder) {
-  for (int i = 0; i < kReceiveBurst && !interrupted_; ++i) {
+  for (int i = 0; i < kPiecesAtOnce && !interrupted_; ++i) {
     const auto message = links_[holder].channel->try_receive();
     if (!message) return;
     handle(holder, *message);

@@ -16,8 +16,8 @@
 namespace seng {
 namespace {
 
-constexpr Poller::Token kWakeToken = 0, kServerToken = 1;
-constexpr int kReceiveBurst = 64;  // requests answered before a change of the offer is looked for in wait()
+constexpr Poller::Token kServerWakeToken = 0, kServerToken = 1;
+constexpr int kRequestsAtOnce = 64;  // requests answered before a change of the offer is looked for in wait()
 constexpr std::size_t kDigestPieces = 8;  // hashed at a time, so that others are served meanwhile
 constexpr std::size_t kKeptBuffers = 16;
 constexpr std::size_t kKnownPeers = 256;  // above it, connections with nothing in flight are forgotten
@@ -92,7 +92,7 @@ void BlobServer::wake() {
 void BlobServer::run() {
   try {
     Poller poller;
-    poller.watch_fd(wake_fd_.get(), kWakeToken);
+    poller.watch_fd(wake_fd_.get(), kServerWakeToken);
     poller.watch(*server_, kServerToken);
     serve(poller);
   } catch (const std::exception& error) {
@@ -153,7 +153,7 @@ void BlobServer::apply_change() {
 }
 
 void BlobServer::receive_burst() {
-  for (int i = 0; i < kReceiveBurst && !change_waits_ && !stop_; ++i) {
+  for (int i = 0; i < kRequestsAtOnce && !change_waits_ && !stop_; ++i) {
     auto incoming = server_->try_receive();
     if (!incoming) return;
     receive(*std::move(incoming));

@@ -10,7 +10,7 @@
 namespace seng {
 namespace {
 
-constexpr Poller::Token kWakeToken = 0, kChannelToken = 1;
+constexpr Poller::Token kStreamWakeToken = 0, kChannelToken = 1;
 
 }  // namespace
 
@@ -21,7 +21,7 @@ Result<std::unique_ptr<BlobStream>> BlobStream::open(BlobStreamOptions options) 
   auto channel = connect_client(stream->context_, stream->options_.endpoint, {.linger_ms = 0});
   if (!channel) return fail(std::move(channel).error());
   stream->channel_ = *std::move(channel);
-  stream->poller_.watch_fd(stream->wake_fd_.get(), kWakeToken);
+  stream->poller_.watch_fd(stream->wake_fd_.get(), kStreamWakeToken);
   stream->poller_.watch(*stream->channel_, kChannelToken);
   stream->ask();
   return stream;

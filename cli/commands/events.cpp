@@ -12,7 +12,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint32_t kPage = 1000;
-constexpr int kPollMs = 300;
+constexpr int kEventPollMs = 300;
 
 // All events after `after`, which moves on.
 Answer<std::vector<EventRecord>> events_after(Session& session, const std::string& job,
@@ -68,7 +68,7 @@ ExitCode follow_events(const Arguments& arguments, Session& session) {
     }
     seen = true;
     if ((ended && events) || !session.console().out) return ExitCode::kOk;
-    if (interrupt.wait(kPollMs)) {
+    if (interrupt.wait(kEventPollMs)) {
       session.console().err << fmt::format("detached; come back with\n  {}\n", session.again());
       return ExitCode::kInterrupted;
     }

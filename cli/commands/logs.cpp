@@ -10,7 +10,7 @@ namespace seng {
 namespace {
 
 constexpr std::uint32_t kChunk = 1 << 18;
-constexpr int kPollMs = 300;
+constexpr int kLogPollMs = 300;
 
 class LogReader {
  public:
@@ -27,7 +27,7 @@ class LogReader {
       session_.console().out.flush();
       if (code) return *code;
       if (!follows_ || !session_.console().out || all_ended()) return ExitCode::kOk;
-      if (interrupt_.wait(kPollMs)) return detach();
+      if (interrupt_.wait(kLogPollMs)) return detach();
     }
   }
 

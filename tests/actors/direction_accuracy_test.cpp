@@ -4,7 +4,7 @@
 
 #include "tests/support/process.h"
 
-namespace seng::testing {
+namespace seng::testing::direction_accuracy_test {
 namespace {
 
 constexpr const char* kJob = R"(name: accuracy
@@ -55,4 +55,4 @@ TEST(DirectionAccuracy, TellsApproximationsFromTheExactDirection) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::direction_accuracy_test

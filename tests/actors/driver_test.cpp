@@ -17,7 +17,7 @@
 #include "tests/actors/exchange/played_link.h"
 #include "tests/support/process.h"
 
-namespace seng {
+namespace seng::driver_test {
 namespace {
 
 constexpr const char* kJob =
@@ -766,4 +766,4 @@ TEST(DriverSession, SaysHelloAgainWhenAsked) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::driver_test

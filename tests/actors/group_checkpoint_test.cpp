@@ -16,7 +16,7 @@
 #include "tests/actors/checkpoint/faulty_storage.h"
 #include "tests/support/process.h"
 
-namespace seng {
+namespace seng::group_checkpoint_test {
 namespace {
 
 constexpr const char* kJob =
@@ -240,4 +240,4 @@ TEST(GroupCheckpoint, NobodyWaitsForAHangingDiskWhoMustLeave) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::group_checkpoint_test

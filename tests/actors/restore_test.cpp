@@ -20,7 +20,7 @@
 #include "actors/trainer.h"
 #include "tests/support/process.h"
 
-namespace seng {
+namespace seng::restore_test {
 namespace {
 
 using ::testing::AllOf;
@@ -592,4 +592,4 @@ TEST_F(Restore, ThePlanReadsWhatTheJobBeginsWith) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::restore_test

@@ -13,7 +13,7 @@
 #include "actors/trainer.h"
 #include "tests/support/process.h"
 
-namespace seng {
+namespace seng::trainer_group_test {
 namespace {
 
 std::string job_text(const std::string& optimizer, const std::string& model) {
@@ -181,4 +181,4 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerGroup,
                                            std::pair{kAdaptiveKfac, kMlp}, std::pair{kAdaptiveWaits, kMlp}));
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::trainer_group_test

@@ -15,7 +15,7 @@
 #include "actors/warm_up_service.h"
 #include "tests/support/process.h"
 
-namespace seng {
+namespace seng::warm_up_test {
 namespace {
 
 constexpr GroupEpoch kEpoch{1, 4};
@@ -384,4 +384,4 @@ TEST_F(WarmUpTest, WithoutNewcomersItIsOver) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::warm_up_test

@@ -11,7 +11,7 @@
 #include "protocol/spec/job_spec.h"
 #include "tests/cli/fake_daemon.h"
 
-namespace seng::testing {
+namespace seng::testing::follow_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -323,4 +323,4 @@ TEST(Follow, WhatWasDetachedGoesOnWithTheSameCommandLine) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::follow_test

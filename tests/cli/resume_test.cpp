@@ -9,7 +9,7 @@
 #include "protocol/spec/job_spec.h"
 #include "tests/cli/fake_daemon.h"
 
-namespace seng::testing {
+namespace seng::testing::resume_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -166,4 +166,4 @@ TEST_F(Resume, WeightsFromAFile) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::resume_test

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace seng {
+namespace seng::actor_lifecycle_test {
 namespace {
 
 namespace e = actor_event;
@@ -262,4 +262,4 @@ TEST(ExitStatusText, NamesSignals) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::actor_lifecycle_test

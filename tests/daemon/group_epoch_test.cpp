@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace seng {
+namespace seng::group_epoch_test {
 namespace {
 
 namespace e = epoch_event;
@@ -571,4 +571,4 @@ TEST(GroupEpochs, KeepsItsInvariantsInRandomOrders) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::group_epoch_test

@@ -7,7 +7,7 @@
 #include "daemon/head.h"
 #include "tests/daemon/fake_world.h"
 
-namespace seng::testing {
+namespace seng::testing::head_membership_test {
 namespace {
 
 using ::testing::ElementsAre;
@@ -610,4 +610,4 @@ TEST(Membership, KeptActorsAreNotAskedToStop) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::head_membership_test

@@ -10,7 +10,7 @@
 #include "protocol/spec/job_spec.h"
 #include "tests/daemon/fake_world.h"
 
-namespace seng::testing {
+namespace seng::testing::head_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -519,4 +519,4 @@ TEST(Head, AnOldJobsDirectoryIsNeverUsedAgain) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::head_test

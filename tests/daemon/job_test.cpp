@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace seng {
+namespace seng::job_test {
 namespace {
 
 namespace e = job_event;
@@ -116,4 +116,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::job_test

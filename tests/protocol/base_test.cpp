@@ -25,8 +25,8 @@
 namespace seng {
 namespace {
 
-using testing::HasSubstr;
-using testing::MatchesRegex;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 // FIPS 180-4's examples.
 TEST(Sha256, GivesTheStandardsAnswers) {

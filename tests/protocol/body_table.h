@@ -73,4 +73,6 @@ const std::vector<BodyInfo>& body_table() {
   return table;
 }
 
+extern template const std::vector<BodyInfo>& body_table<AllMessages>();  // long to compile: body_table.cpp
+
 }  // namespace seng

@@ -11,7 +11,7 @@
 namespace seng {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 TEST(Endpoint, TakesIpcPathsThatFit) {
   EXPECT_EQ(ipc_endpoint("/run/sengd.sock").value(), "ipc:///run/sengd.sock");

@@ -19,7 +19,7 @@ TEST(JobSpec, RanksAreNumbersWithSpacesBetweenThem) {
     EXPECT_FALSE(parse_ranks(wrong)) << wrong;
 }
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 const char kExample[] = R"(name: fashion-lenet
 seed: 0
@@ -320,7 +320,7 @@ TEST(JobSpec, PointsAtATab) {
 TEST(JobSpec, RefusesNames) {
   for (const std::string name : {"''", "12", "-a", ".a", "a/b", "a b", "\"a\\0\"", "ü", "[a]",
                                  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}) {
-    EXPECT_THAT(problems(with("name: " + name)), testing::StartsWith("f.yaml:6:7: name: ")) << name;
+    EXPECT_THAT(problems(with("name: " + name)), ::testing::StartsWith("f.yaml:6:7: name: ")) << name;
   }
 }
 
@@ -333,7 +333,7 @@ TEST(JobSpec, CollectsAllProblems) {
   }
   std::string many = kShortest;
   for (int i = 0; i < 30; ++i) many += "zzzzzz" + std::to_string(i) + ": 1\n";
-  EXPECT_THAT(problems(many), testing::EndsWith("\nand 10 more problems"));
+  EXPECT_THAT(problems(many), ::testing::EndsWith("\nand 10 more problems"));
 }
 
 TEST(JobSpec, RefusesWhatIsNoJob) {
@@ -378,7 +378,7 @@ TEST(JobSpec, RandomDamageNeverCrashes) {
     }
     const auto spec = parse_job_spec(text, "f.yaml");
     if (!spec) {
-      EXPECT_THAT(spec.error().message, testing::StartsWith("f.yaml")) << text;
+      EXPECT_THAT(spec.error().message, ::testing::StartsWith("f.yaml")) << text;
       continue;
     }
     const auto again = parse_job_spec(to_yaml(*spec), "again");
@@ -459,12 +459,12 @@ TEST(JobSpec, DifferencesNameTheKeysAndBothValues) {
                                  "model.deep=true", "actors.min=2", "name=other"});
   ASSERT_TRUE(a && b);
   EXPECT_TRUE(differences(*a, *a).empty());
-  EXPECT_THAT(
-      differences(*a, *b, {"name", "actors", "epochs"}),
-      testing::ElementsAre("seed: 0 and 7", "steps: 0 and 9", "optimizer.lr.milestones: [] and [1, 2]",
-                           "model.deep: none and true", "model.hidden: 64 and 65", "data.limit: 5 and none"));
+  EXPECT_THAT(differences(*a, *b, {"name", "actors", "epochs"}),
+              ::testing::ElementsAre("seed: 0 and 7", "steps: 0 and 9",
+                                     "optimizer.lr.milestones: [] and [1, 2]", "model.deep: none and true",
+                                     "model.hidden: 64 and 65", "data.limit: 5 and none"));
   EXPECT_THAT(differences(*a, *b, {"seed", "steps", "optimizer.lr", "model", "data", "epochs"}),
-              testing::ElementsAre("name: fashion-lenet and other", "actors.min: 1 and 2"));
+              ::testing::ElementsAre("name: fashion-lenet and other", "actors.min: 1 and 2"));
 }
 
 TEST(JobSpec, NotesNameWhatHasNoEffect) {
@@ -473,22 +473,22 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
     return spec ? notes_on(*spec) : std::vector<std::string>{spec.error().message};
   };
   EXPECT_THAT(notes({"optimizer=sgd"}),
-              testing::ElementsAre(HasSubstr("optimizer.trust_region has no effect")));
+              ::testing::ElementsAre(HasSubstr("optimizer.trust_region has no effect")));
   EXPECT_TRUE(notes({"optimizer.name=kfac", "optimizer.curvature.inverse_every=3"}).empty());
   EXPECT_THAT(notes({"optimizer.name=kfac", "optimizer.curvature.sketch=rows"}),
-              testing::ElementsAre(HasSubstr("optimizer.curvature.sketch has no effect")));
+              ::testing::ElementsAre(HasSubstr("optimizer.curvature.sketch has no effect")));
   EXPECT_TRUE(notes({"optimizer.damping.adaptive=5"}).empty());
   EXPECT_THAT(notes({"optimizer.damping.adaptive.factor=2"}),
-              testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
+              ::testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
   EXPECT_TRUE(notes({"engine.precision=f16", "engine.loss_scale=2"}).empty());
   EXPECT_THAT(notes({"engine.precision=bf16", "engine.loss_scale=2"}),
-              testing::ElementsAre(HasSubstr("engine.loss_scale has no effect: engine.precision is bf16")));
+              ::testing::ElementsAre(HasSubstr("engine.loss_scale has no effect: engine.precision is bf16")));
   EXPECT_THAT(notes({"optimizer.curvature.decay=0.5"}),
-              testing::ElementsAre(HasSubstr("optimizer.curvature.decay")));
+              ::testing::ElementsAre(HasSubstr("optimizer.curvature.decay")));
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),
-              testing::ElementsAre(HasSubstr("optimizer.lr.exponent")));
-  EXPECT_THAT(notes({"actors.max=9"}), testing::ElementsAre(HasSubstr("only 8 actors have work")));
-  EXPECT_THAT(notes({"optimizer.lr.final=0.1"}), testing::ElementsAre(HasSubstr("optimizer.lr.final")));
+              ::testing::ElementsAre(HasSubstr("optimizer.lr.exponent")));
+  EXPECT_THAT(notes({"actors.max=9"}), ::testing::ElementsAre(HasSubstr("only 8 actors have work")));
+  EXPECT_THAT(notes({"optimizer.lr.final=0.1"}), ::testing::ElementsAre(HasSubstr("optimizer.lr.final")));
 }
 
 }  // namespace

@@ -15,11 +15,11 @@
 #include "protocol/messages/all.h"
 #include "tests/protocol/temp_dir.h"
 
-namespace seng {
+namespace seng::poller_test {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 constexpr int kPatienceMs = 20'000;
 
@@ -124,4 +124,4 @@ TEST(Poller, AClosedDescriptorIsNotSilent) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::poller_test

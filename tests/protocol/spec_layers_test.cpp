@@ -9,7 +9,7 @@
 namespace seng {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 const char kRest[] = "data: mnist\nbatch: {global: 64, micro: 8}\nepochs: 1\noptimizer: sgd\n";
 
@@ -57,8 +57,8 @@ TEST(SpecLayers, OverridesAndDifferences) {
                      {"model.layers=[{name: flat, type: flatten}, {name: fc, type: linear, features: 10}]"});
   ASSERT_TRUE(a && b) << b.error().message;
   EXPECT_THAT(differences(*a, *b),
-              testing::Contains("model.layers[8]: {name: fc, type: linear, features: 10} "
-                                "and none"));
+              ::testing::Contains("model.layers[8]: {name: fc, type: linear, features: 10} "
+                                  "and none"));
   EXPECT_TRUE(differences(*a, *a).empty());
 }
 

@@ -24,15 +24,15 @@
 #include "tests/protocol/temp_dir.h"
 #include "tests/protocol/wire_bytes.h"
 
-namespace seng {
+namespace seng::zmq_channel_test {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr int kPatienceMs = 20'000;  // how long a test waits for what must come
 
 // One server in a directory of its own, and whatever connects to it.
-class ZmqChannelTest : public testing::Test {
+class ZmqChannelTest : public ::testing::Test {
  protected:
   TempDir dir_;
   ChannelContext context_;
@@ -409,7 +409,7 @@ TEST_F(ZmqChannelTest, AClientOutlivesAGarbageServer) {
 TEST_F(ZmqChannelTest, ServesLoopbackTcpOnAnyPort) {
   const auto server = bind_server(context_, "tcp://127.0.0.1:*");
   ASSERT_TRUE(server) << server.error().message;
-  EXPECT_THAT((*server)->endpoint(), testing::MatchesRegex("tcp://127.0.0.1:[0-9]+"));
+  EXPECT_THAT((*server)->endpoint(), ::testing::MatchesRegex("tcp://127.0.0.1:[0-9]+"));
   EXPECT_TRUE(probe_endpoint((*server)->endpoint()));
   endpoint_ = (*server)->endpoint();
   const auto sender = client();
@@ -431,4 +431,4 @@ TEST_F(ZmqChannelTest, SaysWhyItCannotListen) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::zmq_channel_test

@@ -12,7 +12,7 @@
 
 #include "tests/support/cluster.h"
 
-namespace seng::testing {
+namespace seng::testing::balance_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -151,4 +151,4 @@ TEST_F(Balance, AMoreUrgentJobGoesFirst) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::balance_test

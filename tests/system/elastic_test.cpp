@@ -14,7 +14,7 @@
 
 #include "tests/support/cluster.h"
 
-namespace seng::testing {
+namespace seng::testing::elastic_test {
 namespace {
 
 using Json = nlohmann::json;
@@ -381,4 +381,4 @@ TEST_F(Elastic, EverythingKilledGoesOnFromTheCheckpoint) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::elastic_test

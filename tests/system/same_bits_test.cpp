@@ -6,7 +6,7 @@
 #include "tests/support/cluster.h"
 #include "tests/support/pictures.h"
 
-namespace seng::testing {
+namespace seng::testing::same_bits_test {
 namespace {
 
 struct Case {
@@ -185,4 +185,4 @@ TEST(SameBitsControl, AnotherSeedGivesAnotherState) {
 }
 
 }  // namespace
-}  // namespace seng::testing
+}  // namespace seng::testing::same_bits_test

@@ -7,7 +7,7 @@
 #include "tests/actors/checkpoint/small_network.h"
 #include "tests/actors/data/scratch_directory.h"
 
-namespace seng {
+namespace seng::checkpoint_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -300,4 +300,4 @@ TEST_F(CurvatureFileTest, ItsTensorsMustBeBlocksOfTheNetworkOnce) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::checkpoint_test

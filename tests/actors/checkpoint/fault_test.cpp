@@ -9,7 +9,7 @@
 #include "tests/actors/checkpoint/small_network.h"
 #include "tests/actors/data/scratch_directory.h"
 
-namespace seng {
+namespace seng::fault_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -195,4 +195,4 @@ TEST(FaultCleanupTest, AFileInThePlaceOfTheDirectoryIsNamed) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::fault_test

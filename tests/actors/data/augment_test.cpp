@@ -8,7 +8,7 @@
 
 #include "actors/data/byte_images.h"
 
-namespace seng {
+namespace seng::augment_test {
 namespace {
 
 constexpr int kSamples = 40;
@@ -202,15 +202,15 @@ TEST(Augment, RefusesWhatDoesNotSuitTheImages) {
   AugmentSpec spec;
   spec.hue = 0.1;
   EXPECT_EQ(refusal(colour, spec), "accepted");
-  EXPECT_THAT(refusal(grey, spec), testing::HasSubstr("data.augment.color_jitter"));
+  EXPECT_THAT(refusal(grey, spec), ::testing::HasSubstr("data.augment.color_jitter"));
   spec = {};
   spec.brightness = 0.1;
   EXPECT_EQ(refusal(grey, spec), "accepted");
-  EXPECT_THAT(refusal(random_images(2), spec), testing::HasSubstr("color_jitter"));
+  EXPECT_THAT(refusal(random_images(2), spec), ::testing::HasSubstr("color_jitter"));
   spec = {};
   spec.cutout = 7;
-  EXPECT_THAT(refusal(colour, spec), testing::HasSubstr("data.augment.cutout: 7 pixels; expected at most"));
+  EXPECT_THAT(refusal(colour, spec), ::testing::HasSubstr("data.augment.cutout: 7 pixels; expected at most"));
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::augment_test

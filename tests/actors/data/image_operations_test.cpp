@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-namespace seng {
+namespace seng::image_operations_test {
 namespace {
 
 constexpr ImagePlanes kPlanes{3, {7, 9}};
@@ -209,4 +209,4 @@ TEST(ImageOperations, BetaHasItsMoments) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::image_operations_test

@@ -19,7 +19,7 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
 
 constexpr std::size_t kSamples = 3;
 
-class BatchNormSamples : public testing::TestWithParam<std::tuple<Case, bool>> {
+class BatchNormSamples : public ::testing::TestWithParam<std::tuple<Case, bool>> {
  protected:
   BatchNormSamples() : relu_(std::get<1>(GetParam())), case_(std::get<0>(GetParam())) {
     const std::size_t block = case_.block == 0 ? case_.channels : case_.block;
@@ -79,13 +79,13 @@ TEST_P(BatchNormSamples, AreTheSumsOverPositions) {
   EXPECT_FALSE(!(std::sqrt(error) <= 2e-6 * std::sqrt(norm))) << std::sqrt(error / norm);
 }
 
-INSTANTIATE_TEST_SUITE_P(Layouts, BatchNormSamples,
-                         testing::Combine(testing::Values(Case{"plain", 5, 784, 1}, Case{"plain", 3, 7, 1},
-                                                          Case{"blocks of 16", 32, 196, 16},
-                                                          Case{"blocks of 16", 21, 49, 16},
-                                                          Case{"blocks of 8", 19, 100, 8},
-                                                          Case{"nhwc", 27, 65, 0}, Case{"nhwc", 64, 1, 0}),
-                                          testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, BatchNormSamples,
+    ::testing::Combine(::testing::Values(Case{"plain", 5, 784, 1}, Case{"plain", 3, 7, 1},
+                                         Case{"blocks of 16", 32, 196, 16}, Case{"blocks of 16", 21, 49, 16},
+                                         Case{"blocks of 8", 19, 100, 8}, Case{"nhwc", 27, 65, 0},
+                                         Case{"nhwc", 64, 1, 0}),
+                       ::testing::Bool()));
 
 }  // namespace
 }  // namespace seng::cpu

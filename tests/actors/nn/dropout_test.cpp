@@ -7,7 +7,7 @@
 namespace seng {
 namespace {
 
-class DropoutMask : public testing::Test {
+class DropoutMask : public ::testing::Test {
  protected:
   std::vector<float> mask(const DropoutKey& key, int samples = 16, int elements = 999,
                           double probability = 0.3) {

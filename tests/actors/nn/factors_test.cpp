@@ -81,7 +81,7 @@ std::vector<double> norm_gradients(const Block& block, const std::vector<double>
   return out;
 }
 
-class Factors : public testing::TestWithParam<bool> {};
+class Factors : public ::testing::TestWithParam<bool> {};
 
 TEST_P(Factors, OfAllSamplesSumToTheGradient) {
   const auto reference = mixed_network();
@@ -124,7 +124,7 @@ TEST_P(Factors, OfTheFirstSamplesEqualTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Convolution, Factors, testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(Convolution, Factors, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "Direct" : "Auto"; });
 
 TEST(Factors, ComeBeforeTheGradientLastLayerFirstAndChangeNothing) {

@@ -47,7 +47,7 @@ struct ConvCase {
   int samples;
 };
 
-std::string name_of(const testing::TestParamInfo<ConvCase>& info) {
+std::string name_of(const ::testing::TestParamInfo<ConvCase>& info) {
   const auto& [c, h, w, s, n] = info.param;
   std::ostringstream name;
   name << "c" << c << "to" << s.channels << "_" << h << "x" << w << "_k" << s.kernel_h << "x" << s.kernel_w
@@ -55,7 +55,7 @@ std::string name_of(const testing::TestParamInfo<ConvCase>& info) {
   return name.str();
 }
 
-class ConvGradient : public testing::TestWithParam<ConvCase> {};
+class ConvGradient : public ::testing::TestWithParam<ConvCase> {};
 
 TEST_P(ConvGradient, DirectEqualsReference) {
   const auto& [channels, height, width, shape, samples] = GetParam();
@@ -68,7 +68,7 @@ TEST_P(ConvGradient, DirectEqualsReference) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, ConvGradient,
-    testing::Values(
+    ::testing::Values(
         ConvCase{1, 7, 7, {4, 3, 3, 1, 1, true}, 3}, ConvCase{3, 8, 8, {16, 3, 3, 1, 1, false}, 2},
         ConvCase{16, 9, 7, {32, 3, 3, 1, 1, true}, 3}, ConvCase{16, 9, 9, {16, 3, 3, 2, 1, true}, 2},
         ConvCase{5, 9, 11, {7, 3, 3, 2, 0, true}, 2}, ConvCase{32, 6, 6, {16, 1, 1, 1, 0, false}, 2},
@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
         ConvCase{64, 4, 4, {16, 4, 4, 4, 0, true}, 5}, ConvCase{3, 6, 6, {5, 1, 2, 1, 0, true}, 2}),
     name_of);
 
-class WinogradGradient : public testing::TestWithParam<ConvCase> {};
+class WinogradGradient : public ::testing::TestWithParam<ConvCase> {};
 
 // A single layer under Winograd F(4x4, 3x3): its transforms amplify rounding, measured here at some 1e-6 to
 // 1e-5 of the norm.
@@ -92,11 +92,11 @@ TEST_P(WinogradGradient, NearReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, WinogradGradient,
-                         testing::Values(ConvCase{32, 16, 16, {32, 3, 3, 1, 1, false}, 8},
-                                         ConvCase{32, 14, 14, {64, 3, 3, 1, 1, false}, 16},
-                                         ConvCase{64, 8, 8, {64, 3, 3, 1, 1, true}, 12},
-                                         ConvCase{64, 4, 4, {128, 3, 3, 1, 1, true}, 48},
-                                         ConvCase{48, 15, 13, {80, 3, 3, 1, 0, true}, 12}),
+                         ::testing::Values(ConvCase{32, 16, 16, {32, 3, 3, 1, 1, false}, 8},
+                                           ConvCase{32, 14, 14, {64, 3, 3, 1, 1, false}, 16},
+                                           ConvCase{64, 8, 8, {64, 3, 3, 1, 1, true}, 12},
+                                           ConvCase{64, 4, 4, {128, 3, 3, 1, 1, true}, 48},
+                                           ConvCase{48, 15, 13, {80, 3, 3, 1, 0, true}, 12}),
                          name_of);
 
 TEST(LinearGradient, EqualsReference) {
@@ -148,7 +148,7 @@ struct PoolCase {
   int channels, height, width, kernel, stride, padding;
 };
 
-class PoolGradient : public testing::TestWithParam<PoolCase> {};
+class PoolGradient : public ::testing::TestWithParam<PoolCase> {};
 
 TEST_P(PoolGradient, EqualsReference) {
   const PoolCase& p = GetParam();
@@ -164,11 +164,11 @@ TEST_P(PoolGradient, EqualsReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PoolGradient,
-                         testing::Values(PoolCase{16, 8, 8, 2, 2, 0}, PoolCase{5, 9, 7, 2, 2, 0},
-                                         PoolCase{32, 7, 7, 3, 2, 1}, PoolCase{3, 6, 6, 3, 1, 1},
-                                         PoolCase{16, 5, 5, 5, 1, 0}, PoolCase{20, 11, 6, 4, 3, 2},
-                                         PoolCase{64, 4, 4, 2, 2, 0}, PoolCase{16, 9, 7, 2, 2, 0},
-                                         PoolCase{20, 10, 11, 3, 3, 0}));
+                         ::testing::Values(PoolCase{16, 8, 8, 2, 2, 0}, PoolCase{5, 9, 7, 2, 2, 0},
+                                           PoolCase{32, 7, 7, 3, 2, 1}, PoolCase{3, 6, 6, 3, 1, 1},
+                                           PoolCase{16, 5, 5, 5, 1, 0}, PoolCase{20, 11, 6, 4, 3, 2},
+                                           PoolCase{64, 4, 4, 2, 2, 0}, PoolCase{16, 9, 7, 2, 2, 0},
+                                           PoolCase{20, 10, 11, 3, 3, 0}));
 
 TEST(GlobalAveragePoolGradient, EqualsReference) {
   for (const int channels : {16, 6}) {

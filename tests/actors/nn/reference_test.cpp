@@ -72,7 +72,7 @@ std::vector<Case> cases() {
   };
 }
 
-class ReferenceGradient : public testing::TestWithParam<int> {};
+class ReferenceGradient : public ::testing::TestWithParam<int> {};
 
 TEST_P(ReferenceGradient, EqualsCentralDifferences) {
   const Case test = cases()[GetParam()];
@@ -98,7 +98,7 @@ TEST_P(ReferenceGradient, EqualsCentralDifferences) {
   EXPECT_LT(relative_error(gradient, differences), 1e-7);
 }
 
-INSTANTIATE_TEST_SUITE_P(Layers, ReferenceGradient, testing::Range(0, 6),
+INSTANTIATE_TEST_SUITE_P(Layers, ReferenceGradient, ::testing::Range(0, 6),
                          [](const auto& info) { return cases()[info.param].name; });
 
 }  // namespace

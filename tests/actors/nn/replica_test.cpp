@@ -34,7 +34,7 @@ static thread_local std::size_t allocations = 0;
 }
 #endif
 
-namespace seng::reference {
+namespace seng::reference::replica_test {
 namespace {
 
 Network create(const std::string& name, const std::map<std::string, std::string>& options, ImageShape input) {
@@ -288,4 +288,4 @@ TEST(Profile, TimesEveryLayer) {
 }
 
 }  // namespace
-}  // namespace seng::reference
+}  // namespace seng::reference::replica_test

@@ -8,7 +8,7 @@
 #include "tests/actors/nn/recorder.h"
 #include "tests/actors/nn/reference_network.h"
 
-namespace seng::reference {
+namespace seng::reference::whole_network_test {
 namespace {
 
 Network create(const std::string& name, const ZooOptions& options, ImageShape input, int classes = 10) {
@@ -133,7 +133,7 @@ void expect_whole_network(const Network& network, const ReferenceNetwork& refere
     EXPECT_LT(error, tolerance) << block.name;
   }
   EXPECT_LT(relative_error(widened(actual.statistics), expected.statistics), tolerance);
-  testing::Test::RecordProperty("worst_relative_error", std::to_string(worst));
+  ::testing::Test::RecordProperty("worst_relative_error", std::to_string(worst));
   std::printf("largest relative error of a block's gradient: %.1e\n", worst);
 
   const Outcome evaluated = reference.evaluate(weights.parameters64(), weights.statistics64(), batch);
@@ -178,4 +178,4 @@ TEST(WholeNetwork, Vgg11) {
 }
 
 }  // namespace
-}  // namespace seng::reference
+}  // namespace seng::reference::whole_network_test

@@ -72,10 +72,10 @@ TEST(WrittenGraph, ErrorsOfShapeNameTheLayer) {
     const auto network = Network::create(parse(layers), {3, 8, 8}, 4);
     return network ? std::string("no error") : network.error().message;
   };
-  EXPECT_THAT(error("{name: big, type: conv2d, channels: 4, kernel: 9}"), testing::HasSubstr("layer big"));
-  EXPECT_THAT(error("{name: fc, type: linear, features: 4}"), testing::HasSubstr("flatten"));
+  EXPECT_THAT(error("{name: big, type: conv2d, channels: 4, kernel: 9}"), ::testing::HasSubstr("layer big"));
+  EXPECT_THAT(error("{name: fc, type: linear, features: 4}"), ::testing::HasSubstr("flatten"));
   EXPECT_THAT(error("{name: f, type: flatten}, {name: fc, type: linear, features: 5}"),
-              testing::HasSubstr("4 classes"));
+              ::testing::HasSubstr("4 classes"));
 }
 
 }  // namespace

@@ -8,10 +8,10 @@
 
 #include "actors/nn/layers.h"
 
-namespace seng {
+namespace seng::zoo_test {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 Network create(const std::string& name, const ZooOptions& options, ImageShape input, int classes = 10) {
   auto network = Network::create(name, options, input, classes);
@@ -37,9 +37,9 @@ TEST(Zoo, LenetHasPyTorchsNamesAndCounts) {
   EXPECT_EQ(network.parameter_count(), 421738u);
   EXPECT_EQ(network.statistics_count(), 2u * (32 + 64));
   EXPECT_THAT(tensor_names(network),
-              testing::ElementsAre("conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight",
-                                   "bn2.bias", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"));
-  EXPECT_THAT(network.blocks()[4].parameters[0].shape, testing::ElementsAre(128, 3136));
+              ::testing::ElementsAre("conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight",
+                                     "bn2.bias", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"));
+  EXPECT_THAT(network.blocks()[4].parameters[0].shape, ::testing::ElementsAre(128, 3136));
 }
 
 TEST(Zoo, CountsAreTorchvisions) {
@@ -253,7 +253,7 @@ TEST(Zoo, MlpTakesHiddenWidths) {
 
 TEST(Zoo, ErrorsSayWhatWasMeant) {
   EXPECT_THAT(error_of("lennet", {}),
-              testing::AllOf(HasSubstr("lennet"), HasSubstr("did you mean \"lenet\"")));
+              ::testing::AllOf(HasSubstr("lennet"), HasSubstr("did you mean \"lenet\"")));
   EXPECT_THAT(error_of("resnet18", {{"widht", "8"}}), HasSubstr("did you mean \"width\""));
   EXPECT_THAT(error_of("lenet", {{"width", "8"}}), HasSubstr("no options"));
   EXPECT_THAT(error_of("resnet50", {{"stem", "cifer"}}), HasSubstr("did you mean \"cifar\""));
@@ -278,7 +278,7 @@ TEST(Graph, RefusesWhatDoesNotFit) {
     return network ? std::string("no error") : network.error().message;
   };
   EXPECT_THAT(refusal([](Graph& g) { g.add("c", conv2d({.channels = 4, .groups = 2})); }),
-              testing::AllOf(HasSubstr("grouped"), HasSubstr("layer c")));
+              ::testing::AllOf(HasSubstr("grouped"), HasSubstr("layer c")));
   EXPECT_THAT(refusal([](Graph& g) { g.add("fc", linear(4)); }), HasSubstr("flatten"));
   EXPECT_THAT(refusal([](Graph& g) { g.add("c", conv2d({.channels = 4, .kernel_h = 9, .kernel_w = 9})); }),
               HasSubstr("does not fit"));
@@ -341,4 +341,4 @@ TEST(Initialise, DependsOnSeedAndBlockAloneAndHasPyTorchsSpread) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::zoo_test

@@ -9,7 +9,7 @@
 #include "actors/optim/approximate_columns.h"
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::approximation_test {
 namespace {
 
 using testing::convolution_block;
@@ -214,4 +214,4 @@ TEST(Approximations, TheLocalModeAveragesTheWorkersDirections) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::approximation_test

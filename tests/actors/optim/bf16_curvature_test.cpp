@@ -6,7 +6,7 @@
 #include "actors/optim/curvature.h"
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::bf16_curvature_test {
 namespace {
 
 using testing::DenseFisher;
@@ -165,4 +165,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return test.param.name; });
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::bf16_curvature_test

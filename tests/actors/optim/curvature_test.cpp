@@ -8,7 +8,7 @@
 
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::curvature_test {
 namespace {
 
 using testing::convolution_block;
@@ -513,4 +513,4 @@ TEST(ScaledCurvatureTest, DividesByOnePlusDampingAndKeepsNothing) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::curvature_test

@@ -7,7 +7,7 @@
 #include "actors/optim/update.h"
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::damping_control_test {
 namespace {
 
 using testing::Problem;
@@ -137,4 +137,4 @@ TEST(InnerProduct, DoesNotDependOnLanes) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::damping_control_test

@@ -5,7 +5,7 @@
 
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::device_columns_test {
 namespace {
 
 using testing::convolution_block;
@@ -89,4 +89,4 @@ INSTANTIATE_TEST_SUITE_P(Kinds, DeviceColumnsTest,
                          });
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::device_columns_test

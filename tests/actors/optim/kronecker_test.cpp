@@ -9,7 +9,7 @@
 #include "actors/optim/curvature.h"
 #include "tests/actors/optim/problem.h"
 
-namespace seng {
+namespace seng::kronecker_test {
 namespace {
 
 using testing::convolution_block;
@@ -356,4 +356,4 @@ TEST(KroneckerBlocks, OfRealSizeAgreeForAnyNumberOfLanes) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::kronecker_test

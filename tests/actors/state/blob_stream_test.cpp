@@ -13,7 +13,7 @@
 #include "tests/protocol/random_body.h"
 #include "tests/protocol/temp_dir.h"
 
-namespace seng {
+namespace seng::blob_stream_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -201,4 +201,4 @@ TEST(BlobStreamWindow, IsBelowWhatAHolderGives) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::blob_stream_test

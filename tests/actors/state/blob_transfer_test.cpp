@@ -19,7 +19,7 @@
 #include "tests/protocol/random_body.h"
 #include "tests/protocol/temp_dir.h"
 
-namespace seng {
+namespace seng::blob_transfer_test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -619,4 +619,4 @@ TEST(BlobTransfer, WaitsWithoutSpinning) {
 }
 
 }  // namespace
-}  // namespace seng
+}  // namespace seng::blob_transfer_test
