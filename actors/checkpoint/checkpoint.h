@@ -71,8 +71,9 @@ std::string to_json(const Manifest& manifest);
 Result<Manifest> parse_manifest(const std::string& json, const std::string& source);
 
 // ---- writing: one staging directory per step, shared by the group ----
-// Errors have errno's text and the path; kExhausted means a full disk. A file that failed is removed, and so
-// is a staging directory with nothing in it; commit_checkpoint removes the whole of it when it fails.
+// Errors have errno's text and the path; kExhausted means a full disk. A file that failed is removed; the
+// directory stays, since others may be about to write into it, until the group's leader discards it.
+// commit_checkpoint removes the whole of it when it fails.
 //
 // "<checkpoints>/.step-00000200.2.17.staging" for the membership 2.17, so that a writer that was evicted and
 // does not know it meddles with nobody's; created (0700) if missing.

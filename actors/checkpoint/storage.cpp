@@ -99,11 +99,6 @@ class PosixStorage : public Storage {
     return {};
   }
 
-  Status remove_empty_directory(const std::string& path) override {
-    if (::rmdir(path.c_str()) != 0) return fail(os_error("cannot remove " + path));
-    return {};
-  }
-
   Status remove_tree(const std::string& path) override {
     std::error_code error;
     fs::remove_all(path, error);

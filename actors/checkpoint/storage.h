@@ -33,8 +33,6 @@ class Storage {
   // Swaps two directories in one step where the file system can (renameat2), else kUnsupported.
   virtual Status exchange(const std::string& one, const std::string& other) = 0;
   virtual Status remove_file(const std::string& path) = 0;
-  // Error when it is not empty.
-  virtual Status remove_empty_directory(const std::string& path) = 0;
   // The file or directory and all below; symbolic links are not followed.
   virtual Status remove_tree(const std::string& path) = 0;
 };

@@ -20,16 +20,10 @@ std::string join(const std::string& directory, const std::string& name) {
   return (fs::path(directory) / name).string();
 }
 
-// After a failed file: the directory goes too if nobody else has written into it.
-Error abandoned(Storage& storage, const std::string& staging, const Error& error) {
-  (void)storage.remove_empty_directory(staging);
-  return error.with_context("checkpoint");
-}
-
 Result<ManifestFile> write_tensors(Storage& storage, const std::string& staging, const std::string& name,
                                    std::span<const TensorView> tensors, const Metadata& metadata) {
   auto written = write_safetensors(storage, join(staging, name), tensors, metadata);
-  if (!written) return fail(abandoned(storage, staging, written.error()));
+  if (!written) return fail(written.error().with_context("checkpoint"));
   return ManifestFile{name, written->bytes, to_hex(written->digest)};
 }
 
@@ -160,7 +154,7 @@ Result<std::vector<ManifestFile>> write_model(const std::string& staging, std::s
   auto optimizer_file = write_tensors(storage, staging, kOptimizerName, optimizer, {{"format", "pt"}});
   if (!optimizer_file) {
     (void)storage.remove_file(join(staging, kModelName));
-    return fail(abandoned(storage, staging, optimizer_file.error()));
+    return fail(optimizer_file.error());
   }
   return std::vector<ManifestFile>{*model_file, *optimizer_file};
 }

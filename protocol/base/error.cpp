@@ -47,6 +47,7 @@ Error errno_error(std::string_view what) {
   std::string text(what);
   text += ": ";
   text += std::generic_category().message(number);
+  if (number == EFBIG) text += "; the limit on the size of files (ulimit -f) is in the way";
   return Error{number == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, std::move(text)};
 }
 

@@ -52,7 +52,7 @@ inline tl::unexpected<Error> fail(Error error) {
   return tl::unexpected<Error>(std::move(error));
 }
 
-// "what: strerror(errno)" with the value of errno at the call.
+// "what: strerror(errno)[; what to do]", with the value of errno at the call.
 Error errno_error(std::string_view what);
 
 class InvariantError : public std::logic_error {

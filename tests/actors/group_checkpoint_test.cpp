@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "actors/checkpoint/checkpoint.h"
@@ -18,6 +19,10 @@
 
 namespace seng::group_checkpoint_test {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kJob =
     "name: g\nmodel: {name: mlp, hidden: \"8\"}\n"
@@ -204,9 +209,15 @@ class HangingStorage : public FaultyStorage {
  public:
   Result<std::unique_ptr<OutputFile>> create(const std::string& path) override {
     std::unique_lock lock(mutex_);
+    reached_ = true;
+    reaches_.notify_all();
     goes_on_.wait(lock, [&] { return !hangs_; });
     lock.unlock();
     return FaultyStorage::create(path);
+  }
+  void wait_until_it_hangs() {
+    std::unique_lock lock(mutex_);
+    reaches_.wait(lock, [&] { return reached_; });
   }
   void go_on() {
     const std::lock_guard lock(mutex_);
@@ -216,9 +227,28 @@ class HangingStorage : public FaultyStorage {
 
  private:
   std::mutex mutex_;
-  std::condition_variable goes_on_;
-  bool hangs_ = true;
+  std::condition_variable goes_on_, reaches_;
+  bool hangs_ = true, reached_ = false;
 };
+
+// Two whose files fail at once: the one that cleans up first does not take the other's directory away.
+TEST(GroupCheckpoint, AFullDiskIsTheReasonWhoeverFailsFirst) {
+  const testing::TempDir directory;
+  HangingStorage disk;
+  FaultyStorage full;
+  disk.fail_at = full.fail_at = 2;  // behind the directory and the file's creation
+  Written leader(directory, 0, 2, disk), other(directory, 1, 2, full);
+  leader.change(1), other.change(1);
+  leader.begin();
+  disk.wait_until_it_hangs();  // its directory is there
+  other.begin();
+  other.checkpoint().wait_for_files();
+  disk.go_on();
+  EXPECT_FALSE(other.checkpoint().finish().report);
+  EXPECT_THAT(leader.advance().error,
+              AllOf(HasSubstr("actor 0: checkpoint: injected: no space left"), Not(HasSubstr("No such"))));
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path() + "/checkpoints")) << "nothing stays of it";
+}
 
 TEST(GroupCheckpoint, NobodyWaitsForAHangingDiskWhoMustLeave) {
   const testing::TempDir directory;

@@ -39,9 +39,6 @@ class FaultyStorage : public Storage {
   Status remove_file(const std::string& path) override {
     return guard([&] { return disk_.remove_file(path); });
   }
-  Status remove_empty_directory(const std::string& path) override {
-    return guard([&] { return disk_.remove_empty_directory(path); });
-  }
   Status remove_tree(const std::string& path) override {
     return guard([&] { return disk_.remove_tree(path); });
   }
