@@ -34,15 +34,20 @@ Status verify_file(const std::string& directory, const ManifestFile& file) {
   const auto size = fs::file_size(path, error);
   if (error && error != std::errc::no_such_file_or_directory)
     return fail(ErrorCode::kIo, "cannot read " + path + ": " + error.message());
-  if (error) return fail(corrupt(path, "the manifest names it, but it cannot be read: " + error.message()));
+  if (error)
+    return fail(corrupt(path,
+                        "the checkpoint is damaged: the manifest names this file, but it cannot be "
+                        "read: " +
+                            error.message()));
   if (size != file.bytes) {
-    return fail(corrupt(path, fmt::format("expected {} bytes by the manifest, found {}", file.bytes, size)));
+    return fail(
+        corrupt(path, fmt::format("damaged: expected {} bytes by the manifest, found {}", file.bytes, size)));
   }
   auto digest = sha256_of_file(path);
   if (!digest) return fail(digest.error());
   if (to_hex(*digest) != file.sha256) {
-    return fail(corrupt(
-        path, fmt::format("expected SHA-256 {} by the manifest, found {}", file.sha256, to_hex(*digest))));
+    return fail(corrupt(path, fmt::format("damaged: expected SHA-256 {} by the manifest, found {}",
+                                          file.sha256, to_hex(*digest))));
   }
   return {};
 }

@@ -206,7 +206,7 @@ TEST_F(CheckpointTest, AMissingFileIsNamed) {
   for (const char* name : {"model.safetensors", "optimizer.safetensors", "curvature-1.safetensors"}) {
     const std::string path = write(100);
     fs::remove(path + "/" + name);
-    expect_corrupt(path, name, "the manifest names it");
+    expect_corrupt(path, name, "damaged: the manifest names this file");
   }
   const std::string path = write(100);
   fs::remove(path + "/manifest.json");
