@@ -104,7 +104,10 @@ Table slot_table(const std::vector<NodeRecord>& nodes) {
 std::string event_line(const EventRecord& event, const Console& console) {
   const std::string_view severity = severity_name(event.severity);
   std::string words = fmt::format("{:<20}  ", one_line(event.kind));
-  if (event.actor != kNoActor) words += fmt::format("actor {}: ", event.actor);
+  // Many texts say themselves of whom they are.
+  const std::string actor = event.actor == kNoActor ? "" : fmt::format("actor {}", event.actor);
+  if (!actor.empty() && !event.text.starts_with(actor + " ") && !event.text.starts_with(actor + ":"))
+    words += actor + ": ";
   words += one_line(event.text);
   words.erase(words.find_last_not_of(' ') + 1);
   return fmt::format("{}  {}  {}\n", format_time(event.at),

@@ -51,7 +51,7 @@ void print_events(Session& session, OutputFormat format, const std::vector<Event
 
 ExitCode follow_events(const Arguments& arguments, Session& session) {
   const Interrupt interrupt;
-  const std::string job = arguments.operand(0);
+  std::string job = arguments.operand(0);
   std::uint64_t after = 0;
   bool seen = false;
   while (true) {
@@ -60,6 +60,7 @@ ExitCode follow_events(const Arguments& arguments, Session& session) {
     request.job = job;
     const auto state = session.client().ask<WatchReply>(request);
     const bool ended = state && is_terminal(state->job.state);
+    if (state) job = std::to_string(state->job.id);  // the name may come to mean a newer job
     const auto events = state ? events_after(session, job, after) : tl::unexpected(state.error());
     if (events) {
       print_events(session, arguments.format(), *events);

@@ -22,6 +22,11 @@ class LogReader {
         follows_(arguments.has("follow")) {}
 
   ExitCode run() {
+    if (follows_) {
+      const auto watched = watch();
+      if (!watched) return session_.fail(watched.error());
+      job_ = std::to_string(watched->job.id);  // the name may come to mean a newer job
+    }
     while (true) {
       const auto code = read_all();
       session_.console().out.flush();
@@ -99,11 +104,14 @@ class LogReader {
     }
   }
 
-  // A job that waits for slots has no actors yet.
-  bool may_begin() {
+  Answer<WatchReply> watch() {
     WatchRequest request;
     request.job = job_;
-    const auto reply = session_.client().ask<WatchReply>(request);
+    return session_.client().ask<WatchReply>(request);
+  }
+  // A job that waits for slots has no actors yet.
+  bool may_begin() {
+    const auto reply = watch();
     return reply && !is_terminal(reply->job.state);
   }
 
@@ -129,7 +137,7 @@ class LogReader {
   }
 
   Session& session_;
-  const std::string job_;
+  std::string job_;
   const std::optional<std::uint64_t> only_, tail_;
   const bool follows_;
   const Interrupt interrupt_;

@@ -30,11 +30,11 @@ ExitCode run_wait(const Arguments& arguments, Session& session) {
     const JobRecord& job = followed->job;
     jobs.push_back(job);
     if (table || alone) print_result(session, job, arguments.format());
-    if (options.until_step && job.state == JobState::kSucceeded && job.step < *options.until_step)
-      return session.fail(ExitCode::kNotReached,
-                          fmt::format("job {} ({}) ended with step {} and never reached step {}", job.id,
-                                      job.name, job.step, *options.until_step));
-    return exit_code_of(job.state);
+    if (!options.until_step || job.step >= *options.until_step)
+      return options.until_step ? ExitCode::kOk : exit_code_of(job.state);
+    return session.fail(job.state == JobState::kSucceeded ? ExitCode::kNotReached : exit_code_of(job.state),
+                        fmt::format("job {} ({}) ended with step {} and never reached step {}", job.id,
+                                    job.name, job.step, *options.until_step));
   });
   if (!table && !alone) print_jobs(arguments, session, jobs);
   return code;

@@ -440,6 +440,48 @@ TEST_F(Commands, LogsOfOneAndOfAllActors) {
   EXPECT_THAT(none.err, HasSubstr("it has 0 to 1"));
 }
 
+// A newer job may be submitted under the name meanwhile.
+TEST_F(Commands, WhatFollowsANameKeepsToTheJobThatItMeantFirst) {
+  std::vector<std::string> watched, asked;
+  daemon_.on<WatchRequest, WatchReply>([&](const WatchRequest& request) -> Result<WatchReply> {
+    watched.push_back(request.job);
+    return WatchReply{watched.size() < 3 ? running_job() : ended_job(JobState::kSucceeded), {}};
+  });
+  daemon_.on<LogsRequest, LogsReply>([&](const LogsRequest& request) -> Result<LogsReply> {
+    asked.push_back(request.job);
+    LogsReply reply;
+    reply.ended = asked.size() > 2;
+    return reply;
+  });
+  daemon_.on<EventsRequest, EventsReply>([&](const EventsRequest& request) -> Result<EventsReply> {
+    asked.push_back(request.job);
+    return EventsReply{};
+  });
+  EXPECT_EQ(ctl(daemon_, {"events", "fashion-lenet", "-f"}).code, ExitCode::kOk);
+  EXPECT_EQ(watched, (std::vector<std::string>{"fashion-lenet", "3", "3"}));
+  EXPECT_EQ(asked, (std::vector<std::string>{"3", "3", "3"}));
+  watched.clear(), asked.clear();
+  EXPECT_EQ(ctl(daemon_, {"logs", "fashion-lenet", "-f"}).code, ExitCode::kOk);
+  EXPECT_EQ(watched, (std::vector<std::string>{"fashion-lenet"}));
+  EXPECT_GE(asked.size(), 3u);
+  for (const std::string& job : asked) EXPECT_EQ(job, "3");
+}
+
+TEST_F(Commands, AnEventNamesItsActorOnce) {
+  daemon_.on<EventsRequest, EventsReply>([](const EventsRequest& request) -> Result<EventsReply> {
+    EventsReply reply;
+    if (request.after_id > 0) return reply;
+    reply.events = {event(1, "ActorLost", "actor 1 died"), event(2, "ActorLost", "actor 11 died"),
+                    event(3, "ActorStarted", "process 5")};
+    for (EventRecord& each : reply.events) each.actor = 1;
+    return reply;
+  });
+  const std::string out = ctl(daemon_, {"events", "3"}).out;
+  EXPECT_THAT(out, HasSubstr("ActorLost             actor 1 died"));
+  EXPECT_THAT(out, HasSubstr("actor 1: actor 11 died"));
+  EXPECT_THAT(out, HasSubstr("actor 1: process 5"));
+}
+
 TEST_F(Commands, TheLastLinesOfLogs) {
   std::map<ActorId, std::string> logs = {{0, ""}, {1, "a\nb\nc\n"}};
   for (int i = 0; i < 100'000; ++i) logs[0] += "line " + std::to_string(i) + "\n";

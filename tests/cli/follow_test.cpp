@@ -221,8 +221,14 @@ TEST(Wait, AJobThatEndsBeforeTheStepHasACodeOfItsOwn) {
   const CtlRun run = ctl(daemon, {"wait", "3", "--step", "99999"});
   EXPECT_EQ(run.code, ExitCode::kNotReached);
   EXPECT_THAT(run.err, HasSubstr("ended with step 1172 and never reached step 99999"));
-  daemon.watch_states({ended_job(JobState::kFailed)});
-  EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "99999"}).code, ExitCode::kJobFailed);
+  for (const auto& [state, code] : {std::pair(JobState::kFailed, ExitCode::kJobFailed),
+                                    std::pair(JobState::kStopped, ExitCode::kJobStopped)}) {
+    daemon.watch_states({ended_job(state)});
+    const CtlRun never = ctl(daemon, {"wait", "3", "--step", "99999"});
+    EXPECT_EQ(never.code, code);
+    EXPECT_THAT(never.err, HasSubstr("never reached step 99999"));
+    EXPECT_EQ(ctl(daemon, {"wait", "3", "--step", "1172"}).code, ExitCode::kOk) << "it was committed";
+  }
 }
 
 // In the order given, within one time limit; the first result that is none of success is the exit code.
