@@ -38,9 +38,10 @@ struct Daemon::Parts {
   EventLoop::WatchId actor_watch = 0;
   std::unique_ptr<Head> head;
   std::unique_ptr<ControlServer> control;
-  UniqueFd signals;
+  UniqueFd signals, state_watch;
   std::optional<EventLoop::TimerId> timer;
   bool stopping = false;
+  bool state_gone = false;   // somebody has removed the state directory, or its lock
   double stop_deadline = 0;  // when patience with the jobs ends
   double last_deadline = 0;  // when the daemon ends whatever still runs
 };
@@ -218,6 +219,9 @@ Status Daemon::start() {
   UniqueFd signals;
   SENG_TRY(block_signals(signals));
   umask(077);
+  if (const std::string& actor = head_options_.actor_binary; access(actor.c_str(), X_OK) != 0)
+    return fail(
+        errno_error(fmt::format("cannot run {}, which trains the jobs and lies beside sengd", actor)));
   SENG_TRY(state_dir_.take(SystemClock().wall()));
   LogOptions log{"sengd", state_dir_.log_file(), false, options_.log_level};
   SENG_TRY(init_log(log));
@@ -234,6 +238,12 @@ Status Daemon::start() {
   Parts& p = *parts_;
   p.loop.watch(*p.control_channel, [&p] { p.control->on_readable(); });
   p.loop.watch_fd(p.signals.get(), [this] { on_signal(); });
+  if (auto watch = state_dir_.watch()) {
+    p.state_watch = *std::move(watch);
+    p.loop.watch_fd(p.state_watch.get(), [this] { on_state_changed(); });
+  } else {
+    log_warning("{}; should the state directory be removed, sengd will not notice", watch.error().message);
+  }
   p.loop.before_sleep([this] { before_sleep(); });
   before_sleep();  // what the store held may want to start
   for (const std::string& warning : warnings_) log_warning("{}", warning);
@@ -241,9 +251,6 @@ Status Daemon::start() {
   if (head.slots * head.threads_per_slot > head.cores) {
     log_warning("{} slots of {} threads on {} cores: actors will share cores", head.slots,
                 head.threads_per_slot, head.cores);
-  }
-  if (access(head.actor_binary.c_str(), X_OK) != 0) {
-    log_warning("{} cannot be run: no job can be submitted", head.actor_binary);
   }
   log_info("serving at {} with {} slots of {} threads", p.control_channel->endpoint(), head.slots,
            head.threads_per_slot);
@@ -262,15 +269,28 @@ void Daemon::on_signal() {
   }
 }
 
-void Daemon::begin_stop(const std::string& signal) {
+// Without its lock another daemon may take the directory; without the directory nobody reaches this one, and
+// nothing that its actors write lasts.
+void Daemon::on_state_changed() {
+  Parts& p = *parts_;
+  char events[4096];
+  while (read(p.state_watch.get(), events, sizeof(events)) > 0) {
+  }
+  if (p.state_gone || !state_dir_.gone()) return;
+  p.state_gone = true;
+  begin_stop(fmt::format("{} was removed or moved away", state_dir_.lock_file()));
+  if (access(state_dir_.path().c_str(), F_OK) != 0) p.stop_deadline = p.clock.now();
+}
+
+void Daemon::begin_stop(const std::string& why) {
   Parts& p = *parts_;
   const double now = p.clock.now();
   if (p.stopping) {
-    log_info("{} again: not waiting for the jobs any longer", signal);
+    log_info("{}: not waiting for the jobs any longer", why);
     p.stop_deadline = now;
     return;
   }
-  log_info("{}: stopping", signal);
+  log_info("{}: stopping", why);
   p.stopping = true;
   p.stop_deadline = now + head_options_.timeouts.stop_daemon_s();
   p.last_deadline =
@@ -318,6 +338,9 @@ Status Daemon::run() {
   // Closing gives the last replies time to leave.
   p.control_channel.reset();
   p.actor_channel.reset();
+  // Another daemon's sockets may lie there already.
+  if (p.state_gone)
+    return fail(ErrorCode::kIo, state_dir_.lock_file() + " was removed or moved away while sengd ran");
   unlink(state_dir_.control_socket().c_str());
   unlink(state_dir_.actor_socket().c_str());
   return ran;

@@ -27,16 +27,18 @@ class Daemon {
   // Locks the state directory, opens log and store, binds the sockets. Blocks SIGTERM, SIGINT and SIGHUP, so
   // it must be called before any thread is made. When it returns requests are queued and will be answered.
   Status start();
-  // Serves until SIGTERM or SIGINT, then stops cleanly. The error is the event loop's.
+  // Serves until SIGTERM or SIGINT, then stops cleanly. The error is the event loop's, or that the state
+  // directory was taken away meanwhile.
   Status run();
 
  private:
   struct Parts;
   Daemon();
   void on_signal();
+  void on_state_changed();
   void before_sleep();
   void arm_timer();
-  void begin_stop(const std::string& signal);
+  void begin_stop(const std::string& why);
   Status open_parts();
 
   DaemonOptions options_;

@@ -1,9 +1,11 @@
 #include "daemon/daemon_options.h"
 
-#include <cmath>
+#include <charconv>
+#include <optional>
 #include <sstream>
 
 #include <boost/program_options.hpp>
+#include <fmt/format.h>
 
 #include "protocol/base/text.h"
 
@@ -12,11 +14,12 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr const char* kOperands = "operands";  // of which there are none
+
 struct Raw {
   DaemonOptions options;
-  std::int64_t slots = 0, threads = 1, actors_per_gpu = 0;
   std::string level = "info";
-  double lease_s = 1.0;
+  std::vector<std::string> operands;
 };
 
 po::options_description visible(Raw& raw) {
@@ -25,15 +28,15 @@ po::options_description visible(Raw& raw) {
   add("state-dir", po::value(&raw.options.state_dir)->value_name("DIR"),
       "where jobs, checkpoints, logs and sockets lie; default $SENG_STATE_DIR, $XDG_STATE_HOME/seng, "
       "~/.local/state/seng");
-  add("slots", po::value(&raw.slots)->value_name("N"),
+  add("slots", po::value<std::string>()->value_name("N"),
       "actors at a time; default: one a GPU, or cores / threads per slot");
-  add("threads-per-slot", po::value(&raw.threads)->value_name("N"), "threads of each actor; default 1");
-  add("lease", po::value(&raw.lease_s)->value_name("SECONDS"),
+  add("threads-per-slot", po::value<std::string>()->value_name("N"), "threads of each actor; default 1");
+  add("lease", po::value<std::string>()->value_name("SECONDS"),
       "silence after which an actor is suspect, default 1; all other time limits derive from it");
   add("device", po::value(&raw.options.device)->value_name("DEVICE"),
       "what actors compute on: cpu (default), cuda, or auto: GPUs where there are any that can be used. GPUs "
       "are only used when asked for: the CUDA backend has not been tried on a real one yet");
-  add("actors-per-gpu", po::value(&raw.actors_per_gpu)->value_name("N"),
+  add("actors-per-gpu", po::value<std::string>()->value_name("N"),
       "slots that share a GPU at most; default: 1, or as many as --slots asks for");
   add("foreground", "stay in the foreground and log to stderr as well");
   add("keep-actors",
@@ -49,17 +52,30 @@ po::options_description visible(Raw& raw) {
 po::options_description all(Raw& raw) {
   po::options_description out = visible(raw);
   out.add_options()("actor-binary", po::value(&raw.options.actor_binary))(
-      "nvml-library", po::value(&raw.options.nvml_library));
+      "nvml-library", po::value(&raw.options.nvml_library))(kOperands, po::value(&raw.operands));
   return out;
+}
+
+// Leaves `out` as it is where the option was not given.
+template <class T>
+Status read_number(std::string_view option, const std::optional<std::string>& text, T least, T most,
+                   const char* unit, T& out) {
+  if (!text) return {};
+  T value{};
+  const char* end = text->data() + text->size();
+  const auto read = std::from_chars(text->data(), end, value);
+  if (read.ec == std::errc() && read.ptr == end && value >= least && value <= most) {  // NaN is in no range
+    out = value;
+    return {};
+  }
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("--{}: expected {} to {}{}, found \"{}\"", option, least, most, unit, *text));
 }
 
 Status check(const Raw& raw) {
   const auto wrong = [](const std::string& text) { return fail(ErrorCode::kInvalidArgument, text); };
-  if (raw.slots < 0 || raw.slots > 1024) return wrong("--slots: expected 1 to 1024");
-  if (raw.threads < 1 || raw.threads > 1024) return wrong("--threads-per-slot: expected 1 to 1024");
-  if (!std::isfinite(raw.lease_s) || raw.lease_s < 0.05 || raw.lease_s > 3600) {
-    return wrong("--lease: expected 0.05 to 3600 seconds");
-  }
+  if (!raw.operands.empty())
+    return wrong(fmt::format("only options are expected, found \"{}\"", raw.operands.front()));
   const std::string& device = raw.options.device;
   if (device != "cpu" && device != "cuda" && device != "auto")
     return wrong("--device: " + device + " is none of cpu, cuda, auto" +
@@ -99,29 +115,29 @@ Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv) {
     // No abbreviations: an option added later must not change what a script's means.
     const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
     const auto description = all(raw);
-    const po::positional_options_description none;
-    po::store(po::command_line_parser(argc, argv).options(description).positional(none).style(style).run(),
-              values);
+    po::positional_options_description operands;
+    operands.add(kOperands, -1);
+    po::store(
+        po::command_line_parser(argc, argv).options(description).positional(operands).style(style).run(),
+        values);
     po::notify(values);
   } catch (const po::unknown_option& error) {
     return fail(ErrorCode::kInvalidArgument, unknown_option(error.get_option_name()));
-  } catch (const po::too_many_positional_options_error&) {
-    return fail(ErrorCode::kInvalidArgument, "only options are expected");
   } catch (const po::error& error) {
     return fail(ErrorCode::kInvalidArgument, error.what());
   }
   SENG_TRY(check(raw));
   DaemonOptions out = raw.options;
-  if (values.count("actors-per-gpu") != 0 && (raw.actors_per_gpu < 1 || raw.actors_per_gpu > 64)) {
-    return fail(ErrorCode::kInvalidArgument, "--actors-per-gpu: expected 1 to 64");
-  }
-  if (values.count("slots") != 0 && raw.slots == 0) {
-    return fail(ErrorCode::kInvalidArgument, "--slots: expected 1 to 1024");
-  }
-  out.slots = static_cast<std::uint32_t>(raw.slots);
-  out.threads_per_slot = static_cast<std::uint32_t>(raw.threads);
-  out.actors_per_gpu = static_cast<std::uint32_t>(raw.actors_per_gpu);
-  out.timeouts.lease_s = raw.lease_s;
+  const auto typed = [&](const char* option) {
+    return values.count(option) == 0 ? std::nullopt : std::optional(values[option].as<std::string>());
+  };
+  const auto read = [&](const char* option, std::uint32_t most, std::uint32_t& value) {
+    return read_number<std::uint32_t>(option, typed(option), 1, most, "", value);
+  };
+  SENG_TRY(read("slots", 1024, out.slots));
+  SENG_TRY(read("threads-per-slot", 1024, out.threads_per_slot));
+  SENG_TRY(read("actors-per-gpu", 64, out.actors_per_gpu));
+  SENG_TRY(read_number("lease", typed("lease"), 0.05, 3600.0, " seconds", out.timeouts.lease_s));
   out.log_level = *log_level_of(raw.level);
   out.keep_actors = values.count("keep-actors") != 0;
   out.foreground = values.count("foreground") != 0;

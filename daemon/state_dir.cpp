@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "protocol/base/file.h"
@@ -93,6 +95,24 @@ Status StateDir::take(double wall_now) {
   for (const std::string& dir : {path_ + "/logs", path_ + "/jobs", run_dir_}) SENG_TRY(make_private_dir(dir));
   lock_ = std::move(lock);
   return {};
+}
+
+Result<UniqueFd> StateDir::watch() const {
+  UniqueFd out(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!out) return fail(errno_error("inotify"));
+  // A file that is held open is not deleted when its name is: its link count changes.
+  if (inotify_add_watch(out.get(), lock_file().c_str(), IN_ATTRIB | IN_MOVE_SELF) < 0 ||
+      inotify_add_watch(out.get(), path_.c_str(), IN_MOVE_SELF | IN_DELETE_SELF) < 0)
+    return fail(errno_error("cannot watch " + path_));
+  return out;
+}
+
+bool StateDir::gone() const {
+  struct stat held {
+  }, named{};
+  if (fstat(lock_.get(), &held) != 0) return false;
+  if (stat(lock_file().c_str(), &named) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return held.st_dev != named.st_dev || held.st_ino != named.st_ino;
 }
 
 }  // namespace seng

@@ -26,6 +26,11 @@ class StateDir {
 
   // Makes the directories and takes the lock. kExists: another daemon has it, and which.
   Status take(double wall_now);
+  // A descriptor that can be read when the directory that was taken may have gone: somebody removed or
+  // renamed it. Read it empty, then ask gone().
+  Result<UniqueFd> watch() const;
+  // The lock that this process holds is not the file at its path any more.
+  bool gone() const;
 
   const std::string& path() const { return path_; }
   const std::string& run_dir() const { return run_dir_; }

@@ -73,16 +73,19 @@ TEST(DaemonOptions, WrongOnesAreRefusedByName) {
       {{"--actors-per-gpu", "0"}, "--actors-per-gpu: expected 1 to 64"},
       {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto"},
       {{"--slots"}, "slots"},
-      {{"--slots", "0"}, "--slots: expected 1 to"},
-      {{"--slots", "-1"}, "slots"},
-      {{"--slots", "many"}, "slots"},
-      {{"--slots", "99999999999999999999"}, "slots"},
-      {{"--threads-per-slot", "0"}, "--threads"},
-      {{"--lease", "0"}, "--lease"},
-      {{"--lease", "nan"}, "lease"},
+      {{"--slots", "0"}, "--slots: expected 1 to 1024, found \"0\""},
+      {{"--slots", "-1"}, "--slots: expected 1 to 1024, found \"-1\""},
+      {{"--slots", "many"}, "--slots: expected 1 to 1024, found \"many\""},
+      {{"--slots", "2x"}, "--slots: expected 1 to 1024, found \"2x\""},
+      {{"--slots", ""}, "--slots"},
+      {{"--slots", "99999999999999999999"}, "--slots: expected 1 to 1024, found \"9999"},
+      {{"--threads-per-slot", "1025"}, "--threads-per-slot: expected 1 to 1024, found \"1025\""},
+      {{"--lease", "0"}, "--lease: expected 0.05 to 3600 seconds, found \"0\""},
+      {{"--lease", "nan"}, "--lease: expected 0.05 to 3600 seconds"},
+      {{"--lease", "inf"}, "--lease: expected 0.05 to 3600 seconds"},
       {{"--log-level", "inf"}, "did you mean \"info\""},
       {{"--fore"}, "--fore"},
-      {{"start"}, "only options"}};
+      {{"--slots", "3", "start", "now"}, "only options are expected, found \"start\""}};
   for (const auto& [arguments, says] : table) {
     const auto options = parse(arguments);
     ASSERT_FALSE(options) << arguments[0];

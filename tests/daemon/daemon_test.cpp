@@ -264,6 +264,7 @@ TEST_F(DaemonTest, AWatchWaitsForNewsOrItsTime) {
 struct Ending {
   const char* name;
   const char* says;
+  friend void PrintTo(const Ending& one, std::ostream* out) { *out << one.name; }
 };
 class Endings : public DaemonTest, public ::testing::WithParamInterface<Ending> {};
 
@@ -493,6 +494,45 @@ TEST_F(DaemonTest, InTheForegroundItLogsToStderrAndEndsWithZero) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("serving at"));
   EXPECT_THAT(result.err, HasSubstr("stopped"));
+}
+
+TEST_F(DaemonTest, EndsWhenItsStateDirectoryIsTakenAway) {
+  for (const bool whole : {true, false}) {
+    SCOPED_TRACE(whole ? "the directory" : "its lock");
+    RunResult result;
+    std::thread daemon([&] {
+      result = run({binary("sengd"), "--state-dir", state_dir(), "--slots", "1", "--foreground",
+                    "--actor-binary", binary("fake_actor")});
+    });
+    auto client = std::make_unique<Client>(state_dir());
+    EXPECT_TRUE(client->ask<VersionReply>(VersionRequest{}));
+    const auto reply = client->ask<SubmitReply>(SubmitRequest{spec_text("runs", 1, 1), "runs.yaml"});
+    EXPECT_TRUE(reply);
+    client_ = std::move(client);
+    if (reply) wait_for(reply->job.id, JobState::kRunning);
+    client_.reset();
+    // What the actor is just about to write there makes a removal fail; moving away cannot.
+    if (whole)
+      std::filesystem::rename(state_dir(), dir_.path() + "/elsewhere");
+    else
+      std::filesystem::remove(state_dir() + "/sengd.lock");
+    daemon.join();
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr("sengd.lock was removed or moved away while sengd ran"));
+    EXPECT_THAT(left_of(state_dir()), ::testing::IsEmpty());
+  }
+}
+
+TEST_F(DaemonTest, WithoutAnActorBinaryItDoesNotStart) {
+  for (const bool foreground : {false, true}) {
+    std::vector<std::string> command = {binary("sengd"), "--state-dir", state_dir(), "--actor-binary",
+                                        dir_.path() + "/seng-actor"};
+    if (foreground) command.emplace_back("--foreground");
+    const RunResult result = run(command);
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr("cannot run " + dir_.path() + "/seng-actor"));
+    EXPECT_FALSE(std::filesystem::exists(state_dir()));
+  }
 }
 
 TEST_F(DaemonTest, SighupReopensTheLog) {
