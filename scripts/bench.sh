@@ -65,5 +65,6 @@ case $what in
     exec build/release/bin/optim_bench "$@" ;;
   *)
     sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//' >&2
+    [ -z "$what" ] || echo "bench.sh: unknown benchmark '$what'; above are those that there are" >&2
     exit 2 ;;
 esac

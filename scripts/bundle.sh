@@ -23,6 +23,10 @@ benches=(engine_bench optim_bench)
 
 if [ -n "$build" ]; then
   before=$(sed -n 's/^SENG_CUDA_ARCHITECTURES:STRING=//p' build/release/CMakeCache.txt 2>/dev/null || true)
+  restore() {  # a developer's own choice comes back, also when this is interrupted
+    [ -z "$before" ] || [ "$before" = "$architectures" ] || cmake build/release "-DSENG_CUDA_ARCHITECTURES=$before" >/dev/null
+  }
+  trap restore EXIT
   SENG_CMAKE_ARGS="-DSENG_CUDA_ARCHITECTURES=$architectures" scripts/build.sh release all "${benches[@]}"
 fi
 
@@ -59,6 +63,3 @@ CUDA 13's cuBLAS, cuDNN 9 and NCCL are looked for in /usr/local/cuda/lib64, in t
 TEXT
 tar -C "$out" -I 'xz -T2 -3' -cf "$out/$name.tar.xz" "$name"
 echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($(du -m "$out/$name.tar.xz" | cut -f1) MB)"
-if [ -n "$build" ] && [ -n "${before:-}" ] && [ "$before" != "$architectures" ]; then
-  cmake build/release "-DSENG_CUDA_ARCHITECTURES=$before" >/dev/null  # a developer's own choice comes back
-fi

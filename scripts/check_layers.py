@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Checks who includes whom, where vendor headers stand, and the sizes of files and functions' homes.
+"""Checks who includes whom, where vendor headers stand, and how long files are.
 
-The rules are the two tables below; a violation is printed as file:line and makes the exit code 1.
+The rules are the tables in this file; a violation is printed as file:line and makes the exit code 1.
 """
 
+import argparse
 import pathlib
 import re
 import subprocess
@@ -101,6 +102,7 @@ def check_file(path, problems):
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.h", "*.cpp", "*.cu", "*.cuh"],
         cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()

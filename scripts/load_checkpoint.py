@@ -21,27 +21,36 @@ ARRAY_TYPES = {"F32": "f", "I64": "q", "BF16": "H"}  # BF16 is widened to float
 
 
 def read(path):
-    """The file's tensors as {name: (dtype, shape, array.array)}, and its metadata."""
+    """The file's tensors as {name: (dtype, shape, array.array)}, and its metadata. ValueError: the file is damaged."""
     with open(path, "rb") as file:
         header = read_header(path, file)
         data = file.read()
     metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
-        if not isinstance(entry, dict) or entry.get("dtype") not in ARRAY_TYPES:
-            raise ValueError(f"{path}: {name}: not a tensor of the types {', '.join(ARRAY_TYPES)}")
-        begin, end = entry["data_offsets"]
-        values = array.array(ARRAY_TYPES[entry["dtype"]])
-        values.frombytes(data[begin:end])
-        if sys.byteorder == "big":
-            values.byteswap()
-        if entry["dtype"] == "BF16":
-            wide = array.array("I", (value << 16 for value in values))
-            values = array.array("f", wide.tobytes())
-        if len(values) != math.prod(entry["shape"]):
-            raise ValueError(f"{path}: {name}: {len(values)} values do not fill the shape {entry['shape']}")
-        tensors[name] = (entry["dtype"], entry["shape"], values)
+    tensors = {name: read_tensor(path, name, entry, data) for name, entry in header.items()}
     return tensors, metadata
+
+
+def read_tensor(path, name, entry, data):
+    """(dtype, shape, array.array) of a tensor that the header describes. ValueError: the file is damaged."""
+    if not isinstance(entry, dict) or entry.get("dtype") not in ARRAY_TYPES:
+        raise ValueError(f"{path}: {name}: not a tensor of the types {', '.join(ARRAY_TYPES)}")
+    numbers = [entry.get("data_offsets"), entry.get("shape")]
+    if not all(isinstance(list_, list) and all(type(n) is int and n >= 0 for n in list_) for list_ in numbers) \
+            or len(numbers[0]) != 2:
+        raise ValueError(f"{path}: {name}: damaged: its data_offsets and shape are no lists of sizes")
+    (begin, end), shape = numbers
+    if end > len(data):
+        raise ValueError(f"{path}: {name}: cut off: the tensor ends at byte {end} of the data, the file has {len(data)}")
+    values = array.array(ARRAY_TYPES[entry["dtype"]])
+    if end - begin != math.prod(shape) * {"F32": 4, "I64": 8, "BF16": 2}[entry["dtype"]]:
+        raise ValueError(f"{path}: {name}: damaged: {end - begin} bytes do not fill the shape {shape}")
+    values.frombytes(data[begin:end])
+    if sys.byteorder == "big":
+        values.byteswap()
+    if entry["dtype"] == "BF16":
+        wide = array.array("I", (value << 16 for value in values))
+        values = array.array("f", wide.tobytes())
+    return entry["dtype"], shape, values
 
 
 def read_header(path, file):
@@ -49,10 +58,10 @@ def read_header(path, file):
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > os.fstat(file.fileno()).st_size - 8:
-        raise ValueError(f"{path}: not a safetensors file: it does not begin with the length of its header")
+        raise ValueError(f"{path}: not a safetensors file, or cut off: it does not hold the header that its first bytes announce")
     try:
         header = json.loads(file.read(length))
-    except ValueError:  # or a UnicodeDecodeError, which is one
+    except (ValueError, RecursionError):  # or a UnicodeDecodeError, which is a ValueError
         header = None
     if not isinstance(header, dict):
         raise ValueError(f"{path}: not a safetensors file: its header is no JSON object")
@@ -94,9 +103,8 @@ def main():
     except OSError as error:
         print(f"load_checkpoint.py: {path}: {error.strerror}", file=sys.stderr)
         return 1
-    except (ValueError, KeyError, TypeError) as error:
-        text = str(error) if str(error).startswith(path) else f"{path}: a damaged header: {error!r}"
-        print(f"load_checkpoint.py: {text}", file=sys.stderr)
+    except ValueError as error:
+        print(f"load_checkpoint.py: {error}", file=sys.stderr)
         return 1
     if arguments.json:
         whole = {name: {"dtype": d, "shape": s, "values": list(v)} for name, (d, s, v) in tensors.items()}
