@@ -39,6 +39,7 @@ struct Step {
 struct Life {
   const char* name;
   std::vector<Step> steps;
+  friend void PrintTo(const Life& one, std::ostream* out) { *out << one.name; }
 };
 
 class Lives : public ::testing::TestWithParam<Life> {};

@@ -379,6 +379,7 @@ struct Refused {
   const char* name;
   EpochEvent event;
   const char* why;
+  friend void PrintTo(const Refused& one, std::ostream* out) { *out << one.name; }
 };
 
 class RefusedWhileParking : public ::testing::TestWithParam<Refused> {};

@@ -191,6 +191,7 @@ struct Refusal {
   std::string spec, plan;
   ErrorCode code;
   const char* says;
+  friend void PrintTo(const Refusal& one, std::ostream* out) { *out << one.name; }
 };
 class Refusals : public ::testing::TestWithParam<Refusal> {};
 

@@ -29,6 +29,7 @@ struct Step {
 struct Story {
   const char* name;
   std::vector<Step> steps;
+  friend void PrintTo(const Story& one, std::ostream* out) { *out << one.name; }
 };
 
 class Stories : public ::testing::TestWithParam<Story> {};

@@ -72,6 +72,7 @@ struct Case {
   const char* name;
   GroupView view;
   std::string actions;
+  friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
 GroupView view(Phase phase, std::vector<ActorId> members, std::vector<ActorView> actors,

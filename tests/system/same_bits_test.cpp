@@ -12,6 +12,7 @@ namespace {
 struct Case {
   const char* name;
   JobText job;
+  friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
 JobText lenet(const char* optimizer, int global, int micro) {

@@ -2,8 +2,6 @@
 // reference in double precision.
 #include "actors/nn/layers.h"
 
-#include <sstream>
-
 #include <gtest/gtest.h>
 
 #include "tests/actors/nn/recorder.h"
@@ -45,15 +43,12 @@ struct ConvCase {
   int channels_in, height, width;
   Conv2dShape shape;
   int samples;
+  friend void PrintTo(const ConvCase& one, std::ostream* out) {
+    const auto& [c, h, w, s, n] = one;
+    *out << "c" << c << "to" << s.channels << "_" << h << "x" << w << "_k" << s.kernel_h << "x" << s.kernel_w
+         << "_s" << s.stride << "_p" << s.padding << (s.bias ? "_bias" : "") << "_n" << n;
+  }
 };
-
-std::string name_of(const ::testing::TestParamInfo<ConvCase>& info) {
-  const auto& [c, h, w, s, n] = info.param;
-  std::ostringstream name;
-  name << "c" << c << "to" << s.channels << "_" << h << "x" << w << "_k" << s.kernel_h << "x" << s.kernel_w
-       << "_s" << s.stride << "_p" << s.padding << (s.bias ? "_bias" : "") << "_n" << n;
-  return name.str();
-}
 
 class ConvGradient : public ::testing::TestWithParam<ConvCase> {};
 
@@ -76,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
         ConvCase{2, 11, 8, {6, 5, 3, 1, 1, true}, 2}, ConvCase{10, 6, 6, {20, 3, 3, 1, 0, true}, 4},
         ConvCase{16, 10, 10, {24, 7, 7, 3, 3, false}, 2}, ConvCase{17, 5, 5, {33, 3, 3, 1, 1, true}, 1},
         ConvCase{64, 4, 4, {16, 4, 4, 4, 0, true}, 5}, ConvCase{3, 6, 6, {5, 1, 2, 1, 0, true}, 2}),
-    name_of);
+    ::testing::PrintToStringParamName());
 
 class WinogradGradient : public ::testing::TestWithParam<ConvCase> {};
 
@@ -97,12 +92,12 @@ INSTANTIATE_TEST_SUITE_P(Shapes, WinogradGradient,
                                            ConvCase{64, 8, 8, {64, 3, 3, 1, 1, true}, 12},
                                            ConvCase{64, 4, 4, {128, 3, 3, 1, 1, true}, 48},
                                            ConvCase{48, 15, 13, {80, 3, 3, 1, 0, true}, 12}),
-                         name_of);
+                         ::testing::PrintToStringParamName());
 
 TEST(LinearGradient, EqualsReference) {
   for (const auto& [in, out, samples] : {std::array{1, 1, 2}, {7, 3, 1}, {64, 33, 5}, {130, 17, 32}}) {
     for (const bool bias : {true, false}) {
-      SCOPED_TRACE(testing::Message() << in << " to " << out << " bias " << bias);
+      SCOPED_TRACE(::testing::Message() << in << " to " << out << " bias " << bias);
       ReferenceNetwork network({in, 1, 1}, kClasses);
       network.linear("probe", in);
       network.linear("layer", out, bias);
@@ -116,7 +111,7 @@ TEST(LinearGradient, EqualsReference) {
 TEST(BatchNormGradient, EqualsReferenceWithAndWithoutRelu) {
   for (const auto& [channels, size, samples] : {std::array{3, 5, 4}, {16, 6, 3}, {40, 3, 8}, {32, 1, 16}}) {
     for (const bool with_relu : {true, false}) {
-      SCOPED_TRACE(testing::Message() << channels << " channels of " << size << ", relu " << with_relu);
+      SCOPED_TRACE(::testing::Message() << channels << " channels of " << size << ", relu " << with_relu);
       ReferenceNetwork network({4, size, size}, kClasses);
       network.conv("probe", {channels, 1, 1, 1, 0, true});
       network.batch_norm("bn");
@@ -146,6 +141,10 @@ TEST(BatchNormGradient, ReluWithTwoUsersIsNotFused) {
 
 struct PoolCase {
   int channels, height, width, kernel, stride, padding;
+  friend void PrintTo(const PoolCase& one, std::ostream* out) {
+    *out << "c" << one.channels << "_" << one.height << "x" << one.width << "_k" << one.kernel << "_s"
+         << one.stride << "_p" << one.padding;
+  }
 };
 
 class PoolGradient : public ::testing::TestWithParam<PoolCase> {};
@@ -168,7 +167,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PoolGradient,
                                            PoolCase{32, 7, 7, 3, 2, 1}, PoolCase{3, 6, 6, 3, 1, 1},
                                            PoolCase{16, 5, 5, 5, 1, 0}, PoolCase{20, 11, 6, 4, 3, 2},
                                            PoolCase{64, 4, 4, 2, 2, 0}, PoolCase{16, 9, 7, 2, 2, 0},
-                                           PoolCase{20, 10, 11, 3, 3, 0}));
+                                           PoolCase{20, 10, 11, 3, 3, 0}),
+                         ::testing::PrintToStringParamName());
 
 TEST(GlobalAveragePoolGradient, EqualsReference) {
   for (const int channels : {16, 6}) {
@@ -207,7 +207,7 @@ TEST(AdaptiveAveragePool, IsAnAveragePoolOrNothing) {
 TEST(AddGradient, ResidualBlockEqualsReference) {
   for (const auto& [channels, with_relu] :
        {std::pair{16, true}, {16, false}, {8, true}, {24, true}, {5, true}, {5, false}}) {
-    SCOPED_TRACE(testing::Message() << channels << " channels, relu " << with_relu);
+    SCOPED_TRACE(::testing::Message() << channels << " channels, relu " << with_relu);
     ReferenceNetwork network({3, 6, 6}, kClasses);
     network.conv("stem", {channels, 3, 3, 1, 1, true});
     const int input = network.relu();

@@ -13,6 +13,7 @@ struct ZooCase {
   ImageShape input;
   // Where the first layers' activations alone are the peak, making others again saves nothing.
   bool shrinks = true;
+  friend void PrintTo(const ZooCase& one, std::ostream* out) { *out << one.label; }
 };
 
 std::vector<ZooCase> zoo_cases() {

@@ -17,7 +17,13 @@ using testing::DenseFisher;
 using testing::Problem;
 using testing::random_problem;
 
-class SketchTest : public ::testing::TestWithParam<SketchKind> {};
+struct NamedKind {
+  SketchKind kind;
+  const char* name;
+  friend void PrintTo(const NamedKind& one, std::ostream* out) { *out << one.name; }
+};
+
+class SketchTest : public ::testing::TestWithParam<NamedKind> {};
 
 TEST_P(SketchTest, InnerProductsAreRightInTheMean) {
   const std::uint64_t seed = testing::fresh_seed();
@@ -30,7 +36,8 @@ TEST_P(SketchTest, InnerProductsAreRightInTheMean) {
   constexpr int kTrials = 4000;
   double sum = 0, squares = 0;
   for (int t = 0; t < kTrials; ++t) {
-    const Sketch omega(GetParam(), kRows, kWidth, Random(seed, RandomPurpose::kSketch, std::uint64_t(t)));
+    const Sketch omega(GetParam().kind, kRows, kWidth,
+                       Random(seed, RandomPurpose::kSketch, std::uint64_t(t)));
     ASSERT_EQ(omega.rows(), kRows);
     float a[kRows], b[kRows];
     omega.apply(x.data(), 1, a);
@@ -47,13 +54,16 @@ TEST_P(SketchTest, InnerProductsAreRightInTheMean) {
 TEST_P(SketchTest, WithAllRowsItIsTheIdentity) {
   std::mt19937_64 random(testing::fresh_seed());
   const std::vector<float> x = testing::random_floats(random, 3 * 17);
-  const Sketch omega(GetParam(), 17, 17, Random(1, RandomPurpose::kSketch));
+  const Sketch omega(GetParam().kind, 17, 17, Random(1, RandomPurpose::kSketch));
   std::vector<float> out(17);
   omega.apply(x.data(), 3, out.data());
   for (std::size_t j = 0; j < 17; ++j) EXPECT_EQ(out[j], x[3 * j]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SketchTest, ::testing::Values(SketchKind::kRows, SketchKind::kCountSketch));
+INSTANTIATE_TEST_SUITE_P(Kinds, SketchTest,
+                         ::testing::Values(NamedKind{SketchKind::kRows, "rows"},
+                                           NamedKind{SketchKind::kCountSketch, "countsketch"}),
+                         ::testing::PrintToStringParamName());
 
 struct Case {
   Block block;

@@ -18,6 +18,7 @@ struct Kind {
   std::string name;
   Block block;
   CurvatureForm form;
+  friend void PrintTo(const Kind& one, std::ostream* out) { *out << one.name; }
 };
 
 class Bf16Curvature : public ::testing::TestWithParam<Kind> {

@@ -22,6 +22,7 @@ struct Kind {
   std::string name;
   Block block;
   Representation representation;
+  friend void PrintTo(const Kind& one, std::ostream* out) { *out << one.name; }
 };
 
 class CurvatureTest : public ::testing::TestWithParam<Kind> {

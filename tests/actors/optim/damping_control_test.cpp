@@ -17,6 +17,7 @@ struct Case {
   std::string name;
   Block block;
   CurvatureForm form;
+  friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
 class PromisedChange : public ::testing::TestWithParam<std::tuple<Case, bool>> {};

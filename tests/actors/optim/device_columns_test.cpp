@@ -19,6 +19,7 @@ struct Kind {
   Block block;
   CurvatureForm form;
   bool stays = false;  // on the CPU
+  friend void PrintTo(const Kind& one, std::ostream* out) { *out << one.name; }
 };
 
 std::vector<Kind> kinds() {
@@ -34,7 +35,12 @@ std::vector<Kind> kinds() {
   };
 }
 
-using Case = std::tuple<Kind, Precision, int>;  // and workers
+struct Stored {
+  Precision as;
+  friend void PrintTo(const Stored& one, std::ostream* out) { *out << precision_name(one.as); }
+};
+
+using Case = std::tuple<Kind, Stored, int>;  // and workers
 
 class DeviceColumnsTest : public ::testing::TestWithParam<Case> {
  protected:
@@ -44,7 +50,7 @@ class DeviceColumnsTest : public ::testing::TestWithParam<Case> {
                                    .samples_per_micro = kPerMicro,
                                    .form = kind.form,
                                    .workers = workers,
-                                   .stored = stored,
+                                   .stored = stored.as,
                                    .device = std::move(device)});
     made.begin_refresh(3, 0.25);
     for (std::uint32_t micro = 0; micro < kMicros; ++micro) {
@@ -80,11 +86,12 @@ TEST_P(DeviceColumnsTest, GiveTheDirectionOfTheLanes) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DeviceColumnsTest,
                          ::testing::Combine(::testing::ValuesIn(kinds()),
-                                            ::testing::Values(Precision::kF32, Precision::kBf16),
+                                            ::testing::Values(Stored{Precision::kF32},
+                                                              Stored{Precision::kBf16}),
                                             ::testing::Values(1, 3)),
                          [](const auto& info) {
                            return std::get<0>(info.param).name + "_" +
-                                  precision_name(std::get<1>(info.param)) + "_" +
+                                  precision_name(std::get<1>(info.param).as) + "_" +
                                   std::to_string(std::get<2>(info.param));
                          });
 

@@ -19,6 +19,7 @@ struct BlockCase {
   std::string name;
   Block block;
   int samples = 0, micros = 1;
+  friend void PrintTo(const BlockCase& one, std::ostream* out) { *out << one.name; }
 };
 
 std::vector<BlockCase> block_cases() {
@@ -172,6 +173,7 @@ struct LargeCase {
   Block block;
   int samples = 0, micros = 1;
   std::vector<CurvatureForm> representations;
+  friend void PrintTo(const LargeCase& one, std::ostream* out) { *out << one.name; }
 };
 
 class LargeBlockTest : public ::testing::TestWithParam<LargeCase> {};

@@ -130,13 +130,19 @@ TEST(LowRankFragment, OfManyChannelsIsTheGradientWhereTheRankHoldsAllOfIt) {
   }
 }
 
-class FragmentTest : public ::testing::TestWithParam<Block> {};
+struct FragmentCase {
+  std::string name;
+  Block block;
+  friend void PrintTo(const FragmentCase& one, std::ostream* out) { *out << one.name; }
+};
+
+class FragmentTest : public ::testing::TestWithParam<FragmentCase> {};
 
 TEST_P(FragmentTest, ExplicitIsTheGradientOfEachSample) {
   const std::uint64_t seed = testing::fresh_seed();
   SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
   std::mt19937_64 random(seed);
-  const Problem problem = random_problem(GetParam(), 6, random);
+  const Problem problem = random_problem(GetParam().block, 6, random);
   const FragmentShape shape = fragment_shape(problem.block, Representation::kExplicit, 4);
   // The first 4 of the 5 samples that are offered.
   const std::vector<float> values = make_fragment(problem.block, shape, problem.factors(1, 5));
@@ -155,12 +161,12 @@ TEST_P(FragmentTest, ExplicitIsTheGradientOfEachSample) {
 }
 
 TEST_P(FragmentTest, ImplicitIsTheFactorsAsTheyAre) {
-  if (GetParam().kind == BlockKind::kBatchNorm) {
-    EXPECT_THROW(fragment_shape(GetParam(), Representation::kImplicit, 5), InvariantError);
+  if (GetParam().block.kind == BlockKind::kBatchNorm) {
+    EXPECT_THROW(fragment_shape(GetParam().block, Representation::kImplicit, 5), InvariantError);
     return;
   }
   std::mt19937_64 random(testing::fresh_seed());
-  const Problem problem = random_problem(GetParam(), 5, random);
+  const Problem problem = random_problem(GetParam().block, 5, random);
   const FragmentShape shape = fragment_shape(problem.block, Representation::kImplicit, 5);
   std::vector<float> expected = problem.activations;
   expected.insert(expected.end(), problem.gradients.begin(), problem.gradients.end());
@@ -168,14 +174,16 @@ TEST_P(FragmentTest, ImplicitIsTheFactorsAsTheyAre) {
   EXPECT_EQ(shape.floats, expected.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Blocks, FragmentTest,
-                         ::testing::Values(convolution_block({3, 7, 9, 6, 3, 3, 1, 1, true}),
-                                           convolution_block({2, 5, 9, 8, 5, 5, 2, 2, false}),
-                                           convolution_block({4, 3, 5, 5, 1, 1, 3, 0, true}),
-                                           testing::linear_block(21, 8, true),
-                                           testing::linear_block(8, 21, false),
-                                           testing::batch_norm_block(11, 50),
-                                           testing::batch_norm_block(11, 1)));
+INSTANTIATE_TEST_SUITE_P(
+    Blocks, FragmentTest,
+    ::testing::Values(FragmentCase{"conv_bias", convolution_block({3, 7, 9, 6, 3, 3, 1, 1, true})},
+                      FragmentCase{"conv_stride", convolution_block({2, 5, 9, 8, 5, 5, 2, 2, false})},
+                      FragmentCase{"conv_1x1_stride_bias", convolution_block({4, 3, 5, 5, 1, 1, 3, 0, true})},
+                      FragmentCase{"linear_bias", testing::linear_block(21, 8, true)},
+                      FragmentCase{"linear", testing::linear_block(8, 21, false)},
+                      FragmentCase{"norm", testing::batch_norm_block(11, 50)},
+                      FragmentCase{"norm_one_position", testing::batch_norm_block(11, 1)}),
+    ::testing::PrintToStringParamName());
 
 TEST(ShortFragmentTest, TooFewSamplesIsOurOwnMistake) {
   std::mt19937_64 random(testing::fresh_seed());

@@ -93,6 +93,7 @@ struct Case {
   Block block;
   int samples, micros;
   bool sums;  // what its fragments are
+  friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
 CurvatureForm factors_form(int sets = 1) {

@@ -19,6 +19,7 @@ struct ScheduleCase {
   ScheduleSpec schedule;
   double end;
   std::vector<Point> points;
+  friend void PrintTo(const ScheduleCase& one, std::ostream* out) { *out << one.name; }
 };
 
 ScheduleSpec spec(std::string kind, double initial) {
