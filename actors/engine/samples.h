@@ -3,23 +3,39 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
+
+#include "actors/engine/block.h"
 
 namespace seng {
 
 // `factors` 0: R's columns are rows of `first`, [samples, parameters]. Else u_i = sum over `factors` pairs of
 // vec(g_k a_k^T), a_k rows of `first`, [samples, factors, n + 1 with a bias], g_k of `second`, [samples,
 // factors, m]; the parameters are [m, n] and with a bias m more, those of the last entries of a_k.
+// `convolution`: the factors are its output's positions, and what is given is raw: `first` its input,
+// [samples, C_in, H_in, W_in], `second` its output's gradient, [samples, m, factors].
 struct SamplesPlan {
   std::size_t samples = 0, parameters = 0;
   std::size_t factors = 0, m = 0, n = 0;
   bool bias = false;
+  std::optional<ConvolutionGeometry> convolution;
+  // Room for what is made of a convolution's samples at a time, about: a few such runs are held. It is part
+  // of the bits.
+  std::size_t run_floats = std::size_t{1} << 23;
 
   std::size_t rows() const { return samples * (factors > 0 ? factors : 1); }
   std::size_t width() const { return factors > 0 ? n + (bias ? 1 : 0) : parameters; }
+  // Of all samples.
+  std::size_t first_floats() const {
+    if (!convolution) return rows() * width();
+    return samples * std::size_t(convolution->channels_in) * std::size_t(convolution->height_in) *
+           std::size_t(convolution->width_in);
+  }
+  std::size_t second_floats() const { return factors > 0 ? rows() * m : 0; }
 };
 
-// All pointers are the host's. Each call returns when its result is there. Sums are floats over runs of at
-// most 16,384 values, those of R^T R's in double. Backend's rules hold: one thread at a time, equal bits.
+// All pointers are the host's. Each call returns when its result is there. Sums are floats, R^T R's in double
+// over runs of at most 16,384 columns. Backend's rules hold: one thread at a time, equal bits.
 class Samples {
  public:
   virtual ~Samples() = default;

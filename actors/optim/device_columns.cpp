@@ -9,7 +9,7 @@ namespace {
 
 // `of.factors` 1, and the bias' ones are not stored: a linear layer's implicit form.
 bool lacks_ones(const SamplesPlan& of, const SampleStore& store) {
-  return of.factors > 0 && store.size.first < of.factors * of.width();
+  return of.factors > 0 && !of.convolution && store.size.first < of.factors * of.width();
 }
 
 class DeviceColumns final : public GradientColumns {
@@ -80,8 +80,9 @@ std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> de
                    .bias = block.bias};
   if (form.representation == Representation::kLowRank) {
     plan.factors = std::size_t(form.rank);
-  } else if (form.representation == Representation::kImplicit && block.kind == BlockKind::kLinear) {
-    plan.factors = 1;
+  } else if (form.representation == Representation::kImplicit) {
+    plan.factors = std::size_t(block.positions);
+    if (block.kind == BlockKind::kConvolution) plan.convolution = block.conv;
   } else if (form.representation != Representation::kExplicit) {
     return nullptr;
   }

@@ -17,7 +17,7 @@ struct SampleDevice {
   std::unique_ptr<Backend> backend;  // guarded by mutex
 };
 
-// Null: a form that stays on the CPU, an implicit convolution's. `block` and `store` as make_columns() has
+// Null for a form without samples' gradients. `block` and `store` as make_columns() has
 // them. The samples are taken to the device when they are first asked for; nobody may write to them after.
 std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,
                                                 const CurvatureForm& form, const SampleStore& store);

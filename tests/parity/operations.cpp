@@ -237,19 +237,11 @@ void cross_entropy(Machine& m, Random& random, const Size& size, double smoothin
   m.results["gradient in place"] = m.get(logits, count);
 }
 
-// N samples' gradients, whole or as p pairs of rows. Their rows have a common part, so that the Gram matrix
-// is no diagonal with noise.
-void samples(Machine& m, Random& random, const Size& size, std::size_t factors, bool bias) {
-  SamplesPlan plan{.samples = std::size_t(size.batch) * 4 + 1,
-                   .factors = factors,
-                   .m = std::size_t(size.channels) + 1,
-                   .n = std::size_t(size.channels) * 9,
-                   .bias = bias};
-  plan.parameters = plan.m * (plan.n + (bias ? 1 : 0));
-  if (factors == 0) plan.parameters *= 40;  // more than one run of columns
+// N samples' gradients. Their rows have a common part, so that the Gram matrix is no diagonal with noise.
+void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   const auto s = m.backend().plan_samples(plan);
-  const Values first = normal(random, plan.rows() * plan.width(), 0.5f);
-  const Values second = normal(random, factors * plan.samples * plan.m, 0.5f);
+  const Values first = normal(random, plan.first_floats(), 0.5f);
+  const Values second = normal(random, plan.second_floats(), 0.5f);
   const Values g = normal(random, plan.parameters);
   std::vector<double> gram(plan.samples * plan.samples), c(plan.samples), b(plan.samples);
   for (double& each : b) each = random.normal();
@@ -266,9 +258,38 @@ void samples(Machine& m, Random& random, const Size& size, std::size_t factors, 
   m.results["d"] = d;
 }
 
+// Whole or as p pairs of rows.
 Operation samples_case(const std::string& name, std::size_t factors, bool bias) {
-  return {"samples_" + name, false,
-          [=](Machine& m, Random& random, const Size& size) { samples(m, random, size, factors, bias); }};
+  return {"samples_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            SamplesPlan plan{.samples = std::size_t(size.batch) * 4 + 1,
+                             .factors = factors,
+                             .m = std::size_t(size.channels) + 1,
+                             .n = std::size_t(size.channels) * 9,
+                             .bias = bias};
+            plan.parameters = plan.m * (plan.n + (bias ? 1 : 0));
+            if (factors == 0) plan.parameters *= 40;  // more than one run of columns
+            samples(m, random, plan);
+          }};
+}
+
+// A convolution's raw samples, in runs that leave none of its loops with one turn. `few_positions`: 2 x 2 of
+// them, for which the Gram matrix is formed by pairs.
+Operation samples_of_convolution_case(const std::string& name, int kernel, bool few_positions, bool bias) {
+  return {"samples_of_convolution_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            const int stride = few_positions ? size.image - 1 : 1;
+            ConvolutionGeometry g =
+                convolution_plan(size, size.channels, kernel, kernel, stride, kernel / 2, bias).geometry;
+            g.channels_out = few_positions ? 8 * size.channels : size.channels + 1;
+            SamplesPlan plan{.samples = std::size_t(size.batch) * 4 + 2,
+                             .factors = std::size_t(g.height_out) * std::size_t(g.width_out),
+                             .m = std::size_t(g.channels_out),
+                             .n = std::size_t(g.channels_in) * std::size_t(kernel * kernel),
+                             .bias = bias,
+                             .convolution = g};
+            plan.parameters = plan.m * (plan.n + (bias ? 1 : 0));
+            plan.run_floats = (plan.first_floats() + plan.second_floats()) / 8;
+            samples(m, random, plan);
+          }};
 }
 
 Operation cross_entropy_case(const std::string& name, double smoothing, bool mixed) {
@@ -311,6 +332,12 @@ const std::vector<Operation>& operations() {
       samples_case("of_rank_1_bias", 1, true),
       samples_case("of_rank_5", 5, false),
       samples_case("of_rank_5_bias", 5, true),
+      samples_of_convolution_case("3x3", 3, false, false),
+      samples_of_convolution_case("3x3_bias", 3, false, true),
+      samples_of_convolution_case("5x5_bias", 5, false, true),
+      samples_of_convolution_case("1x1", 1, false, false),
+      samples_of_convolution_case("3x3_to_2x2_bias", 3, true, true),
+      samples_of_convolution_case("5x5_to_2x2", 5, true, false),
       cross_entropy_case("hard", 0, false),
       cross_entropy_case("smooth", 0.1, false),
       cross_entropy_case("mixed", 0.1, true),

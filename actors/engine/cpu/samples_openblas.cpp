@@ -13,9 +13,10 @@ constexpr std::size_t kDepth = 2048;  // columns added in float
 class CpuSamples final : public Samples {
  public:
   explicit CpuSamples(const SamplesPlan& plan)
-      : plan_(plan), first_(plan.rows() * plan.width()), second_(plan.factors * plan.samples * plan.m) {}
+      : plan_(plan), first_(plan.rows() * plan.width()), second_(plan.second_floats()) {}
 
   void put(const float* first, const float* second) override {
+    if (plan_.convolution) return put_rows(*plan_.convolution, first, second);
     std::copy_n(first, first_.size(), first_.data());
     std::copy_n(second, second_.size(), second_.data());
   }
@@ -72,6 +73,28 @@ class CpuSamples final : public Samples {
   std::size_t bytes() const override { return (first_.size() + second_.size()) * sizeof(float); }
 
  private:
+  // A convolution's samples as the rows that its positions are.
+  void put_rows(const ConvolutionGeometry& g, const float* images, const float* gradients) {
+    const std::size_t kernel = std::size_t(g.kernel_h) * std::size_t(g.kernel_w), kappa = plan_.factors;
+    for (std::size_t row = 0; row < plan_.rows(); ++row) {
+      const std::size_t sample = row / kappa, position = row % kappa;
+      const int top = int(position) / g.width_out * g.stride - g.padding,
+                left = int(position) % g.width_out * g.stride - g.padding;
+      for (std::size_t j = 0; j < plan_.n; ++j) {
+        const int y = top + int(j % kernel) / g.kernel_w, x = left + int(j % kernel) % g.kernel_w;
+        const bool inside = y >= 0 && y < g.height_in && x >= 0 && x < g.width_in;
+        const std::size_t plane = sample * std::size_t(g.channels_in) + j / kernel;
+        first_.data()[row * plan_.width() + j] =
+            inside ? images[(plane * std::size_t(g.height_in) + std::size_t(y)) * std::size_t(g.width_in) +
+                            std::size_t(x)]
+                   : 0;
+      }
+      if (plan_.bias) first_.data()[row * plan_.width() + plan_.n] = 1;
+      for (std::size_t o = 0; o < plan_.m; ++o)
+        second_.data()[row * plan_.m + o] = gradients[(sample * plan_.m + o) * kappa + position];
+    }
+  }
+
   void add_products(const float* values, std::size_t width, std::vector<double>& out) const {
     const std::size_t rows = plan_.rows();
     std::vector<float> part(rows * rows);

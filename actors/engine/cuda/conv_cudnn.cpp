@@ -92,8 +92,8 @@ cudnnMathType_t math_of(Arithmetic precision) {
 }
 
 // `format`: of images and of weights, [C_out, kh, kw, C_in] or [C_out, C_in, kh, kw].
-Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, const CudaBackend& backend) {
-  const cudnnDataType_t type = type_of(backend.element());
+Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, Arithmetic precision) {
+  const cudnnDataType_t type = type_of(element_of(precision));
   const ConvolutionGeometry& g = plan.geometry;
   Descriptors out;
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
@@ -115,7 +115,7 @@ Descriptors describe(const ConvolutionPlan& plan, cudnnTensorFormat_t format, co
   // PyTorch's convolution, and the contract's, does not turn the kernel round.
   SENG_CUDA(cudnnSetConvolution2dDescriptor(convolution, g.padding, g.padding, g.stride, g.stride, 1, 1,
                                             CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-  SENG_CUDA(cudnnSetConvolutionMathType(convolution, math_of(backend.precision())));
+  SENG_CUDA(cudnnSetConvolutionMathType(convolution, math_of(precision)));
   int n = 0, c = 0, h = 0, w = 0;
   SENG_CUDA(cudnnGetConvolution2dForwardOutputDim(convolution, x, weight, &n, &c, &h, &w));
   SENG_CHECK(n == plan.batch && c == g.channels_out && h == g.height_out && w == g.width_out,
@@ -127,8 +127,9 @@ class CudnnConvolution final : public Convolution {
  public:
   // Null where cuDNN has no deterministic algorithm for all that is wanted in this format.
   static std::unique_ptr<CudnnConvolution> create(CudaBackend& backend, const ConvolutionPlan& plan,
-                                                  bool channels_last) {
-    auto out = std::unique_ptr<CudnnConvolution>(new CudnnConvolution(backend, plan, channels_last));
+                                                  Arithmetic precision, bool channels_last) {
+    auto out =
+        std::unique_ptr<CudnnConvolution>(new CudnnConvolution(backend, plan, precision, channels_last));
     return out->choose_all() ? std::move(out) : nullptr;
   }
 
@@ -189,11 +190,13 @@ class CudnnConvolution final : public Convolution {
   }
 
  private:
-  CudnnConvolution(CudaBackend& backend, const ConvolutionPlan& plan, bool channels_last)
+  CudnnConvolution(CudaBackend& backend, const ConvolutionPlan& plan, Arithmetic precision,
+                   bool channels_last)
       : backend_(backend),
         plan_(plan),
+        element_(element_of(precision)),
         channels_last_(channels_last),
-        d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, backend)) {
+        d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, precision)) {
     const ConvolutionGeometry& g = plan.geometry;
     input_ = make_layout({plan.batch, g.channels_in, g.height_in, g.width_in}, channels_last, element());
     output_ = make_layout({plan.batch, g.channels_out, g.height_out, g.width_out}, channels_last, element());
@@ -262,7 +265,7 @@ class CudnnConvolution final : public Convolution {
     return true;
   }
 
-  Element element() const { return backend_.element(); }
+  Element element() const { return element_; }
   const ConvolutionGeometry& geometry() const { return plan_.geometry; }
   int places() const { return geometry().kernel_h * geometry().kernel_w; }
   std::size_t weight_count() const {
@@ -277,6 +280,7 @@ class CudnnConvolution final : public Convolution {
   static constexpr float kOne = 1, kZero = 0;
   CudaBackend& backend_;
   ConvolutionPlan plan_;
+  Element element_;
   bool channels_last_;
   Descriptors d_;
   LayoutPtr input_, output_;
@@ -287,9 +291,11 @@ class CudnnConvolution final : public Convolution {
 
 }  // namespace
 
-std::unique_ptr<Convolution> CudaBackend::plan_convolution(const ConvolutionPlan& plan) {
+std::unique_ptr<Convolution> CudaBackend::plan_convolution(const ConvolutionPlan& plan,
+                                                           Arithmetic precision) {
   for (const bool channels_last : {true, false}) {
-    if (auto convolution = CudnnConvolution::create(*this, plan, channels_last)) return convolution;
+    if (auto convolution = CudnnConvolution::create(*this, plan, precision, channels_last))
+      return convolution;
   }
   const ConvolutionGeometry& g = plan.geometry;
   throw VendorError("cuDNN has no deterministic algorithm for a convolution of " +

@@ -18,6 +18,12 @@
 
 namespace seng::cuda {
 
+// Of what lies between layers of images, and of what is multiplied.
+constexpr Element element_of(Arithmetic precision) {
+  if (precision == Arithmetic::kBf16) return Element::kBf16;
+  return precision == Arithmetic::kF16 ? Element::kF16 : Element::kF32;
+}
+
 class CudaBackend final : public Backend {
  public:
   // The first of the devices that the process may see (CUDA_VISIBLE_DEVICES). Throws where there is none.
@@ -34,7 +40,11 @@ class CudaBackend final : public Backend {
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
   LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false, Element::kF32); }
-  std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
+  std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override {
+    return plan_convolution(plan, precision_);
+  }
+  // In another precision than the backend's own.
+  std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan, Arithmetic precision);
   std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) override;
   std::unique_ptr<BatchNorm> plan_batch_norm(const BatchNormPlan& plan) override;
   std::unique_ptr<Pool> plan_pool(const PoolPlan& plan) override;
@@ -49,11 +59,7 @@ class CudaBackend final : public Backend {
   cudnnHandle_t cudnn();    // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
   Arithmetic precision() const { return precision_; }
-  // Of what lies between layers of images, and of what is multiplied.
-  Element element() const {
-    if (precision_ == Arithmetic::kBf16) return Element::kBf16;
-    return precision_ == Arithmetic::kF16 ? Element::kF16 : Element::kF32;
-  }
+  Element element() const { return element_of(precision_); }
 
   // Memory that comes and goes with refreshes: what is given back waits for the next that takes as much.
   DeviceMemory take(std::size_t bytes);

@@ -117,7 +117,7 @@ struct LossKernel {
 };
 void launch_cross_entropy(Stream stream, const LossKernel& args);
 
-// samples_kernels.cu; in double.
+// samples_kernels.cu: sums in double.
 // sums [rows, ld] += part [rows, columns].
 void launch_add_to(Stream stream, const float* part, double* sums, std::size_t rows, std::size_t columns,
                    std::size_t ld);
@@ -125,6 +125,16 @@ void launch_add_to(Stream stream, const float* part, double* sums, std::size_t r
 // [rows * p, columns * p].
 void launch_block_products(Stream stream, const double* a, const double* b, double* gram, std::size_t ld,
                            std::size_t rows, std::size_t columns, std::size_t p);
+// Rows [samples * positions, columns] of the unfolded input of `samples` images x: columns [begin, begin +
+// columns) of what a convolution multiplies at a position; the one behind its weights is 1.
+struct Unfolding {
+  Extents input;  // of x
+  int height_out, width_out, kernel_h, kernel_w, stride, padding;
+};
+void launch_unfold(Stream stream, const float* x, const Unfolding& of, int samples, std::size_t begin,
+                   std::size_t columns, float* rows);
+// y = keep * y + factor * x
+void launch_scaled_sum(Stream stream, const float* x, float factor, float* y, float keep, std::size_t count);
 // out_i = row i of a . row i of b, both [rows, width].
 void launch_row_dots(Stream stream, const float* a, const float* b, std::size_t rows, std::size_t width,
                      double* out);

@@ -47,7 +47,43 @@ __global__ void scale_rows_kernel(const float* x, const float* weights, float* y
   for (std::size_t i = grid_index(); i < rows * width; i += grid_size()) y[i] = weights[i / width] * x[i];
 }
 
+__global__ void unfold_kernel(const float* x, Unfolding of, std::size_t rows, std::size_t begin,
+                              std::size_t columns, float* out) {
+  const std::size_t positions = std::size_t(of.height_out) * of.width_out;
+  const int kernel = of.kernel_h * of.kernel_w;
+  for (std::size_t i = grid_index(); i < rows * columns; i += grid_size()) {
+    const std::size_t row = i / columns, column = begin + i % columns;
+    const int channel = static_cast<int>(column / kernel), place = static_cast<int>(column % kernel);
+    const int position = static_cast<int>(row % positions);
+    const int h = position / of.width_out * of.stride - of.padding + place / of.kernel_w;
+    const int w = position % of.width_out * of.stride - of.padding + place % of.kernel_w;
+    float value = 0;
+    if (channel == of.input.c) {
+      value = 1;
+    } else if (h >= 0 && h < of.input.h && w >= 0 && w < of.input.w) {
+      value =
+          x[of.input.at(row / positions * of.input.positions() + std::size_t(h) * of.input.w + w, channel)];
+    }
+    out[i] = value;
+  }
+}
+
+__global__ void scaled_sum_kernel(const float* x, float factor, float* y, float keep, std::size_t count) {
+  for (std::size_t i = grid_index(); i < count; i += grid_size()) y[i] = keep * y[i] + factor * x[i];
+}
+
 }  // namespace
+
+void launch_unfold(Stream stream, const float* x, const Unfolding& of, int samples, std::size_t begin,
+                   std::size_t columns, float* rows) {
+  const std::size_t count = std::size_t(samples) * of.height_out * of.width_out;
+  SENG_LAUNCH(unfold_kernel, grid_for(count * columns), kBlockThreads, stream, x, of, count, begin, columns,
+              rows);
+}
+
+void launch_scaled_sum(Stream stream, const float* x, float factor, float* y, float keep, std::size_t count) {
+  SENG_LAUNCH(scaled_sum_kernel, grid_for(count), kBlockThreads, stream, x, factor, y, keep, count);
+}
 
 void launch_add_to(Stream stream, const float* part, double* sums, std::size_t rows, std::size_t columns,
                    std::size_t ld) {
