@@ -1,4 +1,6 @@
 // Driver: how it comes to the state of its group, and to the others.
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "actors/driver.h"
@@ -41,6 +43,11 @@ Status Driver::join_exchange() {
   group_.path = choice->path;
   if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
     event(Severity::kInfo, "Exchange", path_ = choice->why);
+  if (leads() && options_.device == Device::kCuda && workload_->spec.optimizer.name == "kfac" &&
+      !std::exchange(told_of_cpu_, true))
+    event(Severity::kInfo, "Device",
+          "the GPU computes gradients; K-FAC's factors are multiplied and "
+          "decomposed on the CPU");
   const Status joined = exchange_->join(group_, [this] { return must_leave(); });
   // A communicator may say anything when a rank dies while it forms: whose fault it is the daemon knows.
   if (!joined && !will_leave()) return joined;

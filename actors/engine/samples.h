@@ -2,8 +2,11 @@
 // SENG does with them, without their leaving it. The mathematics is actors/optim/gradient_columns.h's.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "actors/engine/block.h"
 
@@ -34,6 +37,29 @@ struct SamplesPlan {
   std::size_t second_floats() const { return factors > 0 ? rows() * m : 0; }
 };
 
+// An estimate of R b for factors: pair (i, k) is added into one of `count` pairs of rows with a random sign
+// s, x_i s a_k to one and y_i s g_k to the other, and R b is the sum over these pairs of rows of their
+// products (actors/optim/approximate_columns.h).
+struct SampleBuckets {
+  std::size_t count = 0;
+  std::vector<std::uint32_t> of_pair;  // [samples, factors], each below `count`
+  std::vector<float> sign;             // likewise
+  // x_i = sqrt|b_i|; y_i is x_i with b_i's sign, or without it.
+  bool signs_of_b = true;
+
+  std::vector<float> x(const double* b, std::size_t samples) const {
+    std::vector<float> out(samples);
+    for (std::size_t i = 0; i < samples; ++i) out[i] = static_cast<float>(std::sqrt(std::abs(b[i])));
+    return out;
+  }
+  std::vector<float> y(const double* b, std::size_t samples) const {
+    std::vector<float> out = x(b, samples);
+    for (std::size_t i = 0; i < samples; ++i)
+      if (signs_of_b && b[i] < 0) out[i] = -out[i];
+    return out;
+  }
+};
+
 // All pointers are the host's. Each call returns when its result is there. Sums are floats, R^T R's in double
 // over runs of at most 16,384 columns. Backend's rules hold: one thread at a time, equal bits.
 class Samples {
@@ -41,6 +67,8 @@ class Samples {
   virtual ~Samples() = default;
   // Takes the values. `second` only with factors.
   virtual void put(const float* first, const float* second) = 0;
+  // Once, with factors: correct() is from then on by this estimate.
+  virtual void set_buckets(const SampleBuckets& buckets) = 0;
   virtual void gram(double* gram) = 0;                  // lower triangle of R^T R, [samples, samples]
   virtual void project(const float* g, double* c) = 0;  // c = R^T g
   // d = (g - R b) * inverse_lambda

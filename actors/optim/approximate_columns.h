@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "actors/optim/device_columns.h"
 #include "actors/optim/gradient_columns.h"
 #include "actors/optim/sketch.h"
 
@@ -67,6 +68,7 @@ struct ApproximatedSamples {
   CurvatureForm form;
   const SampleStore& store;
   SketchKey key;
+  std::shared_ptr<SampleDevice> device;  // multiplies sketched samples too; none: the CPU
 };
 
 std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumns> exact,
@@ -75,6 +77,9 @@ std::unique_ptr<GradientColumns> sketched_columns(std::unique_ptr<GradientColumn
 std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact,
                                                   const ApproximatedSamples& of,
                                                   const ProductOptions& options);
+// Whether these samples' R b is estimated, and by which draw.
+bool is_bucketed(const ApproximatedSamples& of, const ProductOptions& options);
+SampleBuckets draw_buckets(const ApproximatedSamples& of, const ProductOptions& options);
 // Of one sample's sketch, which is kept beside the sample; nothing where there is none.
 SampleSize sketched_size(const Block& block, const CurvatureForm& form, const SketchOptions& options);
 

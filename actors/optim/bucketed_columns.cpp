@@ -20,15 +20,8 @@ class BucketedColumns final : public ApproximateColumns {
         store_(of.store),
         rows_(of.block, of.form, of.store),
         n_(std::size_t(of.block.n)),
-        signs_(options.kind == ProductKind::kCountSketch),
-        buckets_(signs_ ? std::max<std::size_t>(1, options.buckets) : rows_.rank()) {
-    if (!signs_) return;
-    Random random(of.key.seed, RandomPurpose::kSketch, of.key.refresh * 4 + 3, of.key.block);
-    for (std::size_t i = 0; i < store_.count * rows_.rank(); ++i) {
-      bucket_.push_back(std::uint32_t(random.below(buckets_)));
-      sign_.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
-    }
-  }
+        drawn_(draw_buckets(of, options)),
+        buckets_(drawn_.count) {}
 
   double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
                  Lanes& lanes) const override {
@@ -56,13 +49,13 @@ class BucketedColumns final : public ApproximateColumns {
  private:
   void fill(const double* b, std::vector<float>& a_sums, std::vector<float>& g_sums) const {
     const std::size_t m = rows_.m(), width = rows_.width(), rank = rows_.rank();
+    const std::vector<float> of_a = drawn_.x(b, store_.count), of_g = drawn_.y(b, store_.count);
     std::vector<float> a(rank * width), g(rank * m);
     for (std::size_t i = 0; i < store_.count; ++i) {
       rows_.read(i, a.data(), g.data());
-      const float root = float(std::sqrt(std::abs(b[i]))), of_b = b[i] < 0 ? -1.0f : 1.0f;
       for (std::size_t k = 0; k < rank; ++k) {
-        const std::size_t pair = i * rank + k, bucket = signs_ ? bucket_[pair] : k;
-        const float x = signs_ ? sign_[pair] * root : root, y = signs_ ? x * of_b : root;
+        const std::size_t pair = i * rank + k, bucket = drawn_.of_pair[pair];
+        const float x = drawn_.sign[pair] * of_a[i], y = drawn_.sign[pair] * of_g[i];
         float *a_sum = a_sums.data() + bucket * width, *g_sum = g_sums.data() + bucket * m;
         for (std::size_t j = 0; j < width; ++j) a_sum[j] += x * a[k * width + j];
         for (std::size_t o = 0; o < m; ++o) g_sum[o] += y * g[k * m + o];
@@ -73,19 +66,40 @@ class BucketedColumns final : public ApproximateColumns {
   const SampleStore& store_;
   const FactorRows rows_;
   std::size_t n_;
-  bool signs_;
+  const SampleBuckets drawn_;
   std::size_t buckets_;
-  std::vector<std::uint32_t> bucket_;  // of each pair (sample, k)
-  std::vector<float> sign_;
 };
 
 }  // namespace
 
+bool is_bucketed(const ApproximatedSamples& of, const ProductOptions& options) {
+  return options.kind != ProductKind::kExact && of.form.representation != Representation::kExplicit;
+}
+
+SampleBuckets draw_buckets(const ApproximatedSamples& of, const ProductOptions& options) {
+  const FactorRows rows(of.block, of.form, of.store);
+  const std::size_t pairs = of.store.count * rows.rank();
+  SampleBuckets out;
+  if (options.kind == ProductKind::kAuthors) {
+    out.count = rows.rank();
+    out.signs_of_b = false;
+    for (std::size_t i = 0; i < pairs; ++i) out.of_pair.push_back(std::uint32_t(i % rows.rank()));
+    out.sign.assign(pairs, 1.0f);
+    return out;
+  }
+  out.count = std::max<std::size_t>(1, options.buckets);
+  Random random(of.key.seed, RandomPurpose::kSketch, of.key.refresh * 4 + 3, of.key.block);
+  for (std::size_t i = 0; i < pairs; ++i) {
+    out.of_pair.push_back(std::uint32_t(random.below(out.count)));
+    out.sign.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
+  }
+  return out;
+}
+
 std::unique_ptr<GradientColumns> bucketed_columns(std::unique_ptr<GradientColumns> exact,
                                                   const ApproximatedSamples& of,
                                                   const ProductOptions& options) {
-  if (options.kind == ProductKind::kExact || of.form.representation == Representation::kExplicit)
-    return exact;
+  if (!is_bucketed(of, options)) return exact;
   return std::make_unique<BucketedColumns>(std::move(exact), of, options);
 }
 

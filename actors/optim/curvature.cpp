@@ -90,12 +90,15 @@ struct Curvature::State {
   }
 
   std::unique_ptr<GradientColumns> columns(const SampleStore& store, std::uint64_t step) const {
-    const bool exact =
-        options.sketch.kind == SketchKind::kNone && options.product.kind == ProductKind::kExact;
-    if (options.device && exact)
-      if (auto made = device_columns(options.device, block, options.form, store)) return made;
-    const ApproximatedSamples of{block, options.form, store, {options.seed, step, options.index}};
-    auto made = bucketed_columns(make_columns(block, options.form, store), of, options.product);
+    const ApproximatedSamples of{
+        block, options.form, store, {options.seed, step, options.index}, options.device};
+    if (!options.device) {
+      auto made = bucketed_columns(make_columns(block, options.form, store), of, options.product);
+      return sketched_columns(std::move(made), of, options.sketch);
+    }
+    std::optional<SampleBuckets> buckets;
+    if (is_bucketed(of, options.product)) buckets = draw_buckets(of, options.product);
+    auto made = device_columns(options.device, block, options.form, store, std::move(buckets));
     return sketched_columns(std::move(made), of, options.sketch);
   }
 

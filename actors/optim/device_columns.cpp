@@ -14,8 +14,9 @@ bool lacks_ones(const SamplesPlan& of, const SampleStore& store) {
 
 class DeviceColumns final : public GradientColumns {
  public:
-  DeviceColumns(std::shared_ptr<SampleDevice> device, const SamplesPlan& plan, const SampleStore& store)
-      : device_(std::move(device)), plan_(plan), store_(store) {}
+  DeviceColumns(std::shared_ptr<SampleDevice> device, const SamplesPlan& plan, const SampleStore& store,
+                std::optional<SampleBuckets> buckets)
+      : device_(std::move(device)), plan_(plan), store_(store), buckets_(std::move(buckets)) {}
   ~DeviceColumns() override {
     const std::lock_guard lock(device_->mutex);
     samples_.reset();
@@ -42,6 +43,7 @@ class DeviceColumns final : public GradientColumns {
   Samples& there() const {
     if (samples_) return *samples_;
     samples_ = device_->backend->plan_samples(plan_);
+    if (buckets_) samples_->set_buckets(*buckets_);
     AlignedBuffer<float> first, second;
     const float* inputs = lacks_ones(plan_, store_) ? with_ones(first) : floats_of(store_.first, first);
     samples_->put(inputs, floats_of(store_.second, second));
@@ -66,13 +68,15 @@ class DeviceColumns final : public GradientColumns {
   const std::shared_ptr<SampleDevice> device_;
   const SamplesPlan plan_;
   const SampleStore& store_;
+  const std::optional<SampleBuckets> buckets_;
   mutable std::unique_ptr<Samples> samples_;  // guarded by the device's mutex
 };
 
 }  // namespace
 
 std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,
-                                                const CurvatureForm& form, const SampleStore& store) {
+                                                const CurvatureForm& form, const SampleStore& store,
+                                                std::optional<SampleBuckets> buckets) {
   SamplesPlan plan{.samples = store.count,
                    .parameters = block.count,
                    .m = std::size_t(block.m),
@@ -83,10 +87,15 @@ std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> de
   } else if (form.representation == Representation::kImplicit) {
     plan.factors = std::size_t(block.positions);
     if (block.kind == BlockKind::kConvolution) plan.convolution = block.conv;
-  } else if (form.representation != Representation::kExplicit) {
-    return nullptr;
+  } else {
+    SENG_CHECK(form.representation == Representation::kExplicit, "a form without samples' gradients");
   }
-  return std::make_unique<DeviceColumns>(std::move(device), plan, store);
+  return std::make_unique<DeviceColumns>(std::move(device), plan, store, std::move(buckets));
+}
+
+std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const SamplesPlan& plan,
+                                                const SampleStore& store) {
+  return std::make_unique<DeviceColumns>(std::move(device), plan, store, std::nullopt);
 }
 
 }  // namespace seng

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "actors/engine/backend.h"
 #include "actors/optim/gradient_columns.h"
@@ -17,9 +18,14 @@ struct SampleDevice {
   std::unique_ptr<Backend> backend;  // guarded by mutex
 };
 
-// Null for a form without samples' gradients. `block` and `store` as make_columns() has
-// them. The samples are taken to the device when they are first asked for; nobody may write to them after.
+// Not for kScale and kKronecker. `block` and `store` as make_columns() has
+// them; with `buckets` R b is estimated. The samples are taken to the device when they are first asked for;
+// nobody may write to them after.
 std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,
-                                                const CurvatureForm& form, const SampleStore& store);
+                                                const CurvatureForm& form, const SampleStore& store,
+                                                std::optional<SampleBuckets> buckets = {});
+// Of samples that are no block's: sketched ones.
+std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const SamplesPlan& plan,
+                                                const SampleStore& store);
 
 }  // namespace seng

@@ -26,7 +26,8 @@ class SketchedExplicit final : public ApproximateColumns {
         omega_(options.kind, options.rows, of.block.count, random_of(of.key, 0)) {
     small_.count = of.store.count;
     small_.size = {omega_.rows(), 0};
-    columns_ = explicit_columns(of.block, small_);
+    const SamplesPlan plan{.samples = small_.count, .parameters = omega_.rows()};
+    columns_ = of.device ? device_columns(of.device, plan, small_) : explicit_columns(of.block, small_);
   }
 
   void gram(double* gram, Lanes& lanes) const override {
@@ -71,7 +72,11 @@ class SketchedFactors final : public ApproximateColumns {
         weight_columns_(std::size_t(of.block.n)) {
     small_.count = of.store.count;
     small_.size = {rows_.rank() * right_.rows(), rows_.rank() * left_.rows()};
-    columns_ = low_rank_columns({left_.rows(), right_.rows(), rows_.rank(), false}, small_);
+    const std::size_t m = left_.rows(), n = right_.rows();
+    const SamplesPlan plan{
+        .samples = small_.count, .parameters = m * n, .factors = rows_.rank(), .m = m, .n = n};
+    columns_ = of.device ? device_columns(of.device, plan, small_)
+                         : low_rank_columns({m, n, rows_.rank(), false}, small_);
   }
 
   void gram(double* gram, Lanes& lanes) const override {

@@ -57,6 +57,7 @@ TEST(Allocations, RefreshesAndOrdinaryStepsOfTheOptimizerMakeNone) {
     if (refresh == 2) before = allocations();  // one is made while the one before is in force
     auto made = backend->plan_samples(plan);
     made->put(first.data(), second.data());
+    made->set_buckets({3, std::vector<std::uint32_t>(plan.rows(), 1), Values(plan.rows(), 1)});
     made->gram(gram.data());
     in_force = std::move(made);
     for (int step = 0; step < 2; ++step) {

@@ -256,6 +256,16 @@ void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   m.results["gram"] = lower;
   m.results["c"] = Values(c.begin(), c.end());
   m.results["d"] = d;
+  if (plan.factors == 0) return;
+  SampleBuckets buckets{.count = 5};
+  for (std::size_t i = 0; i < plan.rows(); ++i) {
+    buckets.of_pair.push_back(random.below(4));  // the last one stays empty
+    buckets.sign.push_back(random.next_u32() & 1 ? 1.0f : -1.0f);
+  }
+  buckets.signs_of_b = random.next_u32() & 1;
+  s->set_buckets(buckets);
+  m.run("correct by buckets", [&] { s->correct(g.data(), b.data(), 3.0, d.data()); });
+  m.results["d by buckets"] = d;
 }
 
 // Whole or as p pairs of rows.

@@ -85,6 +85,46 @@ TEST_F(OnEmulatedGpus, MixedPrecisionComesToTheSameBitsToo) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// What the GPU makes of the samples: a convolution's raw ones, sketched and bucketed ones, cut ones.
+TEST_F(OnEmulatedGpus, EveryFormOfCurvatureComesToTheSameBitsToo) {
+  Cluster cluster(3, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  for (const std::string form :
+       {"representation: implicit", "rank: 2, sketch: rows, sketch_rows: 40",
+        "representation: implicit, sketch: countsketch, sketch_rows: 40, product: countsketch, "
+        "product_buckets: 12"}) {
+    JobText job = small_gpu_job();
+    job.optimizer =
+        "{name: seng, lr: 0.05, momentum: 0.9, damping: 0.5, curvature: {every: 2, samples: 16, " + form +
+        "}}";
+    std::string state;
+    for (const int actors : {1, 3}) {
+      job.actors = actors;
+      const auto result = cluster.train(to_text(job));
+      ASSERT_TRUE(result.is_object()) << cluster.last().err;
+      ASSERT_EQ(result.value("state", ""), "succeeded") << form << result.dump() << cluster.last().err;
+      if (state.empty()) state = result.value("state_sha256", "");
+      EXPECT_EQ(result.value("state_sha256", ""), state) << form;
+      EXPECT_EQ(state.size(), 64u);
+    }
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+TEST_F(OnEmulatedGpus, WhatKfacLeavesToTheCpuIsSaid) {
+  Cluster cluster(2, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small_gpu_job();
+  job.optimizer = "{name: kfac, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 16}}";
+  job.actors = 2;
+  const auto result = cluster.train(to_text(job));
+  ASSERT_TRUE(result.is_object()) << cluster.last().err;
+  const std::string events = cluster.ctl({"events", "1"}).out;
+  EXPECT_EQ(result.value("state", ""), "succeeded") << events;
+  EXPECT_THAT(events, HasSubstr("K-FAC's factors are multiplied and decomposed on the CPU"));
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 TEST_F(OnEmulatedGpus, ActorsAreBoundToTheirGpuAndReplacedWhenKilled) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();

@@ -21,6 +21,8 @@ class CpuSamples final : public Samples {
     std::copy_n(second, second_.size(), second_.data());
   }
 
+  void set_buckets(const SampleBuckets& buckets) override { buckets_ = buckets; }
+
   void gram(double* gram) override {
     const std::size_t rows = plan_.rows();
     std::vector<double> inputs(rows * rows);
@@ -55,7 +57,9 @@ class CpuSamples final : public Samples {
     const std::vector<float> weights(b, b + plan_.samples);
     const std::size_t width = plan_.width(), m = plan_.m;
     std::fill_n(d, plan_.parameters, 0.0f);
-    if (plan_.factors == 0) {
+    if (buckets_) {
+      add_buckets(b, d);
+    } else if (plan_.factors == 0) {
       add_weighted_rows(first_.data(), width, plan_.samples, width, weights.data(), d);
     } else {
       std::vector<float> scaled(second_.data(), second_.data() + second_.size());
@@ -95,6 +99,28 @@ class CpuSamples final : public Samples {
     }
   }
 
+  // d = R b by the estimate, in double.
+  void add_buckets(const double* b, float* d) const {
+    const std::size_t width = plan_.width(), m = plan_.m, n = plan_.n, p = plan_.factors;
+    const std::vector<float> x = buckets_->x(b, plan_.samples), y = buckets_->y(b, plan_.samples);
+    std::vector<double> of_a(buckets_->count * width), of_g(buckets_->count * m);
+    for (std::size_t row = 0; row < plan_.rows(); ++row) {
+      const std::size_t bucket = buckets_->of_pair[row];
+      const double sign = buckets_->sign[row];
+      for (std::size_t j = 0; j < width; ++j)
+        of_a[bucket * width + j] += sign * x[row / p] * first_.data()[row * width + j];
+      for (std::size_t o = 0; o < m; ++o)
+        of_g[bucket * m + o] += sign * y[row / p] * second_.data()[row * m + o];
+    }
+    for (std::size_t o = 0; o < m; ++o) {
+      for (std::size_t j = 0; j < width; ++j) {
+        double sum = 0;
+        for (std::size_t r = 0; r < buckets_->count; ++r) sum += of_g[r * m + o] * of_a[r * width + j];
+        d[j < n ? o * n + j : m * n + o] = static_cast<float>(sum);
+      }
+    }
+  }
+
   void add_products(const float* values, std::size_t width, std::vector<double>& out) const {
     const std::size_t rows = plan_.rows();
     std::vector<float> part(rows * rows);
@@ -106,6 +132,7 @@ class CpuSamples final : public Samples {
   }
 
   SamplesPlan plan_;
+  std::optional<SampleBuckets> buckets_;
   AlignedBuffer<float> first_, second_;
 };
 

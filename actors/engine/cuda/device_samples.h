@@ -10,8 +10,10 @@ namespace seng::cuda {
 
 class DeviceSamples : public Samples {
  public:
-  ~DeviceSamples() override { backend_.give_back(std::move(memory_), bytes_); }
-  std::size_t bytes() const override { return bytes_; }
+  ~DeviceSamples() override;
+  std::size_t bytes() const override { return bytes_ + buckets_bytes_; }
+  void set_buckets(const SampleBuckets& buckets) override;
+  void correct(const float* g, const double* b, double inverse_lambda, float* d) final;
 
  protected:
   // Memory of so many floats, and of so many more that begin on a boundary of their own.
@@ -27,6 +29,14 @@ class DeviceSamples : public Samples {
     std::size_t samples;
   };
 
+  // out, which is g, becomes (g - R b) * scale; exactly, and weights are b.
+  virtual void correct_exactly(const float* weights, float scale, float* out) = 0;
+  // The factors of `count` samples from `begin`, until they are asked for again; at most run_samples() at a
+  // time, for which plan_factors() makes room.
+  virtual Factors factors(std::size_t begin, std::size_t count) = 0;
+  virtual std::size_t run_samples() const = 0;
+  virtual void plan_factors() = 0;
+
   CudaBackend& backend() const { return backend_; }
   const SamplesPlan& plan() const { return plan_; }
   cudaStream_t stream() const { return backend_.stream(); }
@@ -37,6 +47,8 @@ class DeviceSamples : public Samples {
   // reserve_work().
   std::size_t aside(std::size_t floats);
   void reserve_work() { backend_.reserve(CudaBackend::kBetweenSlot, work_floats_ * sizeof(float)); }
+  // Of the weights of correct(), and of its result.
+  void plan_correct();
   // Makes room for what add_products() takes of `rows` times `columns` rows, and put_factor_products() of
   // pairs of them.
   void plan_products(std::size_t rows, std::size_t columns, bool of_factors);
@@ -62,6 +74,9 @@ class DeviceSamples : public Samples {
   static constexpr std::size_t kTileRows = 1024;  // of a Gram matrix's products at a time, about
 
  private:
+  void correct_by_buckets(const double* b, float scale, float* out);
+  void upload_buckets(const SampleBuckets& buckets);
+
   CudaBackend& backend_;
   const SamplesPlan plan_;
   std::size_t second_;
@@ -69,6 +84,11 @@ class DeviceSamples : public Samples {
   std::size_t part_ = 0, sums_ = 0;
   std::size_t bytes_;
   DeviceMemory memory_;  // [first | second]
+  // The estimate of R b; its pairs by run of samples and then by bucket, in their order.
+  SampleBuckets buckets_;                                   // without what lies on the device
+  DeviceMemory buckets_memory_;                             // [sign | order | begins, count + 1 a run]
+  std::size_t buckets_bytes_ = 0, order_ = 0, begins_ = 0;  // and where these begin, in words
+  std::size_t a_sums_ = 0, g_sums_ = 0, weights_ = 0, direction_ = 0;
 };
 
 // Of raw convolutions; samples_cudnn.cpp.

@@ -133,6 +133,16 @@ struct Unfolding {
 };
 void launch_unfold(Stream stream, const float* x, const Unfolding& of, int samples, std::size_t begin,
                    std::size_t columns, float* rows);
+// sums [buckets, width], of bucket i: the sum of weights[pair / p] * signs[pair] * row `pair` of rows [*,
+// width] over pairs order[begins[i]] up to order[begins[i + 1]], in that order. With `add` onto what is
+// there.
+struct BucketSums {
+  const std::uint32_t *order, *begins;
+  const float *signs, *weights;
+  std::size_t buckets, p;
+};
+void launch_bucket_sums(Stream stream, const BucketSums& of, const float* rows, std::size_t width, bool add,
+                        float* sums);
 // y = keep * y + factor * x
 void launch_scaled_sum(Stream stream, const float* x, float factor, float* y, float keep, std::size_t count);
 // out_i = row i of a . row i of b, both [rows, width].

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <vector>
 
 #include "actors/engine/cuda/device_samples.h"
 
@@ -16,9 +15,11 @@ class CublasSamples final : public DeviceSamples {
     product_ = aside(plan.second_floats());
     vector_ = aside(plan.parameters);
     part_ = aside(plan.samples);
-    result_ = aside(std::max(2 * plan.samples, plan.parameters));
+    result_ = aside(2 * plan.samples);
     gram_ = aside(2 * plan.samples * plan.samples);
-    plan_products(tile_ * p, plan.rows(), plan.factors > 0);
+    columns_ = std::clamp<std::size_t>(plan.run_floats / (tile_ * p * p), 1, plan.samples);
+    plan_products(tile_ * p, columns_ * p, plan.factors > 0);
+    plan_correct();
     reserve_work();
   }
 
@@ -28,19 +29,23 @@ class CublasSamples final : public DeviceSamples {
     if (plan().factors > 0) backend().upload(gradients, second(), plan().second_floats() * sizeof(float));
   }
 
-  // A tile of samples against all before its end, so that nothing grows with the square of the factors' rows.
+  // A tile of samples against all before its end, as many at a time as there is room for: nothing grows with
+  // the square of the factors' rows.
   void gram(double* gram) override {
     backend().enter();
     const std::size_t n = plan().samples, p = plan().factors, width = plan().width();
     SENG_CUDA(cudaMemsetAsync(at(gram_), 0, n * n * sizeof(double), stream()));
-    for (std::size_t begin = 0; begin < n; begin += tile_) {
-      const std::size_t count = std::min(tile_, n - begin), end = begin + count;
-      double* out = doubles(gram_) + begin * n;
-      if (p == 0) {
-        add_products({first() + begin * width, width}, count, {first(), width}, end, width, out, n);
-      } else {
-        const float *a = first() + begin * p * width, *g = second() + begin * p * plan().m;
-        put_factor_products({a, g, count}, {first(), second(), end}, out, n);
+    for (std::size_t i = 0; i < n; i += tile_) {
+      const std::size_t rows = std::min(tile_, n - i);
+      for (std::size_t j = 0; j < i + rows; j += columns_) {
+        const std::size_t columns = std::min(columns_, i + rows - j);
+        double* out = doubles(gram_) + i * n + j;
+        if (p == 0) {
+          add_products({first() + i * width, width}, rows, {first() + j * width, width}, columns, width, out,
+                       n);
+        } else {
+          put_factor_products(factors(i, rows), factors(j, columns), out, n);
+        }
       }
     }
     copy_back(at(gram_), gram, n * n * sizeof(double));
@@ -71,31 +76,27 @@ class CublasSamples final : public DeviceSamples {
     copy_back(at(result_), c, n * sizeof(double));
   }
 
-  void correct(const float* g, const double* b, double inverse_lambda, float* d) override {
-    backend().enter();
-    const std::vector<float> weights(b, b + plan().samples);
-    const auto scale = static_cast<float>(inverse_lambda);
-    const std::size_t m = plan().m, n = plan().n;
-    float *weight = at(part_), *out = at(result_);
-    backend().upload(weights.data(), weight, weights.size() * sizeof(float));
-    backend().upload(g, out, plan().parameters * sizeof(float));
-    if (plan().factors == 0) {
-      gemv(CUBLAS_OP_N, plan().width(), plan().samples, -scale, first(), plan().width(), weight, 1, scale,
-           out);
-    } else {
-      SENG_CUDA_LAUNCH(
-          launch_scale_rows(stream(), second(), weight, at(product_), plan().samples, plan().factors * m));
-      gemm(CUBLAS_OP_N, CUBLAS_OP_T, n, m, plan().rows(), -scale, {first(), plan().width()},
-           {at(product_), m}, scale, out, n);
-      if (plan().bias)
-        gemv(CUBLAS_OP_N, m, plan().rows(), -scale, at(product_), m, first() + n, plan().width(), scale,
-             out + m * n);
-    }
-    copy_back(out, d, plan().parameters * sizeof(float));
+ private:
+  void correct_exactly(const float* weights, float scale, float* out) override {
+    const std::size_t m = plan().m, n = plan().n, width = plan().width();
+    if (plan().factors == 0)
+      return gemv(CUBLAS_OP_N, width, plan().samples, -scale, first(), width, weights, 1, scale, out);
+    SENG_CUDA_LAUNCH(
+        launch_scale_rows(stream(), second(), weights, at(product_), plan().samples, plan().factors * m));
+    gemm(CUBLAS_OP_N, CUBLAS_OP_T, n, m, plan().rows(), -scale, {first(), width}, {at(product_), m}, scale,
+         out, n);
+    if (plan().bias)
+      gemv(CUBLAS_OP_N, m, plan().rows(), -scale, at(product_), m, first() + n, width, scale, out + m * n);
   }
 
- private:
-  std::size_t tile_;  // samples
+  Factors factors(std::size_t begin, std::size_t count) override {
+    const std::size_t row = begin * plan().factors;
+    return {first() + row * plan().width(), second() + row * plan().m, count};
+  }
+  std::size_t run_samples() const override { return plan().samples; }
+  void plan_factors() override {}
+
+  std::size_t tile_, columns_;  // samples of a Gram matrix's products
   std::size_t product_, vector_, part_, result_, gram_;
 };
 

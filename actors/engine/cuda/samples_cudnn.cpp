@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <vector>
 
 #include "actors/engine/cuda/device_samples.h"
 
@@ -56,24 +55,29 @@ class CudnnSamples final : public DeviceSamples {
     copy_back(at(result_), c, plan().samples * sizeof(double));
   }
 
-  void correct(const float* g, const double* b, double inverse_lambda, float* d) override {
-    backend().enter();
-    const std::vector<float> weights(b, b + plan().samples);
-    const auto scale = static_cast<float>(inverse_lambda);
+ private:
+  void correct_exactly(const float* weights, float scale, float* out) override {
     const std::size_t each = plan().factors * plan().m, count = plan().parameters;
-    float *weight = at(weight_), *out = at(result_), *part = at(vector_);
-    backend().upload(weights.data(), weight, weights.size() * sizeof(float));
-    backend().upload(g, out, count * sizeof(float));
+    float* part = at(vector_);
     for (std::size_t begin = 0; begin < plan().samples; begin += batch_) {
       SENG_CUDA_LAUNCH(
-          launch_scale_rows(stream(), output(begin), weight + begin, at(product_), batch_, each));
+          launch_scale_rows(stream(), output(begin), weights + begin, at(product_), batch_, each));
       convolution_->backward_weights(input(begin), at(product_), part, part + plan().m * plan().n);
       SENG_CUDA_LAUNCH(launch_scaled_sum(stream(), part, -scale, out, begin == 0 ? scale : 1, count));
     }
-    copy_back(out, d, count * sizeof(float));
   }
 
- private:
+  Factors factors(std::size_t begin, std::size_t count) override {
+    return unfolded(begin, count, at(run_a_), at(run_g_));
+  }
+  std::size_t run_samples() const override {
+    return std::clamp<std::size_t>(plan().run_floats / (plan().factors * plan().width()), 1, plan().samples);
+  }
+  void plan_factors() override {
+    run_a_ = aside(run_samples() * plan().factors * plan().width());
+    run_g_ = aside(run_samples() * plan().factors * plan().m);
+  }
+
   static std::size_t largest_divisor(std::size_t of, std::size_t most) {
     std::size_t divisor = std::clamp<std::size_t>(most, 1, of);
     while (of % divisor != 0) --divisor;
@@ -91,8 +95,8 @@ class CudnnSamples final : public DeviceSamples {
     product_ = aside(batch_ * largest);
     packed_ = aside(convolution_->packed_bytes() / sizeof(float));
     vector_ = aside(plan().parameters + plan().m);
-    weight_ = aside(plan().samples);
-    result_ = aside(std::max(2 * plan().samples, plan().parameters));
+    result_ = aside(2 * plan().samples);
+    plan_correct();
   }
 
   // The cheaper way, by the multiplications of a pair of samples, as on the CPU
@@ -128,25 +132,24 @@ class CudnnSamples final : public DeviceSamples {
 
   // (R^T R)_ij = <A_i^T A_j [+ 1 1^T], G_i^T G_j>, a tile of samples against another.
   void gram_by_pairs() {
-    const std::size_t n = plan().samples;
+    const std::size_t n = plan().samples, a = tile_ * plan().factors * plan().width();
+    const std::size_t g = tile_ * plan().factors * plan().m;
     for (std::size_t i = 0; i < n; i += tile_) {
-      const Factors rows = factors(i, std::min(tile_, n - i), 0);
+      const Factors rows = unfolded(i, std::min(tile_, n - i), at(unfolded_), at(formed_));
       for (std::size_t j = 0; j <= i; j += tile_) {
-        const Factors columns = j == i ? rows : factors(j, std::min(tile_, n - j), 1);
+        Factors columns = rows;
+        if (j < i) columns = unfolded(j, std::min(tile_, n - j), at(unfolded_) + a, at(formed_) + g);
         put_factor_products(rows, columns, doubles(gram_) + i * n + j, n);
       }
     }
   }
 
-  // Of samples [begin, begin + count), in one of two places.
-  Factors factors(std::size_t begin, std::size_t count, std::size_t place) {
-    const std::size_t kappa = plan().factors, m = plan().m, width = plan().width();
-    float* a = at(unfolded_) + place * tile_ * kappa * width;
-    unfold(begin, count, 0, width, a);
+  // Of samples [begin, begin + count); `g` is used where theirs do not lie as rows.
+  Factors unfolded(std::size_t begin, std::size_t count, float* a, float* g) {
+    unfold(begin, count, 0, plan().width(), a);
     if (channels_last()) return {a, output(begin), count};
-    float* g = at(formed_) + place * tile_ * kappa * m;
     SENG_CUDA_LAUNCH(launch_transpose(stream(), {output(begin), Element::kF32}, g, Element::kF32, int(count),
-                                      int(m), int(kappa)));
+                                      int(plan().m), int(plan().factors)));
     return {a, g, count};
   }
 
@@ -188,11 +191,12 @@ class CudnnSamples final : public DeviceSamples {
   std::unique_ptr<Convolution> convolution_;
   std::unique_ptr<Reorder> put_input_, put_output_;  // null where it lies plain
   Unfolding unfolding_;
-  std::size_t product_, packed_, vector_, weight_, result_;
+  std::size_t product_, packed_, vector_, result_;
   // Of the Gram matrix.
   bool by_pairs_;
   std::size_t tile_, columns_ = 0, unfolded_samples_ = 0;  // samples, columns, samples
   std::size_t gram_, unfolded_, formed_;
+  std::size_t run_a_ = 0, run_g_ = 0;  // of an estimated R b
 };
 
 }  // namespace

@@ -68,6 +68,20 @@ __global__ void unfold_kernel(const float* x, Unfolding of, std::size_t rows, st
   }
 }
 
+// A thread adds one column of one bucket.
+__global__ void bucket_sums_kernel(BucketSums of, const float* rows, std::size_t width, bool add,
+                                   float* sums) {
+  for (std::size_t i = grid_index(); i < of.buckets * width; i += grid_size()) {
+    const std::size_t bucket = i / width, column = i % width;
+    double sum = add ? sums[i] : 0;
+    for (std::size_t at = of.begins[bucket]; at < of.begins[bucket + 1]; ++at) {
+      const std::size_t pair = of.order[at];
+      sum += double(of.weights[pair / of.p] * of.signs[pair]) * double(rows[pair * width + column]);
+    }
+    sums[i] = static_cast<float>(sum);
+  }
+}
+
 __global__ void scaled_sum_kernel(const float* x, float factor, float* y, float keep, std::size_t count) {
   for (std::size_t i = grid_index(); i < count; i += grid_size()) y[i] = keep * y[i] + factor * x[i];
 }
@@ -79,6 +93,12 @@ void launch_unfold(Stream stream, const float* x, const Unfolding& of, int sampl
   const std::size_t count = std::size_t(samples) * of.height_out * of.width_out;
   SENG_LAUNCH(unfold_kernel, grid_for(count * columns), kBlockThreads, stream, x, of, count, begin, columns,
               rows);
+}
+
+void launch_bucket_sums(Stream stream, const BucketSums& of, const float* rows, std::size_t width, bool add,
+                        float* sums) {
+  SENG_LAUNCH(bucket_sums_kernel, grid_for(of.buckets * width), kBlockThreads, stream, of, rows, width, add,
+              sums);
 }
 
 void launch_scaled_sum(Stream stream, const float* x, float factor, float* y, float keep, std::size_t count) {

@@ -1,5 +1,6 @@
 // Sketches, approximate products and the local mode. Estimates are judged by their mean over many keys: it
 // comes to the exact value, at the rate 1/sqrt(trials).
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -143,6 +144,30 @@ TEST(Approximations, TheCountSketchedProductIsRightInTheMean) {
     const std::vector<double> wanted(exact.begin(), exact.end());
     EXPECT_FALSE(!(testing::distance(theirs, wanted) > 10 * error));
   }
+}
+
+TEST(Approximations, BucketsAreDrawnByKindAndKey) {
+  const Case c = factored()[2];  // of rank 3
+  const SampleStore store{.count = kSamples};
+  const auto draw = [&](ProductKind kind, std::uint64_t refresh) {
+    return draw_buckets({c.block, c.form, store, {5, refresh, 1}}, {kind, 10});
+  };
+  const SampleBuckets ours = draw(ProductKind::kCountSketch, 3);
+  EXPECT_EQ(ours.count, 10u);
+  EXPECT_TRUE(ours.signs_of_b);
+  ASSERT_EQ(ours.of_pair.size(), 3u * kSamples);
+  EXPECT_LT(*std::max_element(ours.of_pair.begin(), ours.of_pair.end()), 10u);
+  EXPECT_EQ(draw(ProductKind::kCountSketch, 3).of_pair, ours.of_pair);
+  EXPECT_NE(draw(ProductKind::kCountSketch, 4).of_pair, ours.of_pair);
+  const double b[] = {4, -9};
+  EXPECT_EQ(ours.x(b, 2), (std::vector<float>{2, 3}));
+  EXPECT_EQ(ours.y(b, 2), (std::vector<float>{2, -3}));
+
+  const SampleBuckets theirs = draw(ProductKind::kAuthors, 3);
+  EXPECT_EQ(theirs.count, 3u);
+  EXPECT_EQ(theirs.of_pair[4], 1u);
+  EXPECT_EQ(theirs.sign, std::vector<float>(3u * kSamples, 1));
+  EXPECT_EQ(theirs.y(b, 2), (std::vector<float>{2, 3}));
 }
 
 // The sketched system: its Gram matrix and right side have the exact ones as mean, so that with more rows the

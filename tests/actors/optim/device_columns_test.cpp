@@ -18,10 +18,13 @@ struct Kind {
   std::string name;
   Block block;
   CurvatureForm form;
+  SketchOptions sketch = {};
+  ProductOptions product = {};
   friend void PrintTo(const Kind& one, std::ostream* out) { *out << one.name; }
 };
 
 std::vector<Kind> kinds() {
+  using enum SketchKind;
   const Block convolution = convolution_block({3, 5, 6, 7, 3, 3, 1, 1, true});
   return {
       {"linear_implicit", testing::linear_block(11, 7, false), Representation::kImplicit},
@@ -31,6 +34,19 @@ std::vector<Kind> kinds() {
       {"convolution_explicit", convolution, Representation::kExplicit},
       {"convolution_low_rank", convolution, {Representation::kLowRank, 3}},
       {"convolution_implicit", convolution, Representation::kImplicit},
+      {"batch_norm_rows", testing::batch_norm_block(9, 16), Representation::kExplicit, {kRows, 7}},
+      {"linear_countsketch",
+       testing::linear_block(11, 7, true),
+       Representation::kImplicit,
+       {kCountSketch, 40}},
+      {"low_rank_rows", convolution, {Representation::kLowRank, 3}, {kRows, 60}},
+      {"low_rank_buckets", convolution, {Representation::kLowRank, 3}, {}, {ProductKind::kCountSketch, 9}},
+      {"low_rank_authors", convolution, {Representation::kLowRank, 3}, {}, {ProductKind::kAuthors, 0}},
+      {"implicit_both",
+       convolution,
+       Representation::kImplicit,
+       {kCountSketch, 60},
+       {ProductKind::kCountSketch, 30}},
   };
 }
 
@@ -49,7 +65,10 @@ class DeviceColumnsTest : public ::testing::TestWithParam<Case> {
                                    .samples_per_micro = kPerMicro,
                                    .form = kind.form,
                                    .workers = workers,
+                                   .sketch = kind.sketch,
+                                   .product = kind.product,
                                    .stored = stored.as,
+                                   .seed = 11,
                                    .device = std::move(device)});
     made.begin_refresh(3, 0.25);
     for (std::uint32_t micro = 0; micro < kMicros; ++micro) {
@@ -70,8 +89,6 @@ TEST_P(DeviceColumnsTest, GiveTheDirectionOfTheLanes) {
   const Kind& kind = std::get<0>(GetParam());
   const Problem problem = random_problem(kind.block, kSamples, random);
   const auto device = std::make_shared<SampleDevice>(*make_backend(Device::kCpu));
-  const SampleStore nothing;
-  EXPECT_NE(device_columns(device, problem.block, kind.form, nothing), nullptr);
 
   Curvature here = curvature(problem, nullptr), there = curvature(problem, device);
   std::vector<float> d(problem.g.size()), e(problem.g.size());
