@@ -7,10 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/gpu_memory.h"
-#include "actors/optim/form_choice.h"
 #include "actors/restore.h"
 #include "actors/step_update.h"
-#include "actors/train_state.h"
 #include "actors/warm_up_service.h"
 #include "actors/workload.h"
 
@@ -47,26 +45,19 @@ PlanOutcome refused(const std::string& message) {
   return {text_of({{"ok", false}, {"errors", errors}}), false};
 }
 
-// Of all blocks together: what a group of one holds. More actors share it, each block held twice.
-std::size_t curvature_bytes(const Workload& workload, std::size_t block) {
+// The samples or factors alone, as they are stored. Of all blocks together what a group of one holds; more
+// actors share it, each block held twice.
+std::size_t stored_bytes(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return 0;
   return curvature_values(workload.network.blocks()[block], workload.fragments[block].form,
                           workload.spec.optimizer.curvature.samples) *
          bytes_of(workload.stored);
 }
 
-// What is formed of it: the N x N system in double, and the samples' sketches; or the factors' eigenvectors.
-// Of a refresh beside that before, until its step is committed.
-std::size_t formed_bytes(const Workload& workload, std::uint32_t block) {
-  if (!workload.second_order || workload.fragments[block].floats == 0) return 0;
-  const std::size_t samples = workload.spec.optimizer.curvature.samples;
-  const Block& shape = workload.network.blocks()[block];
-  const CurvatureForm& form = workload.fragments[block].form;
-  if (form.representation == Representation::kKronecker)
-    return seng::curvature_bytes(shape, form, samples) -
-           curvature_values(shape, form, samples) * sizeof(float);
-  const SampleSize sketch = sketched_size(shape, form, curvature_options(workload, block).sketch);
-  return samples * (samples * sizeof(double) + sketch.total() * sizeof(float));
+// What is formed of them: the N x N system in double, and the samples' sketches; or the factors'
+// eigenvectors. Of a refresh beside that before, until its step is committed.
+std::size_t formed_bytes(const Workload& workload, std::size_t block) {
+  return block_cost(workload, block).bytes - stored_bytes(workload, block);
 }
 
 // While a block's Kronecker factors are renewed: sums in double, or the decomposition's work space. One block
@@ -95,10 +86,7 @@ Json blocks_json(const Workload& workload) {
   const auto& all = workload.network.blocks();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const Block& b = all[i];
-    const FormCost cost = workload.second_order
-                              ? form_cost(b, workload.fragments[i].form,
-                                          workload.spec.optimizer.curvature.samples, workload.stored)
-                              : FormCost{};
+    const FormCost cost = block_cost(workload, i);
     blocks.push_back(
         {{"name", b.name},
          {"kind", kind_name(b.kind)},
@@ -114,7 +102,7 @@ Json blocks_json(const Workload& workload) {
          {"step_operations", cost.step_operations},
          {"step_bytes", cost.step_bytes},
          {"refresh_operations", cost.refresh_operations},
-         {"curvature_bytes", curvature_bytes(workload, i)}});
+         {"curvature_bytes", cost.bytes}});
   }
   return blocks;
 }
@@ -152,8 +140,8 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   const int actor_lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : lanes;
   const Network& network = workload->network;
   std::size_t curvature = 0, formed = 0;
-  for (std::uint32_t i = 0; i < network.blocks().size(); ++i) {
-    curvature += curvature_bytes(*workload, i);
+  for (std::size_t i = 0; i < network.blocks().size(); ++i) {
+    curvature += stored_bytes(*workload, i);
     formed += formed_bytes(*workload, i);
   }
   // A refresh holds the new curvature beside the one in force, and the fragments that wait to be taken; the

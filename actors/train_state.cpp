@@ -27,11 +27,9 @@ CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block
   options.form = workload.fragments[block].form;
   options.kronecker = {spec.decay, spec.inverse_every, spec.every};
   options.workers = spec.mode == "local" ? static_cast<int>(spec.workers) : 1;
-  if (spec.sketch != "none")
-    options.sketch = {spec.sketch == "rows" ? SketchKind::kRows : SketchKind::kCountSketch, spec.sketch_rows};
-  if (spec.product != "exact")
-    options.product = {spec.product == "authors" ? ProductKind::kAuthors : ProductKind::kCountSketch,
-                       spec.product_buckets};
+  const Approximations estimated = approximations(workload.spec.optimizer);
+  options.sketch = estimated.sketch;
+  options.product = estimated.product;
   options.stored = workload.stored;
   options.wire = workload.fragments[block].wire;
   options.seed = workload.spec.seed;

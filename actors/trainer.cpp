@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "actors/data/data_error.h"
-#include "actors/optim/form_choice.h"
 #include "actors/optim/update.h"
 #include "actors/step_update.h"
 
@@ -108,9 +107,7 @@ void Trainer::estimate_costs() {
   const Workload& w = *parts_.workload;
   for (std::uint32_t b = 0; b < w.network.blocks().size(); ++b) {
     const Block& block = w.network.blocks()[b];
-    FormCost cost;
-    if (w.second_order)
-      cost = form_cost(block, w.fragments[b].form, w.spec.optimizer.curvature.samples, w.stored);
+    const FormCost cost = block_cost(w, b);
     constexpr double kSecondsPerParameter = 1e-9;  // to divide, to copy, inner products
     owned_[b].step_cost = cost.step_seconds + kSecondsPerParameter * static_cast<double>(block.count);
     owned_[b].refresh_cost = cost.refresh_seconds;

@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-#include "actors/optim/form_choice.h"
 #include "actors/optim/update.h"
 #include "actors/pilot_ranks.h"
 
@@ -67,6 +66,7 @@ FormOptions form_options(const OptimizerSpec& optimizer, const std::vector<int>&
   options.ranks = ranks;
   options.rank_method = spec.rank_method == "svd" ? RankMethod::kSvd : RankMethod::kSubspace;
   options.stored = precision_of(optimizer, spec.dtype);
+  options.approximations = approximations(optimizer);
   options.memory_bytes = std::size_t(spec.memory_mib) << 20;
   return options;
 }
@@ -169,6 +169,24 @@ Result<Workload> load_workload(const JobSpec& spec) {
                                                   precision_of(spec.optimizer, curvature.fragment_dtype)));
   }
   return workload;
+}
+
+Approximations approximations(const OptimizerSpec& optimizer) {
+  const CurvatureSpec& spec = optimizer.curvature;
+  Approximations out;
+  if (spec.sketch != "none")
+    out.sketch = {spec.sketch == "rows" ? SketchKind::kRows : SketchKind::kCountSketch, spec.sketch_rows};
+  if (spec.product != "exact")
+    out.product = {spec.product == "authors" ? ProductKind::kAuthors : ProductKind::kCountSketch,
+                   spec.product_buckets};
+  return out;
+}
+
+FormCost block_cost(const Workload& workload, std::size_t block) {
+  if (!workload.second_order) return {};
+  return form_cost(workload.network.blocks()[block], workload.fragments[block].form,
+                   workload.spec.optimizer.curvature.samples, workload.stored,
+                   approximations(workload.spec.optimizer));
 }
 
 Result<ReplicaMemory> replica_memory(const Workload& workload) {

@@ -10,6 +10,7 @@
 #include "actors/data/dataset.h"
 #include "actors/nn/network.h"
 #include "actors/optim/curvature.h"
+#include "actors/optim/form_choice.h"
 #include "protocol/base/error.h"
 #include "protocol/spec/job_spec.h"
 
@@ -78,6 +79,11 @@ double schedule_end_in_steps(const JobSpec& spec, std::size_t samples);
 // Opens the data set and builds the network. Fractional epochs: the number of steps is rounded up, so that
 // every sample of the epochs asked for is used; the last batch is completed from the next epoch's order.
 Result<Workload> load_workload(const JobSpec& spec);
+
+// What the job has estimated of its curvature's products.
+Approximations approximations(const OptimizerSpec& optimizer);
+// What a block's curvature costs by the model, in the form that it has; nothing for a first-order optimizer.
+FormCost block_cost(const Workload& workload, std::size_t block);
 
 // Bytes of one replica (one lane's planned network) once it has trained, curvature factors included, without
 // building one of that size when it would not fit.

@@ -38,6 +38,12 @@ struct ProductOptions {
   std::size_t buckets = 0;  // r
 };
 
+// What of a block's products is estimated.
+struct Approximations {
+  SketchOptions sketch;
+  ProductOptions product;
+};
+
 // Columns that leave to the exact ones what they do not estimate.
 class ApproximateColumns : public GradientColumns {
  public:

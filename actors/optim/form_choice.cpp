@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "actors/optim/kronecker.h"
+
 namespace seng {
 namespace {
 
@@ -35,57 +37,141 @@ std::vector<CurvatureForm> allowed(const Block& block, std::size_t index, const 
   return out;
 }
 
-// The Gram matrix of a raw convolution: by pairs of positions, or by forming each u_i.
-double convolution_gram(double samples, double m, double n, double kappa) {
-  return std::min(samples * samples * kappa * kappa * (m + n),
-                  2 * samples * m * n * kappa + samples * samples * m * n);
+// Floating-point operations of a product, and the bytes that it reads or writes.
+struct Work {
+  double operations = 0, bytes = 0;
+  double seconds() const { return std::max(operations / kOperations, bytes / kBytes); }
+};
+
+// To apply a sketch: one multiplication and addition for each of Omega's entries.
+double omega_operations(SketchKind kind, double width, double rows) {
+  return 2 * (kind == SketchKind::kCountSketch && rows < width ? width : rows);
+}
+
+// The products of one block's samples, explicit or factored. A factored sample is `rank` pairs of rows, of m
+// and `width` values.
+class SampleCost {
+ public:
+  SampleCost(const Block& block, const CurvatureForm& form, std::size_t samples, Precision stored,
+             const Approximations& approximations)
+      : explicit_(form.representation == Representation::kExplicit),
+        raw_convolution_(form.representation == Representation::kImplicit && block.positions > 1),
+        kind_(approximations.sketch.kind),
+        samples_(double(samples)),
+        m_(double(block.m)),
+        width_(double(block.n) + (block.bias ? 1 : 0)),
+        positions_(double(block.positions)),
+        parameters_(double(block.count)),
+        rank_(form.representation == Representation::kLowRank ? double(form.rank) : positions_),
+        stored_bytes_(double(bytes_of(stored)) * double(sample_size(block, form).total()) * samples_) {
+    const SampleSize small = sketched_size(block, form, approximations.sketch);
+    sketched_ = small.total() > 0;
+    sketch_bytes_ = sizeof(float) * samples * small.total();
+    if (sketched_) right_ = double(small.first), left_ = double(small.second);
+    if (!explicit_) right_ /= rank_, left_ /= rank_;
+    if (explicit_ || approximations.product.kind == ProductKind::kExact) return;
+    buckets_ = approximations.product.kind == ProductKind::kAuthors
+                   ? rank_
+                   : std::max(1.0, double(approximations.product.buckets));
+  }
+
+  // c = R^T g, or of the sketches.
+  Work project() const {
+    const double g_bytes = 4 * parameters_;
+    if (!sketched_) return {2 * row_length(), stored_bytes_ + g_bytes};
+    if (explicit_)
+      return {omega_operations(kind_, parameters_, right_) + 2 * samples_ * right_,
+              double(sketch_bytes_) + g_bytes};
+    return {m_ * omega_operations(kind_, width_, right_) + right_ * omega_operations(kind_, m_, left_) +
+                2 * samples_ * rank_ * left_ * (right_ + 1),
+            double(sketch_bytes_) + g_bytes};
+  }
+
+  // b = K^-1 c, two triangular solves.
+  Work solve() const { return {2 * samples_ * samples_, 8 * samples_ * samples_}; }
+
+  // d = (g - R b) / lambda.
+  Work correct() const {
+    const double vector_bytes = 12 * parameters_;  // g, and d twice
+    if (buckets_ == 0) return {2 * row_length() + 2 * parameters_, stored_bytes_ + vector_bytes};
+    return {2 * samples_ * rank_ * (m_ + width_) + 2 * buckets_ * m_ * width_ + 2 * parameters_,
+            stored_bytes_ + 8 * buckets_ * (m_ + width_) + vector_bytes};
+  }
+
+  // R^T R, or of the sketches, which are made for it.
+  double gram_operations() const {
+    const double pairs = samples_ * samples_ * rank_ * rank_;
+    if (explicit_) {
+      if (!sketched_) return samples_ * samples_ * parameters_;
+      return samples_ * omega_operations(kind_, parameters_, right_) + samples_ * samples_ * right_;
+    }
+    if (sketched_)
+      return samples_ * rank_ *
+                 (omega_operations(kind_, width_, right_) + omega_operations(kind_, m_, left_)) +
+             pairs * (right_ + left_ + 1);
+    if (!raw_convolution_) return pairs * (m_ + width_ + 1);
+    // By pairs of positions, or by forming each u_i.
+    return std::min(pairs * (m_ + width_), 2 * row_length() + samples_ * samples_ * m_ * width_);
+  }
+
+  std::size_t sketch_bytes() const { return sketch_bytes_; }
+
+ private:
+  // Values of all u_i, times the pairs of rows that each is the sum of.
+  double row_length() const { return samples_ * (explicit_ ? parameters_ : rank_ * m_ * width_); }
+
+  bool explicit_, raw_convolution_, sketched_ = false;
+  SketchKind kind_;
+  double samples_, m_, width_, positions_, parameters_, rank_, stored_bytes_;
+  double right_ = 0, left_ = 0;  // rows of the sketch: of u_i; or of an a_k, and of a g_k
+  double buckets_ = 0;           // of the product R b; 0: exact
+  std::size_t sketch_bytes_ = 0;
+};
+
+// What the lanes do to cut or form the samples.
+double fragment_operations(const Block& block, const CurvatureForm& form, double samples) {
+  const double m = double(block.m), n = double(block.n), kappa = double(block.positions), p = form.rank;
+  if (form.representation == Representation::kExplicit) return 2 * samples * m * n * kappa;
+  if (form.representation == Representation::kLowRank)
+    return samples * (8 * m * kappa * (p + 4) + 2 * (m + n) * kappa * p);
+  return 0;
+}
+
+// Four rotations of g; sums over all positions, and both eigendecompositions, some 20 n^3 at a product's
+// speed.
+FormCost kronecker_cost(const Block& block, const CurvatureForm& form, std::size_t samples) {
+  const KroneckerShape shape = kronecker_shape(block);
+  const double m = double(shape.m), n = double(shape.n);
+  const Work step{4 * m * n * (m + n), 8 * (m * m + n * n) + 16 * double(block.count)};
+  const double refresh =
+      double(samples) * double(block.positions) * (n * n + m * m) + 20 * (n * n * n + m * m * m);
+  return {step.seconds(),
+          refresh / kOperations,
+          curvature_bytes(block, form, samples),
+          step.operations,
+          step.bytes,
+          refresh};
 }
 
 }  // namespace
 
-FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples, Precision stored) {
-  const double count = double(samples), m = double(block.m), n = double(block.n),
-               kappa = double(block.positions), parameters = double(block.count),
-               factor = count * count * count / 3;
-  double step_operations = 0, step_bytes = 0, refresh = factor;
-  switch (form.representation) {
-    case Representation::kExplicit:
-      step_operations = 4 * count * parameters;
-      step_bytes = 2 * double(bytes_of(stored)) * count * parameters;
-      refresh += 2 * count * m * n * kappa + count * count * parameters;
-      break;
-    case Representation::kImplicit:
-      step_operations = 4 * count * m * n * kappa;
-      step_bytes =
-          double(bytes_of(stored)) * double(sample_size(block, form).total()) * count + 16 * parameters;
-      refresh += kappa > 1 ? convolution_gram(count, m, n, kappa) : count * count * (m + n);
-      break;
-    case Representation::kLowRank: {
-      const double p = form.rank;
-      step_operations = 4 * count * m * n * p;
-      step_bytes =
-          double(bytes_of(stored)) * double(sample_size(block, form).total()) * count + 16 * parameters;
-      refresh +=
-          count * (8 * m * kappa * (p + 4) + 2 * (m + n) * kappa * p) + count * count * p * p * (m + n);
-      break;
-    }
-    case Representation::kKronecker: {
-      // Four rotations; sums over all positions, and both eigendecompositions, some 20 n^3 at a product's
-      // speed.
-      step_operations = 4 * m * n * (m + n);
-      step_bytes = 4 * (m * m + n * n) + 16 * parameters;
-      refresh = count * kappa * (n * n + m * m) + 20 * (n * n * n + m * m * m);
-      break;
-    }
-    case Representation::kScale:
-      return {};
+FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples, Precision stored,
+                   const Approximations& approximations) {
+  if (form.representation == Representation::kScale) return {};
+  if (form.representation == Representation::kKronecker) return kronecker_cost(block, form, samples);
+  const SampleCost cost(block, form, samples, stored, approximations);
+  FormCost out;
+  for (const Work& work : {cost.project(), cost.solve(), cost.correct()}) {
+    out.step_operations += work.operations;
+    out.step_bytes += work.bytes;
+    out.step_seconds += work.seconds();
   }
-  return {std::max(step_operations / kOperations, step_bytes / kBytes),
-          refresh / kOperations,
-          curvature_bytes(block, form, samples, stored),
-          step_operations,
-          step_bytes,
-          refresh};
+  const double count = double(samples);
+  out.refresh_operations =
+      fragment_operations(block, form, count) + cost.gram_operations() + count * count * count / 3;
+  out.refresh_seconds = out.refresh_operations / kOperations;
+  out.bytes = curvature_bytes(block, form, samples, stored) + cost.sketch_bytes();
+  return out;
 }
 
 Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks,
@@ -95,7 +181,8 @@ Result<std::vector<CurvatureForm>> choose_forms(const std::vector<Block>& blocks
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     for (const CurvatureForm& form : allowed(blocks[i], i, options)) {
-      const FormCost cost = form_cost(blocks[i], form, options.samples, options.stored);
+      const FormCost cost =
+          form_cost(blocks[i], form, options.samples, options.stored, options.approximations);
       candidates[i].push_back({form, cost, cost.step_seconds + cost.refresh_seconds / options.every});
     }
     for (std::size_t c = 1; c < candidates[i].size(); ++c) {

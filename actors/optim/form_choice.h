@@ -9,22 +9,25 @@
 #include <vector>
 
 #include "actors/engine/block.h"
+#include "actors/optim/approximate_columns.h"
 #include "actors/optim/representation.h"
 #include "protocol/base/error.h"
 
 namespace seng {
 
-// What a form costs by the model. Seconds are those of one lane that does 1e11 operations a second and reads
-// 1e10 bytes a second: only their ratio matters, so that the choice does not depend on the machine.
+// What a form costs by the model, with what is estimated of its products. Seconds are those of one lane that
+// does 1e11 operations a second and reads 1e10 bytes a second: only their ratio matters, so that the choice
+// does not depend on the machine.
 struct FormCost {
-  double step_seconds = 0;     // of an ordinary step: c = R^T g and R b
-  double refresh_seconds = 0;  // fragments and Gram matrix
-  std::size_t bytes = 0;       // samples and factor, once in force
-  // What they follow from: floating-point operations, and bytes that an ordinary step reads or writes.
+  double step_seconds = 0;     // of an ordinary step: c = R^T g, K^-1 c and R b
+  double refresh_seconds = 0;  // fragments, sketches, Gram matrix and its factor
+  std::size_t bytes = 0;       // samples, their sketches and the factor, once in force
+  // What they follow from: floating-point operations, and bytes that an ordinary step reads or writes, each
+  // array once a product.
   double step_operations = 0, step_bytes = 0, refresh_operations = 0;
 };
 FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples,
-                   Precision stored = Precision::kF32);
+                   Precision stored = Precision::kF32, const Approximations& approximations = {});
 
 struct FormOptions {
   std::size_t samples = 256;      // N
@@ -37,6 +40,7 @@ struct FormOptions {
   std::span<const int> ranks;
   RankMethod rank_method = RankMethod::kSubspace;
   Precision stored = Precision::kF32;
+  Approximations approximations;
   std::size_t memory_bytes = 0;  // for all blocks together; 0: no bound
   // 0: SENG; else K-FAC's factors for every block but batch norms: so many sets of them.
   int factor_sets = 0;

@@ -35,8 +35,8 @@ TEST(Plan, CountsWhatTheJobNeeds) {
   std::size_t parameters = 0;
   for (const auto& block : plan["blocks"]) parameters += block["parameters"].get<std::size_t>();
   EXPECT_EQ(parameters, 421738u);
-  // 16 samples of the second convolution's 64 x 288 weights.
-  EXPECT_EQ(plan["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 4);
+  // 16 samples of the second convolution's 64 x 288 weights, and their system in double.
+  EXPECT_EQ(plan["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 4 + 16 * 16 * 8);
   const auto& memory = plan["memory"];
   EXPECT_EQ(plan["memory_per_actor_bytes"].get<std::size_t>(),
             memory["replicas"].get<std::size_t>() + memory["state"].get<std::size_t>() +
@@ -66,6 +66,7 @@ TEST(Plan, CountsTheCurvatureThatIsHeld) {
     ASSERT_TRUE(workload) << workload.error().message;
     Lanes lanes(1);
     std::size_t samples = 0, all = 0;
+    const auto blocks = nlohmann::json::parse(outcome.json)["blocks"];
     for (std::uint32_t b = 0; b < workload->network.blocks().size(); ++b) {
       Curvature curvature = empty_curvature(*workload, b);
       const Curvature::Room room = curvature.begin_version(1, 0.5);
@@ -79,6 +80,7 @@ TEST(Plan, CountsTheCurvatureThatIsHeld) {
       ASSERT_TRUE(curvature.finish_version());
       std::vector<float> g(workload->network.blocks()[b].count, 1), d(g.size());
       curvature.precondition(g, d, 0.5, lanes);
+      EXPECT_EQ(blocks[b]["curvature_bytes"], curvature.bytes());
       all += curvature.bytes();
     }
     EXPECT_GT(all, samples);
@@ -96,7 +98,7 @@ TEST(Plan, NarrowCurvatureTakesHalf) {
   };
   const auto wide = memory(""), kept = memory(", dtype: bf16"),
              both = memory(", dtype: bf16, fragment_dtype: bf16");
-  EXPECT_EQ(kept["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 2);
+  EXPECT_EQ(kept["blocks"][2]["curvature_bytes"], 16 * 64 * 288 * 2 + 16 * 16 * 8);
   const auto curvature = [](const nlohmann::json& plan) { return plan["memory"]["curvature"].get<double>(); };
   const double systems = 2 * 6 * 16 * 16 * 8;  // of a refresh beside that before
   EXPECT_EQ(2 * (curvature(both) - systems), curvature(wide) - systems);
@@ -112,7 +114,8 @@ TEST(Plan, KfacKeepsFactorsAndDecompositions) {
   const auto plan = nlohmann::json::parse(outcome.json);
   const auto& conv2 = plan["blocks"][2];
   EXPECT_EQ(conv2["representation"], "kronecker");
-  EXPECT_EQ(conv2["curvature_bytes"], 2 * 4 * (288 * 289 / 2 + 64 * 65 / 2));
+  // Two packed sets, eigenvectors and eigenvalues.
+  EXPECT_EQ(conv2["curvature_bytes"], 2 * 4 * (288 * 289 / 2 + 64 * 65 / 2) + 4 * (288 * 289 + 64 * 65));
   EXPECT_EQ(plan["blocks"][1]["representation"], "explicit");
   EXPECT_GT(plan["memory"]["curvature"].get<std::size_t>(), std::size_t{3136} * 3136 * 4);
   const PlanOutcome refused = plan_job(

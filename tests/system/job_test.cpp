@@ -247,5 +247,32 @@ assert len(values) == 1280 and any(values) and all(abs(v) < 10 for v in values)
   EXPECT_EQ(shapes, expected);
 }
 
+// One actor owns every block: what it says that it holds is what `validate` has said before.
+TEST(Job, HoldsTheCurvatureThatValidateSays) {
+  Cluster cluster(1);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  for (const std::string optimizer :
+       {"name: seng, curvature: {every: 2, samples: 16}",
+        "name: seng, curvature: {every: 2, samples: 16, rank: 2, sketch: rows, sketch_rows: 60}",
+        "name: seng, curvature: {every: 2, samples: 16, sketch: countsketch, sketch_rows: 300, dtype: bf16}",
+        "name: kfac, curvature: {every: 1, samples: 16, inverse_every: 2}"}) {
+    SCOPED_TRACE(optimizer);
+    JobText job;
+    if (optimizer.find("kfac") != std::string::npos) job.model = "{name: mlp, hidden: 24}";
+    job.optimizer = "{lr: 0.01, " + optimizer + "}";
+    const auto validated = json_of(cluster.ctl({"validate", "-", "-o", "json"}, {.input = to_text(job)}));
+    ASSERT_TRUE(validated.is_object());
+    double said = 0;
+    for (const auto& block : validated["plan"]["blocks"]) said += block["curvature_bytes"].get<double>();
+    const auto result = cluster.train(to_text(job));
+    ASSERT_EQ(result.value("state", ""), "succeeded") << cluster.last().err;
+    const auto metrics = json_of(cluster.ctl({"metrics", result["id"].dump(), "-o", "json"}));
+    ASSERT_EQ(metrics["steps"].size(), 3u);
+    for (const auto& step : metrics["steps"])
+      EXPECT_NEAR(step["curvature_bytes"].get<double>() / said, 1, 0.02) << step;
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 }  // namespace
 }  // namespace seng::testing

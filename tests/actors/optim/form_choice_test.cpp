@@ -109,9 +109,10 @@ TEST(FormChoice, KfacHasOneForm) {
 
 TEST(FormChoice, RareRefreshesMakeThemMatterLess) {
   const FormCost cost = form_cost(kLenetConv2, Representation::kExplicit, 256);
-  EXPECT_DOUBLE_EQ(cost.step_seconds, 8.0 * 256 * 64 * 288 / 1e10);
-  EXPECT_DOUBLE_EQ(cost.step_bytes, 8.0 * 256 * 64 * 288);
-  EXPECT_DOUBLE_EQ(cost.step_operations, 4.0 * 256 * 64 * 288);
+  // What the samples take, beside vectors and the N x N system.
+  EXPECT_NEAR(cost.step_seconds / (8.0 * 256 * 64 * 288 / 1e10), 1, 0.03);
+  EXPECT_NEAR(cost.step_bytes / (8.0 * 256 * 64 * 288), 1, 0.03);
+  EXPECT_NEAR(cost.step_operations / (4.0 * 256 * 64 * 288), 1, 0.03);
   EXPECT_GT(cost.refresh_seconds, 256.0 * 256 * 64 * 288 / 1e11);
   EXPECT_EQ(cost.bytes, curvature_bytes(kLenetConv2, Representation::kExplicit, 256));
 }
