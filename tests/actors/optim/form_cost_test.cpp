@@ -328,8 +328,9 @@ TEST(FormCost, IsWhatAPlainStepCounts) {
     CountedStep(plain, curvature, seed, kLambda).refresh(exact_refresh);
     if (c.form.representation == Representation::kImplicit && c.block.positions > 1) {
       // Its exact Gram matrix is the cheaper of two ways; with a sketch there is one.
-      if (c.approximations.sketch.kind != SketchKind::kNone)
+      if (c.approximations.sketch.kind != SketchKind::kNone) {
         EXPECT_NEAR(cost.refresh_operations / refresh.operations, 1, 0.05);
+      }
       continue;
     }
     EXPECT_NEAR(cost.refresh_operations - exact.refresh_operations,
