@@ -267,7 +267,9 @@ TEST_F(LinalgTest, SparseProductsEqualTheDefinitionHoweverColumnsAreCut) {
     for (std::size_t j = 0, size = 3; j < width; j += size, size = size % 129 + 5)
       sparse.multiply(b.data() + j, ldb, std::min(size, width - j), cut.data() + j, ldc);
     for (std::size_t i = 0; i < c.size(); ++i) {
-      if (i % ldc < width) ASSERT_EQ(cut[i], c[i]);
+      if (i % ldc < width) {
+        ASSERT_EQ(cut[i], c[i]);
+      }
     }
   }
 }
