@@ -11,13 +11,13 @@ from cluster import Cluster, median, write_json
 # As scripts/jobs/cifar10_resnet18_seng.yaml has it.
 RESNET18 = ", representation: implicit, rank: 3, sketch: rows, sketch_rows: 4096"
 
-LENET = dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=60, every=10)
+LENET = dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=200, every=10, warm=5)
 CASES = {
     "lenet": dict(LENET, samples=128),  # as scripts/jobs/fashion_lenet_seng.yaml has it
     "lenet-256": dict(LENET, samples=256),  # every image of the batch
     "resnet18": dict(model="{name: resnet18}",
                      data="{name: synthetic, train: 1024, test: 32, channels: 3, height: 32, width: 32, classes: 10}",
-                     batch=256, micro=64, steps=9, every=4, samples=256, curvature=RESNET18),
+                     batch=256, micro=64, steps=13, every=4, samples=256, warm=1, curvature=RESNET18),
 }
 
 VARIANTS = {
@@ -28,9 +28,9 @@ VARIANTS = {
 }
 
 
-def refresh_steps(steps):
-    """Seconds of each refresh step but the first, and of the step behind it."""
-    pairs = [(a["seconds"], b["seconds"]) for a, b in zip(steps[1:], steps[2:]) if a["refreshed"]]
+def refresh_steps(steps, warm):
+    """Seconds of each refresh step but the first ones, which take fresh memory from the kernel, and of the step behind it."""
+    pairs = [(a["seconds"], b["seconds"]) for a, b in zip(steps, steps[1:]) if a["refreshed"]][warm:]
     return median([a for a, _ in pairs]), median([b for _, b in pairs])
 
 
@@ -68,16 +68,21 @@ def main():
                         steps = second["steps"]
                         behind = {s["step"] + 1 for s in steps if s["refreshed"]}
                         ordinary = median([s["seconds"] for s in steps[2:] if not s["refreshed"] and s["step"] not in behind])
-                        refresh, after = refresh_steps(steps)
+                        refresh, after = refresh_steps(steps, case["warm"])
                         mib = max(s["curvature_bytes"] for s in steps) / 2**20
                         rows.append(dict(network=network, variant=variant, actors=actors, lanes=lanes, round=round_number,
                                          sgd=base, ordinary=ordinary, refresh=refresh, after=after,
                                          extra_ordinary=ordinary / base - 1, curvature_mib=mib,
                                          extra_refresh=(refresh + after - 2 * ordinary) / base))
                         print(f"{network} {actors}x{lanes} round {round_number} {variant}: SGD step {base * 1e3:.1f} ms, SENG "
-                              f"ordinary {ordinary * 1e3:.1f} ms (+{100 * (ordinary / base - 1):.1f} %), refresh "
-                              f"{refresh * 1e3:.1f} ms and {after * 1e3:.1f} ms behind it (+{rows[-1]['extra_refresh']:.2f} "
+                              f"ordinary {ordinary * 1e3:.1f} ms ({100 * (ordinary / base - 1):+.1f} %), refresh "
+                              f"{refresh * 1e3:.1f} ms and {after * 1e3:.1f} ms behind it ({rows[-1]['extra_refresh']:+.2f} "
                               f"steps), curvature {mib:.0f} MiB an actor", flush=True)
+    print("\nmedians             ordinary, over SGD's   refresh, in steps")
+    for key in dict.fromkeys((r["network"], r["variant"], r["actors"], r["lanes"]) for r in rows):
+        same = [r for r in rows if (r["network"], r["variant"], r["actors"], r["lanes"]) == key]
+        print(f"{key[0]:10} {key[1]:12} {key[2]}x{key[3]} {100 * median([r['extra_ordinary'] for r in same]):+10.1f} % "
+              f"{median([r['extra_refresh'] for r in same]):+18.2f}")
     write_json("seng_cost", rows)
 
 
