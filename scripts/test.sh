@@ -5,4 +5,4 @@ case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; es
 cd "$(dirname "$0")/.."
 scripts/packages.sh build
 scripts/build.sh "${SENG_PRESET:-release}"
-exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error -j 2 "$@"
+exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error -j 3 "$@"
