@@ -147,9 +147,9 @@ TEST(GroupEpochs, NobodysStateCountsBehindTheNewestCheckpoint) {
   }
 }
 
-// A member that was silent for long, and a newcomer that has followed the group further. The member's state
-// comes first, which is older than the checkpoint: that takes nothing from the newcomer.
-TEST(GroupEpochs, AFollowersStateOutlivesHoldersThatAreBehindTheCheckpoint) {
+// Member 1 was left out at step 0, newcomer 2 has followed, and member 0, which trained alone to step 50, is
+// lost.
+GroupEpochs whose_only_member_is_lost() {
   GroupEpochs group(8, 1);
   group.on(e::Begin{members({0, 1})});
   train(group, 0);
@@ -157,6 +157,13 @@ TEST(GroupEpochs, AFollowersStateOutlivesHoldersThatAreBehindTheCheckpoint) {
   train(group, 50);
   group.on(e::Followed{2});
   group.on(e::Lost{0});
+  return group;
+}
+
+// A member that was silent for long, and a newcomer that has followed the group further. The member's state
+// comes first, which is older than the checkpoint: that takes nothing from the newcomer.
+TEST(GroupEpochs, AFollowersStateOutlivesHoldersThatAreBehindTheCheckpoint) {
+  GroupEpochs group = whose_only_member_is_lost();
   group.on(e::Begin{members({1, 2}), {}, false, false, {}, 55});
   group.on(e::Persisted{group.epoch()});
   group.on(e::Parked{1, group.epoch(), 50});
@@ -199,13 +206,7 @@ TEST(GroupEpochs, WhoWasLeftOutAndHasFollowedIsAsAnyNewcomer) {
 
 // What the newcomer has turns out to lack a piece; the member that was left out has all of an older step.
 TEST(GroupEpochs, AnIncompleteStateOfAFollowerTakesNothingFromThoseWhoAreNotThere) {
-  GroupEpochs group(8, 1);
-  group.on(e::Begin{members({0, 1})});
-  train(group, 0);
-  group.on(e::Begin{members({0})});
-  train(group, 50);
-  group.on(e::Followed{2});
-  group.on(e::Lost{0});
+  GroupEpochs group = whose_only_member_is_lost();
   group.on(e::Begin{members({2, 3})});
   group.on(e::Persisted{group.epoch()});
   group.on(e::Parked{3, group.epoch(), 0});
