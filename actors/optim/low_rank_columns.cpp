@@ -2,6 +2,7 @@
 #include <numeric>
 #include <vector>
 
+#include "actors/engine/bf16_product.h"
 #include "actors/optim/gradient_columns.h"
 #include "actors/optim/gram.h"
 #include "actors/optim/tasks.h"
@@ -49,21 +50,17 @@ class LowRankColumns final : public GradientColumns {
   }
 
   // R b = sum over samples and k of b_i g_k a_k^T: a GEMM over all rows, by runs of the weight's columns.
+  // Stored as bf16, b_i g_k is rounded to bf16 as well: 2^-9 of R b, where cutting the factors left out a
+  // tenth of it.
   double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
                  Lanes& lanes) const override {
     const std::size_t m = shape_.m, n = shape_.n;
-    float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, rows_ * m);
-    for (std::size_t i = 0; i < store_.count; ++i) {
-      const float weight = float(b[i]);
-      const float* in = store_.second.floats(i * shape_.rank * m, shape_.rank * m);
-      float* out = scaled + i * shape_.rank * m;
-      for (std::size_t k = 0; k < shape_.rank * m; ++k) out[k] = weight * in[k];
-    }
+    const Weighted weighted = narrow() ? weighted_pairs(b) : weighted_rows(b);
     const Cut columns = even_cut(n, kWeightColumns, 16);
     std::vector<double> inner(columns.tasks());
     run_tasks(lanes, columns.tasks(), work(), [&](std::size_t task) {
       const std::size_t begin = columns.begin(task), count = columns.size(task);
-      multiply_stored(m, {scaled, m, true}, store_.first, begin, width(), rows_, count, d.data() + begin, n);
+      times_inputs(weighted, begin, count, d.data() + begin, n);
       for (std::size_t o = 0; o < m; ++o) {
         const std::size_t at = o * n + begin;
         inner[task] += finish_direction(g.data() + at, inverse_lambda, d.data() + at, count);
@@ -71,11 +68,53 @@ class LowRankColumns final : public GradientColumns {
     });
     double sum = std::accumulate(inner.begin(), inner.end(), 0.0);
     if (!shape_.bias) return sum;
-    multiply_stored(m, {scaled, m, true}, store_.first, n, width(), rows_, 1, d.data() + m * n, 1);
+    times_inputs(weighted, n, 1, d.data() + m * n, 1);
     return sum + finish_direction(g.data() + m * n, inverse_lambda, d.data() + m * n, m);
   }
 
  private:
+  // All b_i g_k, in this thread's workspace: as rows of floats, or in pairs of rows of bf16.
+  struct Weighted {
+    const float* rows = nullptr;
+    const Bf16* pairs = nullptr;
+  };
+
+  Weighted weighted_rows(const double* b) const {
+    const std::size_t values = shape_.rank * shape_.m;
+    float* scaled = Workspace::of_this_thread().floats(Workspace::kScaled, rows_ * shape_.m);
+    for (std::size_t i = 0; i < store_.count; ++i) {
+      const float weight = float(b[i]);
+      const float* in = store_.second.f32() + i * values;
+      for (std::size_t k = 0; k < values; ++k) scaled[i * values + k] = weight * in[k];
+    }
+    return {scaled, nullptr};
+  }
+
+  Weighted weighted_pairs(const double* b) const {
+    const std::size_t m = shape_.m, size = paired_size(rows_, m);
+    Workspace& workspace = Workspace::of_this_thread();
+    auto* pairs = reinterpret_cast<Bf16*>(workspace.floats(Workspace::kScaled, (size + 1) / 2));
+    for (std::size_t r = 0; r < rows_; r += 2) {
+      const bool both = r + 1 < rows_;
+      const float* rows = store_.second.floats(r * m, (both ? 2 : 1) * m);
+      const float odd_weight = both ? float(b[(r + 1) / shape_.rank]) : 0.0f;
+      put_pair(rows, float(b[r / shape_.rank]), both ? rows + m : nullptr, odd_weight, m, pairs + r * m);
+    }
+    return {nullptr, pairs};
+  }
+
+  // out (m x count, ld) = what was weighted, transposed, times `count` columns of the inputs.
+  void times_inputs(const Weighted& weighted, std::size_t begin, std::size_t count, float* out,
+                    std::size_t ld) const {
+    if (weighted.pairs != nullptr)
+      return multiply_pairs(shape_.m, count, rows_, weighted.pairs, store_.first.bf16() + begin, width(), out,
+                            ld);
+    multiply_stored(shape_.m, {weighted.rows, shape_.m, true}, store_.first, begin, width(), rows_, count,
+                    out, ld);
+  }
+
+  bool narrow() const { return store_.first.precision() == Precision::kBf16; }
+
   void gram_tile(const Cut& samples, std::size_t row, std::size_t column, double* gram) const {
     const std::size_t i0 = samples.begin(row), ni = samples.size(row), j0 = samples.begin(column),
                       nj = samples.size(column), p = shape_.rank, wi = ni * p, wj = nj * p;

@@ -31,6 +31,10 @@ Sketch::Sketch(SketchKind kind, std::size_t rows, std::size_t width, Random rand
   scale_ = float(std::sqrt(double(width) / double(rows_)));
 }
 
+bool Sketch::reads(std::size_t coordinate) const {
+  return !samples_rows_ || std::binary_search(index_.begin(), index_.end(), std::uint32_t(coordinate));
+}
+
 void Sketch::apply(const float* x, std::size_t stride, float* out) const {
   if (samples_rows_) {
     for (std::size_t j = 0; j < rows_; ++j) out[j] = scale_ * x[index_[j] * stride];

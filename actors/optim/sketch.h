@@ -22,6 +22,8 @@ class Sketch {
 
   std::size_t rows() const { return rows_; }
   std::size_t width() const { return width_; }
+  // Whether apply() reads this coordinate of x: all of a count sketch, q of sampled rows.
+  bool reads(std::size_t coordinate) const;
   // out (rows) = Omega x, whose entries lie `stride` apart.
   void apply(const float* x, std::size_t stride, float* out) const;
 

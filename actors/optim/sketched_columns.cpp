@@ -94,14 +94,19 @@ class SketchedFactors final : public ApproximateColumns {
     columns_->gram(gram, lanes);
   }
 
-  // Omega_m [gW gb] Omega_n^T.
+  // Omega_m [gW gb] Omega_n^T. Of sampled rows a few in a hundred of g's entries are read.
   void project(std::span<const float> g, double* c, Lanes& lanes) const override {
     const std::size_t m = rows_.m(), width = rows_.width(), q = right_.rows();
     std::vector<float> row(width), half(m * q), column(left_.rows()), small(left_.rows() * q);
     for (std::size_t o = 0; o < m; ++o) {
-      std::copy_n(g.data() + o * weight_columns_, weight_columns_, row.data());
-      if (width > weight_columns_) row[weight_columns_] = g[m * weight_columns_ + o];
-      right_.apply(row.data(), 1, half.data() + o * q);
+      if (!left_.reads(o)) continue;
+      const float* weights = g.data() + o * weight_columns_;
+      if (width > weight_columns_) {
+        std::copy_n(weights, weight_columns_, row.data());
+        row[weight_columns_] = g[m * weight_columns_ + o];
+        weights = row.data();
+      }
+      right_.apply(weights, 1, half.data() + o * q);
     }
     for (std::size_t j = 0; j < q; ++j) {
       left_.apply(half.data() + j, q, column.data());

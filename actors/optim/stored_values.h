@@ -45,10 +45,11 @@ class StoredValues {
                          float* y) const;
   bool all_finite(std::size_t at, std::size_t count) const;
 
- private:
+  // All values, where they lie; of that precision only.
   const float* f32() const { return reinterpret_cast<const float*>(memory_.data()); }
   const Bf16* bf16() const { return reinterpret_cast<const Bf16*>(memory_.data()); }
 
+ private:
   Precision precision_ = Precision::kF32;
   std::size_t count_ = 0;
   AlignedBuffer<std::byte> memory_;

@@ -1,12 +1,12 @@
 // How far each approximation's direction is from the exact one, on a network's own blocks, weights and data:
 // scripts/experiments/accuracy_of_direction.py runs it on a network that has been trained a little.
 //
-//   direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors]
+//   direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors [NAME]]
 //
-// Without weights the network is as its seed makes it.
-// The job gives network, data, seed, micro-batch (optimizer.curvature.samples / 32 samples of each of 32) and
-// damping. The curvature is of the first samples of the data's order, the gradient of the batch that follows.
-// CSV on stdout, a line per variant and block, the whole step as block "all":
+// Without weights the network is as its seed makes it. With a name only variants that hold it in theirs are
+// measured. The job gives network, data, seed, micro-batch (optimizer.curvature.samples / 32 samples of each
+// of 32) and damping. The curvature is of the first samples of the data's order, the gradient of the batch
+// that follows. CSV on stdout, a line per variant and block, the whole step as block "all":
 //   error    |d - d*| / |d*|, d* the exact direction
 //   sine     of the angle between d and d*: what is left when the length does not matter
 //   seconds  of an ordinary step's preconditioning on one lane, the lesser of two
@@ -18,6 +18,7 @@
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+#include <string_view>
 
 #include "actors/data/loader.h"
 #include "actors/data/sample_stream.h"
@@ -158,20 +159,19 @@ std::vector<Variant> variants() {
     options.product = {ProductKind::kCountSketch, r};
     with("product countsketch", double(r), options);
   }
-  for (const int p : {2, 3, 4, 8, 16}) {
+  for (const int p : {1, 2, 3, 4, 8, 16}) {
     CurvatureOptions options = exact;
-    with(
-        "ours: exact product, rows 4096, rank", p,
-        [&] {
-          CurvatureOptions o = options;
-          o.sketch = {SketchKind::kRows, 4096};
-          return o;
-        }(),
-        p);
-    options.product = {ProductKind::kAuthors, 1};
-    with("authors' product, rank", p, options, p);
+    options.sketch = {SketchKind::kRows, 16384};
+    with("ours: exact product, rows 16384, rank", p, options, p);
+    options.stored = Precision::kBf16;
+    with("ours: exact product, rows 16384, bf16, rank", p, options, p);
+    options.stored = Precision::kF32;
     options.sketch = {SketchKind::kRows, 4096};
+    with("ours: exact product, rows 4096, rank", p, options, p);
+    options.product = {ProductKind::kAuthors, 1};
     with("authors' product, rows 4096, rank", p, options, p);
+    options.sketch = {};
+    with("authors' product, rank", p, options, p);
   }
   for (const int workers : {2, 4, 8, 16, 32}) {
     CurvatureOptions options = exact;
@@ -206,7 +206,8 @@ struct Sums {
   }
 };
 
-void compare(const Workload& w, const Pass& samples, const std::vector<float>& gradient) {
+void compare(const Workload& w, const Pass& samples, const std::vector<float>& gradient,
+             std::string_view name) {
   std::printf("variant,parameter,seed,block,error,sine,seconds,bytes\n");
   const auto of = [&](const Block& b) { return std::span(gradient).subspan(b.offset, b.count); };
   std::vector<std::vector<float>> exact;
@@ -224,6 +225,7 @@ void compare(const Workload& w, const Pass& samples, const std::vector<float>& g
   }
   whole.print(none, "all");
   for (const Variant& variant : variants()) {
+    if (variant.name.find(name) == std::string::npos) continue;
     Sums all;
     for (std::uint32_t b = 0; b < samples.blocks.size(); ++b) {
       const Measured made = direction(w, samples, of(samples.blocks[b]), b, variant);
@@ -240,8 +242,8 @@ void compare(const Workload& w, const Pass& samples, const std::vector<float>& g
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 2 && argc != 3)
-    return std::fprintf(stderr, "direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors]\n"), 2;
+  if (argc < 2 || argc > 4)
+    return std::fprintf(stderr, "direction_accuracy_bench JOB.yaml [WEIGHTS.safetensors [NAME]]\n"), 2;
   std::ifstream in(argv[1]);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   Workload w = value_of(load_workload(value_of(parse_job_spec(text, argv[1]))));
@@ -249,7 +251,7 @@ int main(int argc, char** argv) try {
     if (auto prepared = split->prepare(); !prepared) throw std::runtime_error(prepared.error().message);
   std::vector<float> parameters(w.network.parameter_count()), statistics(w.network.statistics_count());
   w.network.initialise(w.spec.seed, parameters, statistics);
-  if (argc == 3)
+  if (argc >= 3)
     if (auto loaded = load_initial_weights(w, argv[2], parameters, statistics); !loaded)
       throw std::runtime_error(loaded.error().message);
   Replica replica(w.network, replica_options(w.spec));
@@ -261,7 +263,7 @@ int main(int argc, char** argv) try {
   run(w, replica, 0, n, true, samples);
   run(w, replica, n, w.spec.batch_global, false, fresh);
   for (float& value : fresh.gradient) value /= float(w.spec.batch_global);
-  compare(w, samples, fresh.gradient);
+  compare(w, samples, fresh.gradient, argc == 4 ? argv[3] : "");
   return 0;
 } catch (const std::exception& error) {
   return std::fprintf(stderr, "%s\n", error.what()), 1;

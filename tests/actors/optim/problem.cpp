@@ -204,6 +204,14 @@ Curvature with_fragments(const Problem& problem, const CurvatureForm& form, int 
   return curvature;
 }
 
+double bf16_product_error(const CurvatureForm& form, Precision stored, const std::vector<float>& g,
+                          double lambda, const std::vector<float>& d) {
+  if (form.representation != Representation::kLowRank || stored != Precision::kBf16) return 0;
+  std::vector<double> scaled(g.begin(), g.end());
+  for (double& value : scaled) value /= lambda;
+  return std::ldexp(distance(d, scaled), -7);
+}
+
 double norm(const std::vector<double>& x) {
   double sum = 0;
   for (const double value : x) sum += value * value;

@@ -57,6 +57,12 @@ std::vector<double> apply_fisher(const Problem& problem, double lambda, const st
 Curvature with_fragments(const Problem& problem, const CurvatureForm& form, int micros, std::uint64_t step,
                          double lambda, const std::vector<std::uint32_t>& order = {});
 
+// How far a direction of cut factors that are stored as bf16 may be from that of float products: b_i g_k is
+// rounded by 2^-8 of it at most, which is as much of |R b| / lambda = |g / lambda - d|, twice where pairs
+// cancel. 0 of other forms.
+double bf16_product_error(const CurvatureForm& form, Precision stored, const std::vector<float>& g,
+                          double lambda, const std::vector<float>& d);
+
 double norm(const std::vector<double>& x);
 double norm(const std::vector<float>& x);
 // |a - b|; NaN if any value is not finite, so that a comparison with it fails.
