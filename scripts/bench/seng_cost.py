@@ -9,7 +9,7 @@ import sys
 from cluster import Cluster, median, write_json
 
 # As scripts/jobs/cifar10_resnet18_seng.yaml has it.
-RESNET18 = ", representation: implicit, rank: 3, sketch: rows, sketch_rows: 4096"
+RESNET18 = ", representation: implicit, rank: 4, sketch: rows, sketch_rows: 16384"
 
 LENET = dict(model="{name: lenet}", data="{name: fashion-mnist}", batch=256, micro=32, steps=200, every=10, warm=5)
 CASES = {
@@ -17,7 +17,7 @@ CASES = {
     "lenet-256": dict(LENET, samples=256),  # every image of the batch
     "resnet18": dict(model="{name: resnet18}",
                      data="{name: synthetic, train: 1024, test: 32, channels: 3, height: 32, width: 32, classes: 10}",
-                     batch=256, micro=64, steps=13, every=4, samples=256, warm=1, curvature=RESNET18),
+                     batch=256, micro=64, steps=13, every=4, samples=256, warm=1, curvature=RESNET18, variant="bf16"),
 }
 
 VARIANTS = {
@@ -61,7 +61,7 @@ def main():
                 for round_number in range(arguments.rounds):
                     _, first = cluster.train("-", text=job(case, sgd, actors, lanes))
                     base = median([s["seconds"] for s in first["steps"]][2:])
-                    for variant in arguments.variant or ["f32"]:
+                    for variant in arguments.variant or [case.get("variant", "f32")]:
                         seng = (f"{{name: seng, lr: 0.01, damping: 1.0, weight_decay: 0.0005, trust_region: 0.002, "
                                 f"curvature: {{every: {case['every']}, samples: {case['samples']}{case.get('curvature', '')}{VARIANTS[variant]}}}}}")
                         _, second = cluster.train("-", text=job(case, seng, actors, lanes))

@@ -4,6 +4,8 @@
     scripts/experiments/large_batch.py [--network lenet|resnet8] [--batches 256 1024 4096] [--methods ...] [--trials 6]
                                        [--seeds 1 2 3] [--epochs 4] [--limit 20000] [--target 0.85] [--data-root DIR]
 
+--epochs and --target take one value for all batches, or one for each.
+
 Every method gets the same budget for each batch: `--trials` settings, drawn without replacement from its own grid (below,
 `grid`), each trained with seed 0; the one with the best final test accuracy is then trained with the other seeds, which alone
 are reported. All methods share model, data, momentum 0.9, weight decay, a cosine to zero and no warm-up beyond it.
@@ -93,6 +95,11 @@ def curvature(method, batch, steps_per_epoch):
     return options
 
 
+def of_batch(arguments, values, batch):
+    """The value that holds for a batch, where one was given for all or one for each."""
+    return values[0] if len(values) == 1 else values[arguments.batches.index(batch)]
+
+
 def job_text(arguments, method, batch, setting, seed):
     micro = min(128, max(32, batch // 32))
     optimizer = {**setting, "lr": {"schedule": "cosine", "initial": setting["lr"]}, "momentum": 0.9,
@@ -106,7 +113,7 @@ def job_text(arguments, method, batch, setting, seed):
                                                        "augment": {"pad_crop": 4, "flip": "true"}}
     data["train_limit"] = arguments.limit
     return (f"name: large-batch\nseed: {seed}\nmodel: {plain(model)}\ndata: {plain(data)}\n"
-            f"batch: {{global: {batch}, micro: {micro}}}\nepochs: {arguments.epochs}\noptimizer: {plain(optimizer)}\n"
+            f"batch: {{global: {batch}, micro: {micro}}}\nepochs: {of_batch(arguments, arguments.epochs, batch)}\noptimizer: {plain(optimizer)}\n"
             f"actors: {{min: 1, max: {arguments.actors}}}\nevaluate: {{every_epochs: 1}}\n")
 
 
@@ -154,6 +161,10 @@ def reached(run, target):
     return next((epoch for epoch, _, accuracy in run["epochs"] if accuracy >= target), None)
 
 
+def listed(values):
+    return ", ".join(f"{value:g}" for value in values)
+
+
 def mean(values):
     return sum(values) / len(values)
 
@@ -171,12 +182,12 @@ def search(cluster, arguments, runs, method, batch):
 
 def pace(cluster, arguments, method, batch, setting):
     """Seconds per epoch, of one epoch that is trained for this alone, after the searches and close to the other methods'."""
-    shorter = argparse.Namespace(**{**vars(arguments), "epochs": 1})
+    shorter = argparse.Namespace(**{**vars(arguments), "epochs": [1.0]})
     return Runs.train(cluster, job_text(shorter, method, batch, setting, 0))["seconds"]
 
 
 def row_of(arguments, method, batch, setting, reported, seconds_per_epoch):
-    times = [reached(run, arguments.target) for run in reported]
+    times = [reached(run, of_batch(arguments, arguments.target, batch)) for run in reported]
     there = [t for t in times if t]
     finals = [100 * run["final"] for run in reported]
     epochs = f"{mean(there):.1f}" if there else "-"
@@ -221,26 +232,30 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("lenet", "resnet8"), default="lenet")
     parser.add_argument("--batches", type=int, nargs="+", default=[256, 1024, 4096])
-    parser.add_argument("--methods", choices=METHODS, nargs="+", default=[m for m in METHODS if m != "seng_authors"])
+    parser.add_argument("--methods", choices=METHODS, nargs="+", default=METHODS)
     parser.add_argument("--trials", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3], help="none: the search alone")
-    parser.add_argument("--epochs", type=float, default=4)
+    parser.add_argument("--epochs", type=float, nargs="+", default=[4.0])
     parser.add_argument("--limit", type=int, default=20000, help="training images that are used")
-    parser.add_argument("--target", type=float, default=0.85, help="the accuracy that epochs and seconds are counted to")
+    parser.add_argument("--target", type=float, nargs="+", default=[0.85],
+                        help="the accuracy that epochs and seconds are counted to")
     parser.add_argument("--actors", type=int, default=1)
     parser.add_argument("--data-root", default="auto")
     arguments = parser.parse_args()
     if 0 in arguments.seeds:
         parser.error("seed 0 is the one that settings are chosen with; report others")
+    for name in ("epochs", "target"):
+        if len(getattr(arguments, name)) not in (1, len(arguments.batches)):
+            parser.error(f"--{name} takes one value, or one for each of the {len(arguments.batches)} batches")
     return arguments
 
 
 def main():
     arguments = parse()
     runs, results = Runs(), {}
-    head = (f"{arguments.network}, {arguments.limit} images, {arguments.epochs:g} epochs, best of {arguments.trials} settings "
-            f"on seed 0, then seeds {' '.join(map(str, arguments.seeds))}; epochs and seconds to "
-            f"{100 * arguments.target:g} % (means over the seeds that came there).")
+    head = (f"{arguments.network}, {arguments.limit} images, {listed(arguments.epochs)} epochs, best of {arguments.trials} settings "
+            f"on seed 0, then seeds {listed(arguments.seeds)}; epochs and seconds to "
+            f"{listed(100 * target for target in arguments.target)} % (means over the seeds that came there).")
     table = [head, "", "| batch | method | setting | there | epochs | seconds | seconds per epoch | final accuracy, % |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     with Cluster(slots=arguments.actors) as cluster:

@@ -193,7 +193,7 @@ evaluate: {{every_epochs: 0}}
 
 SGD = "{name: sgd, lr: 0.01, momentum: 0.9, weight_decay: 0.0005}"
 SENG = ("{{name: seng, lr: 0.01, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, curvature: {{every: 10, samples: {samples}, "
-        "representation: implicit, rank: 3, sketch: rows, sketch_rows: 4096}}}}")
+        "representation: implicit, rank: 4, sketch: rows, sketch_rows: 16384, dtype: bf16, fragment_dtype: bf16}}}}")
 
 
 def cost(run):
