@@ -6,20 +6,36 @@ namespace seng {
 namespace {
 
 // A decompressor of the thread's own: making one costs as much as a small picture.
-tjhandle decompressor() {
-  struct Owner {
-    tjhandle handle = tjInitDecompress();
-    ~Owner() {
-      if (handle != nullptr) tjDestroy(handle);
-    }
-  };
-  thread_local Owner owner;
-  if (owner.handle == nullptr) throw VendorError("turbojpeg: cannot make a decompressor");
-  return owner.handle;
+class Decompressor {
+ public:
+  Decompressor() = default;
+  Decompressor(const Decompressor&) = delete;
+  Decompressor& operator=(const Decompressor&) = delete;
+  ~Decompressor() { drop(); }
+
+  tjhandle get() {
+    if (handle_ == nullptr) handle_ = tjInitDecompress();
+    if (handle_ == nullptr) throw VendorError("turbojpeg: cannot make a decompressor");
+    return handle_;
+  }
+  void drop() {
+    if (handle_ != nullptr) tjDestroy(handle_);
+    handle_ = nullptr;
+  }
+
+ private:
+  tjhandle handle_ = nullptr;
+};
+
+Decompressor& decompressor() {
+  thread_local Decompressor one;
+  return one;
 }
 
-tl::unexpected<Error> corrupt(tjhandle handle) {
-  return fail(ErrorCode::kCorrupt, std::string("a damaged JPEG: ") + tjGetErrorStr2(handle));
+// One that met an error may be left in the middle of the picture, and would go on there with the next one.
+tl::unexpected<Error> corrupt(const std::string& what) {
+  decompressor().drop();
+  return fail(ErrorCode::kCorrupt, "a damaged JPEG: " + what);
 }
 
 // Of warnings only the one about bytes between two segments leaves the picture as it is; others mean that a
@@ -45,7 +61,7 @@ std::uint8_t grey_of(const std::uint8_t* rgb) {  // ITU-R BT.601, in 1/2^16
 }  // namespace
 
 Result<FileImage> decode_jpeg(std::string_view bytes, int channels, const ChooseReduction& reduction) {
-  tjhandle handle = decompressor();
+  tjhandle handle = decompressor().get();
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   const auto size = static_cast<unsigned long>(bytes.size());
   FileImage image;
@@ -54,9 +70,8 @@ Result<FileImage> decode_jpeg(std::string_view bytes, int channels, const Choose
   if (tjDecompressHeader3(handle, data, size, &image.full.width, &image.full.height, &subsampling,
                           &colours) != 0 &&
       !is_harmless(handle))
-    return corrupt(handle);
-  if (image.full.height < 1 || image.full.width < 1)
-    return fail(ErrorCode::kCorrupt, "a damaged JPEG: it ends before the picture");
+    return corrupt(tjGetErrorStr2(handle));
+  if (image.full.height < 1 || image.full.width < 1) return corrupt("it ends before the picture");
   SENG_TRY(check_image_size(image.full));
   const tjscalingfactor factor{1, reduction(image.full)};
   image.size = {TJSCALED(image.full.height, factor), TJSCALED(image.full.width, factor)};
@@ -68,7 +83,7 @@ Result<FileImage> decode_jpeg(std::string_view bytes, int channels, const Choose
   if (tjDecompress2(handle, data, size, inks ? four.data() : image.values.data(), image.size.width, 0,
                     image.size.height, format, 0) != 0 &&
       !is_harmless(handle))
-    return corrupt(handle);
+    return corrupt(tjGetErrorStr2(handle));
   if (!inks) return image;
   std::vector<std::uint8_t> three(3 * pixels);
   to_red_green_blue(four, pixels, three);

@@ -100,5 +100,18 @@ TEST_F(ImageFile, RefusesWhatIsNoWholePictureByName) {
   EXPECT_EQ(read_image(scratch_ / "none.jpg", 3, whole).error().code, ErrorCode::kNotFound);
 }
 
+// Else it would depend on who reads which pictures whether a good one counts as broken.
+TEST_F(ImageFile, ADamagedJpegLeavesNoTraceInTheNextOne) {
+  const std::string jpeg = as_jpeg(picture_);
+  const auto good = read(jpeg, 3);
+  ASSERT_TRUE(good) << good.error().message;
+  for (std::size_t bytes = 2; bytes < jpeg.size() * 9 / 10; bytes += 1 + jpeg.size() / 50) {
+    ASSERT_FALSE(read(jpeg.substr(0, bytes), 3)) << bytes;
+    const auto next = read(jpeg, 3);
+    ASSERT_TRUE(next) << next.error().message << " after " << bytes << " bytes";
+    EXPECT_EQ(next->values, good->values) << bytes;
+  }
+}
+
 }  // namespace
 }  // namespace seng
