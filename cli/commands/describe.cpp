@@ -26,6 +26,10 @@ void print_description(const DescribeReply& reply, Console& console) {
     console.out << "\nevents\n";
     for (const EventRecord& event : reply.events) console.out << event_line(event, console);
   }
+  if (plan.is_object() && plan.contains("blocks")) {
+    console.out << "\nblocks\n";
+    print_plan_blocks(plan, console);
+  }
   console.out << "\nspecification\n" << reply.spec_yaml;
   if (!reply.spec_yaml.ends_with('\n')) console.out << "\n";
 }

@@ -1,5 +1,6 @@
 #include "protocol/spec/spec_layers.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
@@ -86,7 +87,7 @@ bool is_layer_name(std::string_view text) {
 
 class LayerReader {
  public:
-  explicit LayerReader(SpecProblems& problems) : problems_(problems) {}
+  LayerReader(const SpecNode& list, SpecProblems& problems) : list_(list), problems_(problems) {}
 
   void read(const SpecNode& node) {
     path_ = fmt::format("model.layers[{}]", layers_.size());
@@ -184,14 +185,26 @@ class LayerReader {
     const bool word = item.kind == SpecNode::Kind::kScalar;
     const bool earlier = word && item.text != layers_.back().name &&
                          (item.text == kImageInput || where_named_.contains(item.text));
-    if (!earlier) {
-      std::vector<std::string> candidates(names_);
-      candidates.emplace_back(kImageInput);
-      const std::string near = word ? did_you_mean(item.text, std::span(candidates)) : "";
-      return refuse(item.where, "inputs", describe(item) + " is no earlier layer" + near);
-    }
+    if (!earlier) return refuse(item.where, "inputs", describe(item) + why_no_input(item));
     used_[item.text] = true;
     inputs.push_back(item.text);
+  }
+
+  std::string why_no_input(const SpecNode& item) const {
+    const bool word = item.kind == SpecNode::Kind::kScalar;
+    if (word && item.text == layers_.back().name) return " is this layer itself; expected an earlier one";
+    if (word && stands_in_the_list(item.text)) return " comes later; expected an earlier layer";
+    std::vector<std::string> candidates(names_);
+    std::erase(candidates, layers_.back().name);
+    candidates.emplace_back(kImageInput);
+    return " is no earlier layer" + (word ? did_you_mean(item.text, std::span(candidates)) : "");
+  }
+
+  bool stands_in_the_list(const std::string& name) const {
+    return std::any_of(list_.items.begin(), list_.items.end(), [&](const SpecNode& layer) {
+      const SpecNode::Entry* entry = layer.kind == SpecNode::Kind::kMap ? layer.find("name") : nullptr;
+      return entry != nullptr && entry->value.kind == SpecNode::Kind::kScalar && entry->value.text == name;
+    });
   }
 
   void read_options(const SpecNode& node, const LayerType& type) {
@@ -219,6 +232,7 @@ class LayerReader {
     }
   }
 
+  const SpecNode& list_;
   SpecProblems& problems_;
   std::vector<LayerSpec> layers_;
   std::vector<std::string> names_;
@@ -265,7 +279,7 @@ std::vector<LayerSpec> read_layers(const SpecNode& node, SpecProblems& problems)
     return {};
   }
   const std::size_t before = problems.size();
-  LayerReader reader(problems);
+  LayerReader reader(node, problems);
   for (const SpecNode& item : node.items) reader.read(item);
   if (problems.size() == before) reader.check_uses(node);
   return reader.take();

@@ -66,7 +66,9 @@ class Commands : public ::testing::Test {
       reply.job = jobs_[0];
       reply.spec_yaml = "name: fashion-lenet\nbatch:\n  global: 256\n";
       reply.plan_json =
-          R"({"ok":true,"parameters":421834,"initial":{"step":6,"checkpoint":"/c/step-6"},"memory_per_actor_bytes":66479718,"memory":{"data":1024}})";
+          R"({"ok":true,"parameters":421834,"initial":{"step":6,"checkpoint":"/c/step-6"},"memory_per_actor_bytes":66479718,"memory":{"data":1024},
+              "blocks":[{"name":"conv7","kind":"convolution","representation":"low_rank","rank":5,
+                         "model_step_ms":1.25,"curvature_bytes":2048}]})";
       ActorRecord actor;
       actor.actor = 1;
       actor.state = "training";
@@ -140,9 +142,10 @@ TEST_F(Commands, StatusOfTheDaemon) {
 
 TEST_F(Commands, Describe) {
   const CtlRun table = ctl(daemon_, {"describe", "3"});
-  for (const char* part : {"job              3 (fashion-lenet)", "parameters         421834",
-                           "memory per actor   63.4 MiB (data 1.0 KiB)", "training",
-                           "/state/jobs/3/logs/actor-1.log", "epoch 1.1 with 2 actors", "  global: 256"}) {
+  for (const char* part :
+       {"job              3 (fashion-lenet)", "parameters         421834",
+        "memory per actor   63.4 MiB (data 1.0 KiB)", "training", "/state/jobs/3/logs/actor-1.log",
+        "epoch 1.1 with 2 actors", "  global: 256", "\nconv7  convolution", "low_rank      5     1.25"}) {
     EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, HasSubstr("begins with        step 6 of /c/step-6\n"));
     EXPECT_THAT(table.out, HasSubstr(part));
   }

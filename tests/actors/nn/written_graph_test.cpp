@@ -73,6 +73,9 @@ TEST(WrittenGraph, ErrorsOfShapeNameTheLayer) {
     return network ? std::string("no error") : network.error().message;
   };
   EXPECT_THAT(error("{name: big, type: conv2d, channels: 4, kernel: 9}"), ::testing::HasSubstr("layer big"));
+  EXPECT_THAT(error("{name: a, type: conv2d, channels: 4}, {name: b, type: conv2d, channels: 5, padding: 1},"
+                    "{name: sum, type: add, inputs: [a, b]}"),
+              ::testing::HasSubstr("layer sum: add takes two inputs of one shape, not 4x6x6 and 5x6x6"));
   EXPECT_THAT(error("{name: fc, type: linear, features: 4}"), ::testing::HasSubstr("flatten"));
   EXPECT_THAT(error("{name: f, type: flatten}, {name: fc, type: linear, features: 5}"),
               ::testing::HasSubstr("4 classes"));
