@@ -170,6 +170,57 @@ TEST(Approximations, BucketsAreDrawnByKindAndKey) {
   EXPECT_EQ(theirs.y(b, 2), (std::vector<float>{2, 3}));
 }
 
+// Of an explicit block Omega picks coordinates, of factors rows of G and of A, with a share of the scale on
+// each side: R^T R and R^T g come out right in the mean either way.
+TEST(Approximations, SketchedProductsAreRightInTheMean) {
+  const std::uint64_t seed = testing::fresh_seed();
+  SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  Lanes lanes(1);
+  for (const Case& c : all_cases()) {
+    const Problem problem = random_problem(c.block, kSamples, random);
+    const SampleSize size = sample_size(c.block, c.form);
+    SampleStore store = make_store(kSamples, size, Precision::kF32);
+    const std::vector<float> values =
+        make_fragment(c.block, fragment_shape(c.block, c.form, kSamples), problem.factors(0, kSamples));
+    store.first.put(0, Precision::kF32, values.data(), 0, kSamples * size.first);
+    if (size.second > 0)
+      store.second.put(0, Precision::kF32, values.data(), kSamples * size.first, kSamples * size.second);
+    // The lower triangle of R^T R, then R^T g.
+    const auto products = [&](const GradientColumns& columns) {
+      std::vector<double> gram(kSamples * kSamples), c_g(kSamples), out;
+      columns.gram(gram.data(), lanes);
+      columns.project(problem.g, c_g.data(), lanes);
+      for (int i = 0; i < kSamples; ++i)
+        out.insert(out.end(), &gram[i * kSamples], &gram[i * kSamples + i + 1]);
+      out.insert(out.end(), c_g.begin(), c_g.end());
+      return out;
+    };
+    const std::vector<double> exact = products(*make_columns(c.block, c.form, store));
+    for (const SketchKind kind : {SketchKind::kRows, SketchKind::kCountSketch}) {
+      SCOPED_TRACE(std::string(representation_name(c.form.representation)) + " " + c.block.name +
+                   (kind == SketchKind::kRows ? " rows" : " countsketch"));
+      constexpr int kTrials = 400;
+      std::vector<double> off(exact.size(), 0.0);  // of the mean
+      double spread = 0;
+      for (int t = 0; t < kTrials; ++t) {
+        const auto columns = sketched_columns(make_columns(c.block, c.form, store),
+                                              {c.block, c.form, store, {seed, std::uint64_t(t), 0}, nullptr},
+                                              {kind, c.block.count / 4});
+        const std::vector<double> estimate = products(*columns);
+        for (std::size_t j = 0; j < exact.size(); ++j) {
+          off[j] += (estimate[j] - exact[j]) / kTrials;
+          spread += std::pow(estimate[j] - exact[j], 2) / kTrials;
+        }
+      }
+      EXPECT_GT(std::sqrt(spread), 0.02 * testing::norm(exact));
+      EXPECT_FALSE(!(testing::norm(off) <= 4.5 * std::sqrt(spread / kTrials)))
+          << testing::norm(off) / std::sqrt(spread / kTrials) << ", relative "
+          << testing::norm(off) / testing::norm(exact);
+    }
+  }
+}
+
 // The sketched system: its Gram matrix and right side have the exact ones as mean, so that with more rows the
 // direction comes to the exact one.
 TEST(Approximations, SketchedDirectionsComeToTheExactOne) {
