@@ -47,9 +47,16 @@ Result<FolderListing> FolderListing::read(const std::string& directory) {
   for (const std::string& name : listing.classes_) {
     listing.class_begins_.push_back(listing.size());
     const std::string folder = directory + "/" + name;
-    const auto files = sorted_names(
-        folder, [](const fs::directory_entry&, const std::string& file) { return is_picture(file); });
+    std::string dangling;
+    const auto files = sorted_names(folder, [&](const fs::directory_entry& entry, const std::string& file) {
+      std::error_code error;
+      if (!is_picture(file)) return false;
+      if (entry.is_regular_file(error)) return true;
+      if (entry.is_symlink(error) && !entry.exists(error)) dangling = folder + "/" + file;
+      return false;
+    });
     if (!files) return fail(files.error());
+    if (!dangling.empty()) return fail(ErrorCode::kNotFound, dangling + ": a link to nothing");
     if (files->empty())
       return fail(ErrorCode::kNotFound, folder + ": no pictures (files that end in .jpg, .jpeg or .png)");
     for (const std::string& file : *files) {

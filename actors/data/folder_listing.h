@@ -13,8 +13,9 @@ namespace seng {
 
 class FolderListing {
  public:
-  // Files that end in .jpg, .jpeg or .png, in any case of letters; others, and hidden ones, are left out. A
-  // class without any is an error, as is a folder without classes.
+  // Files that end in .jpg, .jpeg or .png, in any case of letters; others, hidden ones and folders within a
+  // class are left out. A class without any is an error, as are a folder without classes and a link to
+  // nothing.
   static Result<FolderListing> read(const std::string& directory);
 
   std::uint32_t size() const { return static_cast<std::uint32_t>(starts_.size() - 1); }

@@ -101,6 +101,17 @@ TEST_F(ImageFolderTest, APartComesFromThePicturesOwnPixels) {
   EXPECT_NEAR(part[64 + 2 * 8 + 7], (byte / 255 - .4) / .2, 1e-4);
 }
 
+// What cannot be read as a picture in any run is known before the first.
+TEST_F(ImageFolderTest, TakesFilesAlone) {
+  fs::create_directories(root_ + "/train/ant/folder.jpg");
+  fs::create_symlink(root_ + "/train/cat 2/10.jpg", root_ + "/train/ant/99.jpg");
+  const DataSplits splits = open();
+  EXPECT_EQ(splits.train->size(), 10u);
+  read(*splits.train, 3);
+  fs::create_symlink(root_ + "/train/gone.jpg", root_ + "/train/cat 2/98.jpg");
+  EXPECT_THAT(refusal(), HasSubstr("/train/cat 2/98.jpg: a link to nothing"));
+}
+
 TEST_F(ImageFolderTest, RefusesOddFoldersByName) {
   fs::create_directories(root_ + "/val/dog");
   EXPECT_THAT(refusal(), AllOf(HasSubstr("/val/dog"), HasSubstr("no pictures")));
