@@ -76,7 +76,7 @@ class ImageFolder : public Dataset {
     if (options_.cache == "off" || cache_ || size() * image_bytes() > kMaxCacheBytes) return {};
     const auto side = static_cast<std::uint32_t>(options_.size);
     const ImageCacheShape shape{static_cast<std::uint32_t>(options_.channels), side, side, size()};
-    const auto fingerprint = listing_.fingerprint(fmt::format("imagefolder 1 {} {} {} {}", options_.channels,
+    const auto fingerprint = listing_.fingerprint(fmt::format("imagefolder 2 {} {} {} {}", options_.channels,
                                                               options_.size, resize(), options_.skip_broken));
     if (!fingerprint) return fail(fingerprint.error());
     const std::string path =
@@ -109,6 +109,12 @@ class ImageFolder : public Dataset {
     return {};
   }
 
+  // The file itself is bad, for everybody. One that cannot be read here and now may be good elsewhere: taking
+  // another in its place would make the samples depend on who reads them.
+  static bool is_broken(const Error& error) {
+    return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kExhausted;
+  }
+
   // Values from 0 to 255, [C, H, W].
   Status decode_part(std::uint32_t index, const ChooseBox& choose, float* out) const {
     const std::uint32_t begin = listing_.class_begin(listing_.label(index)),
@@ -117,7 +123,7 @@ class ImageFolder : public Dataset {
     for (std::uint32_t tried = 0; tried < end - begin; ++tried) {
       const std::uint32_t at = begin + (index - begin + tried) % (end - begin);
       Status status = decode_file(listing_.path(at), choose, out);
-      if (status || !options_.skip_broken) return status;
+      if (status || !options_.skip_broken || !is_broken(status.error())) return status;
       log_warning("{}; another picture of its class takes its place", status.error().message);
       if (tried == 0) first = std::move(status);
     }

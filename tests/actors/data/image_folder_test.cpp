@@ -141,6 +141,14 @@ TEST_F(ImageFolderTest, ABrokenPictureFailsOrGivesItsPlaceToAnother) {
   EXPECT_THAT(read_error(*open().train, 4), HasSubstr(path)) << "nobody is left to take its place";
 }
 
+TEST_F(ImageFolderTest, APictureThatCannotBeReadIsNotABrokenOne) {
+  options_.skip_broken = true;
+  const DataSplits splits = open();
+  const std::string path = root_ + "/train/cat 2/11.png";
+  fs::remove(path);
+  EXPECT_THAT(read_error(*splits.train, 4), HasSubstr(path));
+}
+
 TEST_F(ImageFolderTest, TheCacheGivesTheSamePixelsAndIsMadeAnewWhenSomethingChanged) {
   const DataSplits plain = open();
   options_.cache = scratch_ / "cache";
