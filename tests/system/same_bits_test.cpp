@@ -65,6 +65,10 @@ constexpr const char* kSengNarrow =
     "bf16, "
     "fragment_dtype: bf16}}";
 
+constexpr const char* kSengNarrowCut =
+    "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, "
+    "representation: implicit, rank: 3, sketch: rows, sketch_rows: 70, overlap: true, dtype: bf16}}";
+
 constexpr const char* kSengLater =
     "{name: seng, lr: 0.05, damping: 0.5, trust_region: 0.01, curvature: {every: 2, samples: 16, overlap: "
     "true}}";
@@ -204,6 +208,7 @@ const std::vector<Case>& table() {
       {"LenetSengLater", lenet(kSengLater, 64, 8)},
       {"SmallSengDecided", small(kSengDecided, "seed: 7\nengine: {convolution: direct}\n")},
       {"SmallSengExplicit", small(kSengExplicit, "loss: {label_smoothing: 0.1}\n")},
+      {"SmallSengNarrowCut", small(kSengNarrowCut)},
       {"SmallSengAdaptive", small(kSengAdaptive)},
       {"SmallKfac", small(kKfac)},
       {"Resnet18Sgd", resnet(kSgd)},
