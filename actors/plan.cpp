@@ -102,6 +102,7 @@ Json blocks_json(const Workload& workload) {
          {"step_operations", cost.step_operations},
          {"step_bytes", cost.step_bytes},
          {"refresh_operations", cost.refresh_operations},
+         {"refresh_bytes", cost.refresh_bytes},
          {"curvature_bytes", cost.bytes}});
   }
   return blocks;

@@ -99,6 +99,17 @@ class SampleCost {
   }
 
   // R^T R, or of the sketches, which are made for it.
+  Work gram() const {
+    return {gram_operations(), stored_bytes_ + 2 * double(sketch_bytes_) + 4 * samples_ * samples_};
+  }
+
+  // The factor of K, half a matrix in double.
+  Work factor() const { return {samples_ * samples_ * samples_ / 3, 8 * samples_ * samples_}; }
+
+  double stored_bytes() const { return stored_bytes_; }
+  std::size_t sketch_bytes() const { return sketch_bytes_; }
+
+ private:
   double gram_operations() const {
     const double pairs = samples_ * samples_ * rank_ * rank_;
     if (explicit_) {
@@ -114,9 +125,6 @@ class SampleCost {
     return std::min(pairs * (m_ + width_), 2 * row_length() + samples_ * samples_ * m_ * width_);
   }
 
-  std::size_t sketch_bytes() const { return sketch_bytes_; }
-
- private:
   // Values of all u_i, times the pairs of rows that each is the sum of.
   double row_length() const { return samples_ * (explicit_ ? parameters_ : rank_ * m_ * width_); }
 
@@ -143,14 +151,13 @@ FormCost kronecker_cost(const Block& block, const CurvatureForm& form, std::size
   const KroneckerShape shape = kronecker_shape(block);
   const double m = double(shape.m), n = double(shape.n);
   const Work step{4 * m * n * (m + n), 8 * (m * m + n * n) + 16 * double(block.count)};
-  const double refresh =
-      double(samples) * double(block.positions) * (n * n + m * m) + 20 * (n * n * n + m * m * m);
-  return {step.seconds(),
-          refresh / kOperations,
-          curvature_bytes(block, form, samples),
-          step.operations,
-          step.bytes,
-          refresh};
+  // A mean is read and written when it is blended, read when it is decomposed, and its eigenvectors written.
+  const Work refresh{
+      double(samples) * double(block.positions) * (n * n + m * m) + 20 * (n * n * n + m * m * m),
+      4 * double(samples) * double(block.positions) * (n + m) + 16 * (n * n + m * m)};
+  return {step.seconds(),  refresh.seconds(), curvature_bytes(block, form, samples),
+          step.operations, step.bytes,        refresh.operations,
+          refresh.bytes};
 }
 
 }  // namespace
@@ -166,10 +173,12 @@ FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t sa
     out.step_bytes += work.bytes;
     out.step_seconds += work.seconds();
   }
-  const double count = double(samples);
-  out.refresh_operations =
-      fragment_operations(block, form, count) + cost.gram_operations() + count * count * count / 3;
-  out.refresh_seconds = out.refresh_operations / kOperations;
+  const Work arrival{fragment_operations(block, form, double(samples)), cost.stored_bytes()};
+  for (const Work& work : {arrival, cost.gram(), cost.factor()}) {
+    out.refresh_operations += work.operations;
+    out.refresh_bytes += work.bytes;
+    out.refresh_seconds += work.seconds();
+  }
   out.bytes = curvature_bytes(block, form, samples, stored) + cost.sketch_bytes();
   return out;
 }

@@ -22,9 +22,9 @@ struct FormCost {
   double step_seconds = 0;     // of an ordinary step: c = R^T g, K^-1 c and R b
   double refresh_seconds = 0;  // fragments, sketches, Gram matrix and its factor
   std::size_t bytes = 0;       // samples, their sketches and the factor, once in force
-  // What they follow from: floating-point operations, and bytes that an ordinary step reads or writes, each
-  // array once a product.
-  double step_operations = 0, step_bytes = 0, refresh_operations = 0;
+  // What they follow from: floating-point operations, and bytes that are read or written, each array once a
+  // product; a refresh's from the samples' arrival on.
+  double step_operations = 0, step_bytes = 0, refresh_operations = 0, refresh_bytes = 0;
 };
 FormCost form_cost(const Block& block, const CurvatureForm& form, std::size_t samples,
                    Precision stored = Precision::kF32, const Approximations& approximations = {});

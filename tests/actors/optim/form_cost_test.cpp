@@ -128,6 +128,8 @@ class CountedStep {
   void refresh(Tally& tally) {
     small_a_ = sketched(a_, maps_[0], tally);
     if (!explicit_) small_g_ = sketched(g_, maps_[1], tally);
+    tally.bytes += 2 * stored_bytes_;                  // they come, and are read
+    if (sketched_) tally.bytes += 2 * sketch_bytes();  // made, and read
     k_.assign(kSamples, std::vector<double>(kSamples, 0.0));
     for (std::size_t i = 0; i < kSamples; ++i)
       for (std::size_t j = 0; j <= i; ++j) {
@@ -139,6 +141,7 @@ class CountedStep {
             if (!explicit_) tally.operations += 2;
           }
         k_[i][j] = sum / kSamples + (i == j ? lambda_ : 0);
+        tally.bytes += 3 * sizeof(double);  // written, and again when it is factored
       }
     factor(k_, tally);
   }
@@ -183,12 +186,15 @@ class CountedStep {
     return out;
   }
 
+  double sketch_bytes() const {
+    return (double(small_a_.size() * small_a_[0].size()) +
+            (explicit_ ? 0.0 : double(small_g_.size() * small_g_[0].size()))) *
+           sizeof(float);
+  }
+
   std::vector<double> project(const std::vector<float>& gradient, Tally& tally) {
     tally.bytes += double(gradient.size()) * sizeof(float);
-    tally.bytes += sketched_ ? (double(small_a_.size() * small_a_[0].size()) +
-                                (explicit_ ? 0.0 : double(small_g_.size() * small_g_[0].size()))) *
-                                   sizeof(float)
-                             : stored_bytes_;
+    tally.bytes += sketched_ ? sketch_bytes() : stored_bytes_;
     std::vector<double> c(kSamples, 0.0);
     if (explicit_) {
       const std::vector<double> all(gradient.begin(), gradient.end());
@@ -319,6 +325,7 @@ TEST(FormCost, IsWhatAPlainStepCounts) {
     const FormCost cost = form_cost(c.block, c.form, kSamples, Precision::kF32, c.approximations);
     EXPECT_NEAR(cost.step_operations / step.operations, 1, 0.03);
     EXPECT_NEAR(cost.step_bytes / step.bytes, 1, 0.02);
+    EXPECT_NEAR(cost.refresh_bytes / refresh.bytes, 1, 0.02);
     EXPECT_EQ(cost.bytes, curvature.bytes());
     // Fragments are the lanes' work, which is the same with a sketch and without.
     const FormCost exact = form_cost(c.block, c.form, kSamples);
