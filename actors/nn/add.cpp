@@ -28,18 +28,14 @@ class AddLayerPlan final : public LayerPlan {
   std::unique_ptr<Relu> relu_;  // the mask of the fused relu
 };
 
-std::string text(const TensorShape& of_one_sample) {
-  return std::to_string(of_one_sample.c) + "x" + std::to_string(of_one_sample.h) + "x" +
-         std::to_string(of_one_sample.w);
-}
-
 class AddLayer final : public Layer {
  public:
   Result<TensorShape> output(std::span<const TensorShape> inputs) const override {
     SENG_TRY(expect_inputs("add", inputs, 2));
     if (inputs[0] != inputs[1])
-      return fail(ErrorCode::kInvalidArgument,
-                  "add takes two inputs of one shape, not " + text(inputs[0]) + " and " + text(inputs[1]));
+      return fail(ErrorCode::kInvalidArgument, "add takes two inputs of one shape, not " +
+                                                   shape_of_one(inputs[0]) + " and " +
+                                                   shape_of_one(inputs[1]));
     return inputs[0];
   }
   bool fuses_relu() const override { return true; }

@@ -69,9 +69,9 @@ Status Graph::complete() {
     blocks.push_back(std::move(*block));
   }
   if (nodes.back().output != TensorShape{1, classes}) {
-    return fail(ErrorCode::kInvalidArgument, "the last layer, " + nodes.back().name +
-                                                 ", must give one value for each of the " +
-                                                 std::to_string(classes) + " classes");
+    return fail(ErrorCode::kInvalidArgument,
+                "the last layer, " + nodes.back().name + ", must give one value for each of the " +
+                    std::to_string(classes) + " classes, not " + shape_of_one(nodes.back().output));
   }
   if (blocks.empty()) return fail(ErrorCode::kInvalidArgument, "the network has no parameters");
   return {};

@@ -105,4 +105,9 @@ void append_tensor(std::vector<BlockTensor>& tensors, std::size_t& count, std::s
 // "name needs one input, not 2": a guard for output().
 Status expect_inputs(const char* layer, std::span<const TensorShape> inputs, std::size_t count);
 
+// One sample's, for messages: "64x8x8".
+inline std::string shape_of_one(const TensorShape& shape) {
+  return std::to_string(shape.c) + "x" + std::to_string(shape.h) + "x" + std::to_string(shape.w);
+}
+
 }  // namespace seng

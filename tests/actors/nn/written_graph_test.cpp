@@ -78,7 +78,7 @@ TEST(WrittenGraph, ErrorsOfShapeNameTheLayer) {
               ::testing::HasSubstr("layer sum: add takes two inputs of one shape, not 4x6x6 and 5x6x6"));
   EXPECT_THAT(error("{name: fc, type: linear, features: 4}"), ::testing::HasSubstr("flatten"));
   EXPECT_THAT(error("{name: f, type: flatten}, {name: fc, type: linear, features: 5}"),
-              ::testing::HasSubstr("4 classes"));
+              ::testing::HasSubstr("one value for each of the 4 classes, not 5x1x1"));
 }
 
 }  // namespace
