@@ -38,9 +38,10 @@ Status Driver::on_assign(const Assign& assign) {
 }
 
 Status Driver::join_exchange() {
-  const auto choice = choose_path(workload_->spec.exchange, group_.members);
+  const auto choice = choose_path(workload_->spec.exchange, workload_->spec.reduce, group_.members);
   if (!choice) return in_vain_ = true, fail(choice.error());
   group_.path = choice->path;
+  group_.reduction = choice->reduction;
   if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
     event(Severity::kInfo, "Exchange", path_ = choice->why);
   if (leads() && options_.device == Device::kCuda && workload_->spec.optimizer.name == "kfac" &&

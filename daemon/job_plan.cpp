@@ -82,6 +82,7 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.restart_window_s = spec->restart_window_s;
   out.priority = spec->priority;
   out.precision = spec->engine_precision;
+  out.fast_reduce = spec->reduce == "fast";
   out.mixed_devices = spec->allow_mixed_devices;
   out.initial_sha256 = initial_sha256(plan);
   out.begins_with = spec->initial_checkpoint.empty() ? spec->initial_weights : spec->initial_checkpoint;
@@ -103,15 +104,21 @@ std::uint64_t mebibytes(std::uint64_t bytes) {
 }
 
 Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
-  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not; of the {} slot{} "
-                    "of this node {}: set engine.precision to f32, or start sengd with --device cuda",
-                    plan.precision, node.slots, node.slots == 1 ? "" : "s",
-                    node.gpu_slots == 0 ? "none is a GPU's"
-                                        : "only " + std::to_string(node.gpu_slots) + " are GPUs'"));
-  }
+  const auto lacks_gpus = [&](const std::string& what, const std::string& way_out) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}; of the {} slot{} of this node {}: set {}, or start sengd with --device cuda",
+                            what, node.slots, node.slots == 1 ? "" : "s",
+                            node.gpu_slots == 0 ? "none is a GPU's"
+                                                : "only " + std::to_string(node.gpu_slots) + " are GPUs'",
+                            way_out));
+  };
+  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots)
+    return lacks_gpus(
+        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not", plan.precision),
+        "engine.precision to f32");
+  if (plan.fast_reduce && plan.actors_min > node.gpu_slots)
+    return lacks_gpus("exchange.reduce is fast, which NCCL does between GPUs and the CPU cannot",
+                      "exchange.reduce to ordered");
   if (node.gpu_slots == node.slots && node.gpu_memory_bytes > 0 &&
       plan.gpu_memory_per_actor > node.gpu_memory_bytes) {
     return fail(

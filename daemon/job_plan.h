@@ -25,6 +25,7 @@ struct JobPlan {
   double restart_window_s = 3600;
   int priority = 0;            // the higher gets its actors first
   std::string precision;       // engine.precision; all but f32 is a GPU's
+  bool fast_reduce = false;    // exchange.reduce: NCCL's sums, a GPU's too
   bool mixed_devices = false;  // its actors need not be on one kind of device
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed

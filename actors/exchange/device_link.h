@@ -16,13 +16,27 @@ namespace seng::link {
 
 // One operation of this rank. Both sides of a transfer must post it in rounds that come in the same order.
 struct Transfer {
-  enum class Kind : std::uint8_t { kSend, kReceive, kBroadcast };
+  // kReduce: all ranks' bytes, as floats, are added in the place of one's; in which order is the link's
+  // affair, the same whenever the ranks and the length are.
+  enum class Kind : std::uint8_t { kSend, kReceive, kBroadcast, kReduce };
   Kind kind = Kind::kSend;
-  int peer = 0;            // the other rank; of a broadcast the rank that has the bytes
+  int peer = 0;  // the other rank; of a broadcast the rank that has the bytes, of a reduction that gets them
   std::size_t offset = 0;  // in the staging memory, a multiple of 16
   std::size_t bytes = 0;
   bool operator==(const Transfer&) const = default;
 };
+
+// What the rank does in it: reads its bytes, writes them.
+inline bool sends(const Transfer& transfer, int rank) {
+  using Kind = Transfer::Kind;
+  return transfer.kind == Kind::kSend || transfer.kind == Kind::kReduce ||
+         (transfer.kind == Kind::kBroadcast && transfer.peer == rank);
+}
+inline bool receives(const Transfer& transfer, int rank) {
+  using Kind = Transfer::Kind;
+  return transfer.kind == Kind::kReceive || (transfer.kind == Kind::kReduce && transfer.peer == rank) ||
+         (transfer.kind == Kind::kBroadcast && transfer.peer != rank);
+}
 
 struct Options {
   int rank = 0, ranks = 1;

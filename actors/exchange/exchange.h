@@ -49,6 +49,10 @@ struct Placement {              // placement.h computes it: a pure function of b
 // How sums and directions travel; everything else goes as messages over ZeroMQ.
 enum class BlockPath { kZmq, kNccl };
 
+// Who adds what the members have: a block's owner, along the fixed tree; or NCCL, in an order of its own, so
+// that the bits depend on the group. Which of the two is as all members choose it (link_choice.h).
+enum class Reduction { kOrdered, kFast };
+
 struct Group {
   JobId job = 0;
   GroupEpoch epoch;
@@ -59,7 +63,8 @@ struct Group {
   // Per block, without the summary: words of 4 bytes of one fragment, so that a peer's is checked against it.
   // May be left empty (sgd): then fragments are only bounded.
   std::vector<std::uint64_t> fragment_floats;
-  BlockPath path = BlockPath::kZmq;  // all members choose the same (link_choice.h)
+  BlockPath path = BlockPath::kZmq;           // all members choose the same (link_choice.h)
+  Reduction reduction = Reduction::kOrdered;  // kFast: over NCCL only
 };
 
 struct StepTraffic {

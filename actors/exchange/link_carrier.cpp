@@ -17,10 +17,6 @@ using Kind = link::Transfer::Kind;
 // Between two looks at a link on which something is under way: short beside a round of kRoundBytes.
 constexpr std::chrono::microseconds kPause{50};
 
-bool sends(const link::Transfer& transfer, int rank) {
-  return transfer.kind == Kind::kSend || (transfer.kind == Kind::kBroadcast && transfer.peer == rank);
-}
-
 }  // namespace
 
 struct LinkCarrier::Open {
@@ -42,7 +38,37 @@ struct LinkCarrier::Open {
     return {epoch.incarnation, epoch.counter, round.step, round.round->number,
             static_cast<std::uint32_t>(from)};
   }
+  void write_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const;
+  void check_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const;
 };
+
+void LinkCarrier::Open::write_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const {
+  std::byte* at = staging.get() + wire.offset;
+  const RoundMark own = mark(round, plan().rank());
+  if (wire.kind != Kind::kReduce) return (void)std::memcpy(at, &own, sizeof own);
+  // Whoever has no micro-batches hands in nothing; what lies here is an earlier step's.
+  if (plan().group().own_range().size() == 0) std::memset(at, 0, wire.bytes);
+  const SumMark sum = sum_mark(own, 1);
+  std::memcpy(at, sum.data(), sizeof sum);
+}
+
+// Throws VendorError where the bytes are not those that were to come.
+void LinkCarrier::Open::check_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const {
+  const std::byte* at = staging.get() + wire.offset;
+  if (wire.kind == Kind::kReduce) {
+    SumMark sum;
+    std::memcpy(sum.data(), at, sizeof sum);
+    if (sum == sum_mark(mark(round, 0), plan().ranks())) return;
+    throw VendorError(fmt::format("NCCL: round {} of step {} was not added up of all {} ranks' parts of it",
+                                  round.round->number, round.step, plan().ranks()));
+  }
+  RoundMark came;
+  std::memcpy(&came, at, sizeof came);
+  if (came == mark(round, wire.peer)) return;
+  throw VendorError(fmt::format(
+      "NCCL: round {} of step {} came from rank {} where round {} of step {} of rank {} was to come",
+      came.round, came.step, came.from, round.round->number, round.step, wire.peer));
+}
 
 LinkCarrier::LinkCarrier(const link::Module& module, Ends ends, std::size_t round_bytes)
     : module_(module), ends_(std::move(ends)), round_bytes_(round_bytes), thread_([this] { run(); }) {}
@@ -187,7 +213,7 @@ void LinkCarrier::begin(std::unique_lock<std::mutex>& lock) {
   open->generation = generation_;
   open->queue = queue_;
   const RoundPlan& plan = open->plan();
-  open->meeting = meeting_rounds(plan.rank(), plan.ranks());
+  open->meeting = meeting_rounds(plan.rank(), plan.ranks(), plan.group().fast());
   const link::Options options{plan.rank(), plan.ranks(), identity_, plan.staging_bytes()};
   lock.unlock();
   open_ = std::move(open);
@@ -248,9 +274,7 @@ bool LinkCarrier::post_next() {
   std::vector<link::Transfer> transfers;
   for (const PlannedTransfer& transfer : round.round->transfers) {
     transfers.push_back(transfer.wire);
-    if (!sends(transfer.wire, plan.rank())) continue;
-    const RoundMark mark = open_->mark(round, plan.rank());
-    std::memcpy(staging + transfer.wire.offset, &mark, sizeof mark);
+    if (link::sends(transfer.wire, plan.rank())) open_->write_mark(round, transfer.wire);
   }
   for (const RoundQueue::Piece& piece : std::exchange(round.pieces, {}))
     std::memcpy(staging + piece.offset, piece.bytes.data(), piece.bytes.size());
@@ -264,14 +288,8 @@ void LinkCarrier::deliver(const RoundQueue::Ready& round) {
   const GroupEpoch epoch = plan.group().group().epoch;
   const std::byte* staging = open_->staging.get();
   for (const PlannedTransfer& transfer : round.round->transfers) {
-    if (sends(transfer.wire, plan.rank())) continue;
-    RoundMark mark;
-    std::memcpy(&mark, staging + transfer.wire.offset, sizeof mark);
-    if (mark != open_->mark(round, transfer.wire.peer))
-      throw VendorError(
-          fmt::format("NCCL: round {} of step {} came from rank {} where round {} of step {} of rank {} "
-                      "was to come",
-                      mark.round, mark.step, mark.from, round.round->number, round.step, transfer.wire.peer));
+    if (!link::receives(transfer.wire, plan.rank())) continue;
+    open_->check_mark(round, transfer.wire);
     for (const PlannedPart& part : transfer.parts) {
       const std::byte* values = staging + part.offset;
       const Frame frame(open_->staging, values, plan.group().grid(part.block).floats * sizeof(float));

@@ -34,19 +34,31 @@ std::string shared_gpu(std::span<const Member> members) {
   return {};
 }
 
+PathChoice by_messages(std::string why) {
+  return {.why = std::move(why)};
+}
+
 }  // namespace
 
-Result<PathChoice> choose_path(std::string_view wanted, std::span<const Member> members) {
-  if (members.size() < 2) return PathChoice{BlockPath::kZmq, "nobody to exchange with"};
-  if (wanted == "zmq") return PathChoice{BlockPath::kZmq, "ZeroMQ, as the job says"};
+Result<PathChoice> choose_path(std::string_view wanted, std::string_view reduce,
+                               std::span<const Member> members) {
+  if (members.size() < 2) return by_messages("nobody to exchange with");
+  if (wanted == "zmq") return by_messages("ZeroMQ, as the job says");
   const std::string missing = obstacle(members);
   if (wanted == "nccl" && !missing.empty())
     return fail(ErrorCode::kUnsupported,
                 fmt::format("exchange: nccl: {}; exchange: auto takes ZeroMQ then", missing));
   const std::string against = missing.empty() && wanted != "nccl" ? shared_gpu(members) : missing;
-  if (!against.empty()) return PathChoice{BlockPath::kZmq, "ZeroMQ: " + against};
-  return PathChoice{BlockPath::kNccl,
-                    fmt::format("NCCL {} between the actors' GPUs", version_text(members[0].link.nccl))};
+  const bool fast = reduce == "fast";
+  if (!against.empty())
+    return by_messages("ZeroMQ: " + against + (fast ? "; sums are ordered, not fast" : ""));
+  return PathChoice{.path = BlockPath::kNccl,
+                    .reduction = fast ? Reduction::kFast : Reduction::kOrdered,
+                    .why = fmt::format(
+                        "NCCL {} between the actors' GPUs{}", version_text(members[0].link.nccl),
+                        fast ? ", which adds the gradients (exchange.reduce: fast): the trained bits are not "
+                               "reproducible across group sizes"
+                             : "")};
 }
 
 }  // namespace seng

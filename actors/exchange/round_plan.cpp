@@ -51,16 +51,40 @@ PublishWord read_word(const std::byte* in) {
   return word;
 }
 
-std::vector<std::vector<link::Transfer>> meeting_rounds(int rank, int ranks) {
-  std::vector<link::Transfer> pairs, all;
+// The mixing steps are SplitMix64's (Steele, Lea, Flood, OOPSLA 2014).
+SumMark sum_mark(const RoundMark& mark, int times) {
+  std::uint64_t hash = 0;
+  const auto mix = [&](std::uint64_t word) {
+    hash += word + 0x9e3779b97f4a7c15u;
+    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
+    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
+    return hash ^= hash >> 31;
+  };
+  for (const std::uint64_t word : {mark.incarnation, mark.counter, mark.step}) mix(word);
+  constexpr std::uint64_t kDigit = 4096;  // times at most 4096 ranks is below 2^24
+  SumMark sum;
+  std::uint64_t bits = mix(mark.round);
+  for (std::size_t i = 0; i + 1 < sum.size(); ++i) {
+    if (i == 4) bits = mix(mark.round);
+    sum[i] = static_cast<float>(bits % kDigit * static_cast<std::uint64_t>(times));
+    bits /= kDigit;
+  }
+  sum.back() = static_cast<float>(times);
+  return sum;
+}
+
+std::vector<std::vector<link::Transfer>> meeting_rounds(int rank, int ranks, bool fast) {
+  std::vector<link::Transfer> pairs, all, sums;
   const auto place = [](int of) { return static_cast<std::size_t>(of) * kMeetingBytes; };
   for (int other = 0; other < ranks; ++other) {
     all.push_back({Kind::kBroadcast, other, place(other), kPadding});
+    sums.push_back({Kind::kReduce, other, place(other), kPadding});
     if (other == rank) continue;
     pairs.push_back({Kind::kSend, other, place(rank), kPadding});
     pairs.push_back({Kind::kReceive, other, place(other), kPadding});
   }
-  return {std::move(pairs), std::move(all)};
+  if (!fast) return {std::move(pairs), std::move(all)};
+  return {std::move(pairs), std::move(all), std::move(sums)};
 }
 
 RoundPlan::RoundPlan(std::shared_ptr<const GroupView> group, std::size_t round_bytes)
@@ -94,6 +118,9 @@ std::vector<std::vector<RoundPlan::Item>> RoundPlan::in_order() const {
   blocks.push_back(group_->summary());
 
   std::vector<Item> sums, directions;
+  for (const std::uint32_t block : blocks)
+    if (group_->fast()) sums.push_back({kAll, rank_of.at(group_->owner(block)), block, SumTree::kRoot});
+  if (group_->fast()) phases = 0;
   for (std::size_t phase = 0; phase < phases; ++phase) {
     for (const std::uint32_t block : blocks) {
       const int owner = rank_of.at(group_->owner(block));
@@ -122,7 +149,7 @@ std::vector<RoundPlan::Round> RoundPlan::all_rounds(std::size_t round_bytes) con
       }
       rounds.back().push_back(item);
       for (int rank = 0; rank < ranks(); ++rank) {
-        if (rank == item.from || rank == item.to || item.to == kAll)
+        if (rank == item.from || rank == item.to || item.from == kAll || item.to == kAll)
           moved[static_cast<std::size_t>(rank)] += part_bytes(item);
       }
       fresh = *std::ranges::max_element(moved) >= round_bytes;
@@ -135,31 +162,35 @@ void RoundPlan::add_round(std::uint32_t number, const Round& items) {
   PlannedRound round{.number = number, .transfers = {}, .sums = items[0].to != kAll, .owed = 0};
   std::map<std::pair<int, int>, std::size_t> index;  // by sender and receiver
   for (const Item& item : items) {
-    const bool sends = item.from == rank_;
+    const bool sends = item.from == rank_ || item.from == kAll;
     if (!sends && item.to != rank_ && item.to != kAll) continue;
     const auto [found, fresh] = index.try_emplace({item.from, item.to}, round.transfers.size());
     if (fresh) {
-      const Kind kind = item.to == kAll ? Kind::kBroadcast : sends ? Kind::kSend : Kind::kReceive;
-      const int peer = kind == Kind::kSend ? item.to : item.from;
+      const Kind kind = item.from == kAll ? Kind::kReduce
+                        : item.to == kAll ? Kind::kBroadcast
+                        : sends           ? Kind::kSend
+                                          : Kind::kReceive;
+      const int peer = kind == Kind::kSend || kind == Kind::kReduce ? item.to : item.from;
       round.transfers.push_back({{kind, peer, 0, kMarkBytes}, {}});
     }
     PlannedTransfer& transfer = round.transfers[found->second];
     const std::size_t word = item.to == kAll ? kWordBytes : 0;
     transfer.parts.push_back({item.block, item.node, transfer.wire.bytes + word});
     transfer.wire.bytes += part_bytes(item);
-    if (sends) round.owed += item.to == kAll ? 1 : group_->grid(item.block).runs();
+    if (sends && (item.from != kAll || group_->own_range().size() > 0))
+      round.owed += item.to == kAll ? 1 : group_->grid(item.block).runs();
   }
   if (round.transfers.empty()) return;
   for (PlannedTransfer& transfer : round.transfers) {
     transfer.wire.offset = staging_bytes_;
     staging_bytes_ = padded(staging_bytes_ + transfer.wire.bytes, kPlacePadding);
-    const bool sends = transfer.wire.kind == Kind::kSend ||
-                       (transfer.wire.kind == Kind::kBroadcast && transfer.wire.peer == rank_);
+    const bool sends = link::sends(transfer.wire, rank_);
     for (PlannedPart& part : transfer.parts) {
       part.offset += transfer.wire.offset;
       if (sends) places_[{part.block, part.node}] = {rounds_.size(), part.offset};
     }
-    if (sends && transfer.wire.kind == Kind::kSend) sum_bytes_ += transfer.wire.bytes;
+    const bool gives = transfer.wire.kind == Kind::kReduce && transfer.wire.peer != rank_;
+    if (gives || transfer.wire.kind == Kind::kSend) sum_bytes_ += transfer.wire.bytes;
     if (sends && transfer.wire.kind == Kind::kBroadcast)
       direction_bytes_ += transfer.wire.bytes * static_cast<std::uint64_t>(ranks() - 1);
   }

@@ -11,13 +11,17 @@
 //               block first, then the summary: from every member that does not own the block to its owner
 //   directions  the blocks in the same order, each from its owner to all
 //
+// In a group whose sums are fast there is one list of sums: of each block, all members' vectors are added at
+// its owner. A member without micro-batches adds zeros.
+//
 // Neighbours in that list share a round until its busiest rank moves `round_bytes`. What a rank sends to one
 // other in a round lies together and is one operation:
 //
-//   sums        [mark][values of a part][values ...]
+//   sums        [mark][values of a part][values ...]           fast: the mark is of floats, and added too
 //   directions  [mark][word][values][word][values] ...          each piece padded to 16 bytes
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -42,6 +46,12 @@ struct RoundMark {
 inline constexpr std::size_t kMarkBytes = 32;
 static_assert(sizeof(RoundMark) == kMarkBytes);
 
+// A mark in whole numbers that floats hold exactly, also added up `times` times, in any order: who adds the
+// marks of all ranks up knows whether they belong together. Of 84 bits of a hash; RoundMark::from is left
+// out.
+using SumMark = std::array<float, kMarkBytes / sizeof(float)>;
+SumMark sum_mark(const RoundMark& mark, int times);
+
 // PublishWord as it travels before a direction.
 inline constexpr std::size_t kWordBytes = 80;
 void write_word(const PublishWord& word, std::byte* out);
@@ -49,13 +59,13 @@ PublishWord read_word(const std::byte* in);
 
 // A few bytes between all pairs and from each to all, the first rounds of a link: what it builds when it is
 // first used, and may take seconds for, is there before a step waits for it. They need this much of the
-// staging memory for each rank.
+// staging memory for each rank. `fast`: a sum at each rank too.
 inline constexpr std::size_t kMeetingBytes = 256;
-std::vector<std::vector<link::Transfer>> meeting_rounds(int rank, int ranks);
+std::vector<std::vector<link::Transfer>> meeting_rounds(int rank, int ranks, bool fast);
 
 struct PlannedPart {
   std::uint32_t block = 0;
-  std::uint32_t node = SumTree::kNone;  // of the tree: the sum's; kNone: a direction
+  std::uint32_t node = SumTree::kNone;  // of the tree: the sum's, fast: kRoot; kNone: a direction
   std::size_t offset = 0;               // of its values in the staging memory; a word stands before them
   bool direction() const { return node == SumTree::kNone; }
 };
@@ -90,12 +100,12 @@ class RoundPlan {
   Place place(std::uint32_t block, std::uint32_t node) const { return places_.at({block, node}); }
 
   // Bytes that this rank sends in a step, marks and words included; a broadcast counts once for each that
-  // receives it.
+  // receives it, a reduction once for each that gives to it.
   std::uint64_t sum_bytes() const { return sum_bytes_; }
   std::uint64_t direction_bytes() const { return direction_bytes_; }
 
  private:
-  struct Item {  // between whom a part travels; `to` is -1 for all
+  struct Item {  // between whom a part travels; -1: all
     int from = 0, to = 0;
     std::uint32_t block = 0, node = SumTree::kNone;
   };

@@ -27,11 +27,8 @@ Status StepExchange::join(const Group& group, std::shared_ptr<BlockCarrier> carr
   step_ = 0;
   left_ = false;
   early_.clear();
-  sums_.clear();
-  for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
-    sums_.push_back(std::make_unique<BlockSum>(group_->tree(), group_->grid(block), pool_,
-                                               group_->owns(block), group_->own_subtrees()));
-  }
+  SENG_CHECK(carrier_ || !group_->fast(), "fast sums without a link");
+  sums_ = std::make_unique<BlockSums>(group_, pool_);
   directions_ = std::make_unique<DirectionSet>(group_, pool_);
   fragments_ = std::make_unique<FragmentSet>(group_);
   progress_.join(group_);
@@ -56,7 +53,7 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
   step_ = step;
   left_ = false;
   flags_ = 0;
-  for (auto& sum : sums_) sum->begin();
+  sums_->begin();
   directions_->begin();
   fragments_->begin();
   progress_.begin(renews_curvature);
@@ -81,9 +78,9 @@ void StepExchange::add_leaf(std::uint32_t block, std::uint32_t micro, std::span<
   std::shared_lock lock(step_mutex_);
   SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks(), "add_leaf outside of a step");
   SENG_CHECK(group_->own_range().contains({micro, micro + 1}), "a micro-batch of another actor");
-  BlockSum& sum = *sums_[block];
+  BlockSum& sum = sums_->of_leaves(block);
   for (std::uint32_t run = 0; run < sum.grid().runs(); ++run) {
-    auto added = sum.add_leaf(micro, run, gradient, statistics);
+    auto added = sum.add_leaf(sums_->leaf(micro), run, gradient, statistics);
     SENG_CHECK(added.has_value(), added.error().message);
     finished(block, std::move(added->finished));
   }
@@ -91,8 +88,8 @@ void StepExchange::add_leaf(std::uint32_t block, std::uint32_t micro, std::span<
 
 void StepExchange::finished(std::uint32_t block, std::optional<BlockSum::Finished> finished) {
   if (!finished) return;
-  if (group_->owns(block)) {
-    if (finished->block_complete) push(BlockSummed{block, sums_[block]->total()});
+  if (!finished->values) {  // it stays here: this actor owns the block
+    if (finished->block_complete) push(BlockSummed{block, sums_->of_arrivals(block).total()});
     return;
   }
   if (carrier_) return carrier_->add_sum(block, finished->node, finished->run, std::move(finished->values));
@@ -230,7 +227,7 @@ std::vector<ActorId> StepExchange::awaits() const {
   };
   for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
     if (group_->owns(block)) {
-      holders_of(sums_[block]->missing_leaves());
+      holders_of(sums_->missing_leaves(block));
     } else if (!directions_->complete(block)) {
       missing.insert(group_->owner(block));
     }

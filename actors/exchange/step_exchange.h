@@ -25,7 +25,7 @@
 #include "actors/exchange/assembly.h"
 #include "actors/exchange/backup_wait.h"
 #include "actors/exchange/block_carrier.h"
-#include "actors/exchange/block_sum.h"
+#include "actors/exchange/block_sums.h"
 #include "actors/exchange/exchange.h"
 #include "actors/exchange/group_view.h"
 #include "actors/exchange/outbox.h"
@@ -158,7 +158,7 @@ class StepExchange {
   std::shared_ptr<BlockCarrier> carrier_;  // null: messages
   std::uint64_t step_ = 0;                 // in hand; 0: none since join
   bool left_ = false;                      // take_fragments() was called in it
-  std::vector<std::unique_ptr<BlockSum>> sums_;
+  std::unique_ptr<BlockSums> sums_;
   std::unique_ptr<DirectionSet> directions_;
   std::unique_ptr<FragmentSet> fragments_;    // receive() and begin_step only
   std::map<std::uint64_t, EarlyStep> early_;  // receive() and begin_step only

@@ -200,6 +200,7 @@ Status StepExchange::receive_direction(const GroupEpoch& epoch, std::uint64_t st
 
 Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& message) const {
   if (is_kind(message, MessageKind::kPartialSums)) {
+    if (group_->fast()) return refusal("this group's sums are NCCL's");
     auto body = parse_body<PartialSums>(message);
     if (!body) return fail(std::move(body).error());
     return cut<Arrived>(*group_, message, body->parts,
@@ -252,7 +253,7 @@ Status StepExchange::apply(const Arrived& arrived) {
 }
 
 Status StepExchange::apply(const SumArrival& sum) {
-  auto added = sums_[sum.run.block]->add_partial(sum.run.node, sum.run.run, sum.values);
+  auto added = sums_->of_arrivals(sum.run.block).add_partial(sum.run.node, sum.run.run, sum.values);
   if (!added) return fail(added.error().with_context(fmt::format("block {}", sum.run.block)));
   if (added->duplicate) ++duplicates_;
   finished(sum.run.block, std::move(added->finished));

@@ -28,6 +28,7 @@ class Relations {
     check_schedule();
     check_adaptive_damping();
     check_loss_scale();
+    check_reduce();
     if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
@@ -137,6 +138,13 @@ class Relations {
     if (right({"engine.loss_scale"}) && !std::has_single_bit(scale))
       refuse("engine.loss_scale",
              fmt::format("{} is no power of two; expected one, as {}", scale, std::bit_floor(scale)));
+  }
+
+  void check_reduce() {
+    if (right({"exchange.path", "exchange.reduce"}) && spec_.reduce == "fast" && spec_.exchange == "zmq")
+      refuse("exchange.reduce",
+             "fast: NCCL adds, and exchange.path is zmq, over which owners add in the tree's order; expected "
+             "ordered, or exchange.path nccl or auto");
   }
 
   void check_adaptive_damping() {

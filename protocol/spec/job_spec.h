@@ -130,7 +130,8 @@ struct JobSpec {
   // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
   std::uint32_t restart_max = 20;
   double restart_window_s = 3600;
-  std::string exchange = "zmq";      // zmq | nccl | auto: how sums and directions travel
+  std::string exchange = "zmq";      // exchange.path: zmq | nccl | auto: how sums and directions travel
+  std::string reduce = "ordered";    // exchange.reduce: ordered | fast: fast sums' bits depend on the group
   std::int32_t priority = 0;         // the higher gets its actors first
   bool allow_mixed_devices = false;  // actors on different kinds of devices: bits then depend on who computes
   // What the weights of step 0, or the whole state, are taken from; at most one, empty: from the seed.
@@ -162,8 +163,9 @@ std::vector<std::string> differences(const JobSpec& a, const JobSpec& b,
 Result<std::vector<int>> parse_ranks(std::string_view ranks);
 std::string ranks_text(const std::vector<int>& ranks);
 
-// What the specification says without effect, for the user to see: "optimizer.trust_region has no effect:
-// ...". Such keys are allowed, so that `--set optimizer.name=sgd` turns any SENG job into its baseline.
+// What the user should know of the specification: what it says without effect ("optimizer.trust_region has no
+// effect: ..."), and what it gives up. Such keys are allowed, so that `--set optimizer.name=sgd` turns any
+// SENG job into its baseline.
 std::vector<std::string> notes_on(const JobSpec& spec);
 
 }  // namespace seng

@@ -224,6 +224,10 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   if (spec.batch_micro > 0 && spec.actors_max > spec.micro_batches())
     notes.push_back(fmt::format("actors.max is {}, but only {} actors have work: one for each micro-batch",
                                 spec.actors_max, spec.micro_batches()));
+  if (spec.reduce == "fast")
+    notes.push_back(
+        "exchange.reduce is fast: the trained bits are not reproducible across group sizes, nor after a "
+        "change of the members: they depend on who computes which micro-batch and on NCCL's order of sums");
   if (o.nesterov && o.momentum == 0) unused("optimizer.nesterov", "optimizer.momentum is 0");
   return notes;
 }

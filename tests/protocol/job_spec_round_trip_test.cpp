@@ -52,7 +52,8 @@ class RandomSpecs {
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
     s.engine_checkpoint_activations = whole(0, 1) == 1;
     s.ledger = whole(0, 1) == 1;
-    s.exchange = whole(0, 1) ? "auto" : "nccl";
+    s.exchange = std::array{"auto", "nccl", "zmq"}[whole(0, 2)];
+    if (s.exchange != "zmq" && whole(0, 1)) s.reduce = "fast";
     s.restart_max = whole(0, 100'000);
     s.restart_window_s = number(1e8);
     s.priority = static_cast<std::int32_t>(whole(0, 2000)) - 1000;

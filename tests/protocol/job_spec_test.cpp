@@ -146,7 +146,9 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
       {"engine: {checkpoint_activations: true}",
        [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
-      {"exchange: nccl", [](const JobSpec& s) { return s.exchange == "nccl"; }},
+      {"exchange: nccl", [](const JobSpec& s) { return s.exchange == "nccl" && s.reduce == "ordered"; }},
+      {"exchange: {path: auto, reduce: fast}",
+       [](const JobSpec& s) { return s.exchange == "auto" && s.reduce == "fast"; }},
       {"ledger: true", [](const JobSpec& s) { return s.ledger; }},
       {"restart: 3", [](const JobSpec& s) { return s.restart_max == 3 && s.restart_window_s == 3600; }},
       {"restart: {max: 0, window: 0.5}",
@@ -282,6 +284,12 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"engine: {precision: fp16}",
        "f.yaml:6:21: engine.precision: unknown value \"fp16\"; did you mean \"f16\"?; expected f32, tf32, "
        "bf16 or f16"},
+      {"exchange: {reduce: fast}",
+       "f.yaml:6:20: exchange.reduce: fast: NCCL adds, and exchange.path is zmq, over which owners add in "
+       "the "
+       "tree's order; expected ordered, or exchange.path nccl or auto"},
+      {"exchange: {path: nccl, reduce: quick}",
+       "f.yaml:6:32: exchange.reduce: unknown value \"quick\"; expected ordered or fast"},
       {"engine: {loss_scale: 1000}",
        "f.yaml:6:22: engine.loss_scale: 1000 is no power of two; expected one, as 512"},
       {"data: {name: mnist, augment: {flp: true}}",
@@ -488,6 +496,8 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   EXPECT_THAT(notes({"optimizer.lr.schedule=cosine"}),
               ::testing::ElementsAre(HasSubstr("optimizer.lr.exponent")));
   EXPECT_THAT(notes({"actors.max=9"}), ::testing::ElementsAre(HasSubstr("only 8 actors have work")));
+  EXPECT_THAT(notes({"exchange=nccl", "exchange.reduce=fast"}),
+              ::testing::ElementsAre(HasSubstr("not reproducible across group sizes")));
   EXPECT_THAT(notes({"optimizer.lr.final=0.1"}), ::testing::ElementsAre(HasSubstr("optimizer.lr.final")));
 }
 

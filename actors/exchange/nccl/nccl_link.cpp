@@ -73,9 +73,7 @@ Link::Progress NcclLink::poll() {
 void NcclLink::post(std::span<const Transfer> round) {
   round_.assign(round.begin(), round.end());
   for (const Transfer& transfer : round_) {
-    const bool has =
-        transfer.kind == Kind::kBroadcast ? transfer.peer == rank_ : transfer.kind == Kind::kSend;
-    if (!has) continue;
+    if (!sends(transfer, rank_)) continue;
     SENG_LINK(cudaMemcpyAsync(device_.get() + transfer.offset, staging_.get() + transfer.offset,
                               transfer.bytes, cudaMemcpyHostToDevice, stream_.get()));
   }
@@ -97,17 +95,16 @@ void NcclLink::start(const Transfer& transfer) {
     case Kind::kBroadcast:
       return SENG_LINK(ncclBroadcast(memory, memory, transfer.bytes, ncclUint8, transfer.peer,
                                      communicator_.get(), stream_.get()));
+    case Kind::kReduce:  // in place at the root
+      return SENG_LINK(ncclReduce(memory, memory, transfer.bytes / sizeof(float), ncclFloat32, ncclSum,
+                                  transfer.peer, communicator_.get(), stream_.get()));
   }
-}
-
-bool NcclLink::receives(const Transfer& transfer) const {
-  return transfer.kind == Kind::kReceive || (transfer.kind == Kind::kBroadcast && transfer.peer != rank_);
 }
 
 // Only now are the operations on the stream: what is queued there comes behind them.
 void NcclLink::finish_launch() {
   for (const Transfer& transfer : round_) {
-    if (!receives(transfer)) continue;
+    if (!receives(transfer, rank_)) continue;
     SENG_LINK(cudaMemcpyAsync(staging_.get() + transfer.offset, device_.get() + transfer.offset,
                               transfer.bytes, cudaMemcpyDeviceToHost, stream_.get()));
   }

@@ -40,7 +40,6 @@ class NcclLink final : public Link {
   using Handle = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroy>;
   using Event = Handle<cudaEvent_t, DestroyEvent>;
 
-  bool receives(const Transfer& transfer) const;
   void start(const Transfer& transfer);
   void finish_launch();
   Event take_event();

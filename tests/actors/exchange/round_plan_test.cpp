@@ -35,7 +35,9 @@ bool everybody_has_work(const Group& group) {
   });
 }
 
-Planned random_plan(Random& random) {
+enum class Sums { kOrdered, kFast };
+
+Planned random_plan(Random& random, Sums sums) {
   Planned planned;
   do {
     const std::uint32_t micro_batches = random.between(1, 24);
@@ -46,18 +48,19 @@ Planned random_plan(Random& random) {
   const std::size_t round_bytes = std::size_t{1} << random.between(8, 16);
   const GroupLimits limits{.run_floats = random.between(16, 400)};
   for (const Member& member : planned.members) {
-    const auto view = GroupView::create(testing::make_group(planned.blocks, planned.members, member.actor),
-                                        block_floats(planned.blocks), limits);
+    Group group = testing::make_group(planned.blocks, planned.members, member.actor);
+    if (sums == Sums::kFast) group.path = BlockPath::kNccl, group.reduction = Reduction::kFast;
+    const auto view = GroupView::create(group, block_floats(planned.blocks), limits);
     EXPECT_TRUE(view) << view.error().message;
     planned.plans.emplace_back(*view, round_bytes);
   }
   return planned;
 }
 
-void for_random_plans(const std::function<void(Random&, const Planned&)>& look) {
+void for_random_plans(const std::function<void(Random&, const Planned&)>& look, Sums sums = Sums::kOrdered) {
   Random random;
   SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
-  for (int i = 0; i < kTries; ++i) look(random, random_plan(random));
+  for (int i = 0; i < kTries; ++i) look(random, random_plan(random, sums));
 }
 
 // What one rank posts of one pair's operations, in order: (peer, is a send, bytes, blocks and nodes).
@@ -130,6 +133,38 @@ TEST(RoundPlan, EverySumComesToItsOwnerOnceAndEveryDirectionToAll) {
   });
 }
 
+// Collectives of one communicator come in one order on all ranks, within a round too.
+TEST(RoundPlan, FastRoundsAreTheSameOnAllRanks) {
+  for_random_plans(
+      [](Random&, const Planned& planned) {
+        using Operation = std::tuple<std::uint32_t, Kind, int, std::size_t>;
+        std::vector<std::vector<Operation>> operations;
+        for (int rank = 0; rank < planned.ranks(); ++rank) {
+          const GroupView& view = planned.plans[rank].group();
+          std::multiset<std::uint32_t> summed, directed;
+          std::vector<Operation>& own = operations.emplace_back();
+          for (const PlannedRound& round : planned.plans[rank].rounds()) {
+            for (const PlannedTransfer& transfer : round.transfers) {
+              const auto& wire = transfer.wire;
+              own.emplace_back(round.number, wire.kind, wire.peer, wire.bytes);
+              EXPECT_EQ(round.sums, wire.kind == Kind::kReduce);
+              for (const PlannedPart& part : transfer.parts) {
+                EXPECT_EQ(view.group().members[wire.peer].actor, view.owner(part.block));
+                EXPECT_EQ(part.node, round.sums ? SumTree::kRoot : SumTree::kNone);
+                (round.sums ? summed : directed).insert(part.block);
+              }
+            }
+          }
+          std::multiset<std::uint32_t> all;
+          for (std::uint32_t block = 0; block < view.blocks(); ++block) all.insert(block);
+          EXPECT_EQ(summed, all);
+          EXPECT_EQ(directed, all);
+        }
+        for (const auto& each : operations) EXPECT_EQ(each, operations[0]);
+      },
+      Sums::kFast);
+}
+
 // Ranks that hand in when they can, and operations that go on only when both sides have posted theirs, each
 // rank's one after another as on a stream: the worst that a link may do.
 class Machine {
@@ -140,6 +175,11 @@ class Machine {
       rank.queue.begin_step(1);
       for (std::uint32_t block = 0; block < plan.group().blocks(); ++block) {
         const GroupView& view = plan.group();
+        if (view.fast()) {
+          rank.leaves_missing.push_back(view.owns(block) ? view.tree().leaves() : 0);
+          if (view.own_range().size() > 0) rank.sums.push_back({block, SumTree::kRoot});
+          continue;
+        }
         rank.leaves_missing.push_back(view.owns(block) ? view.tree().leaves() - view.own_range().size() : 0);
         if (view.owns(block)) continue;
         for (const std::uint32_t node : view.own_subtrees()) rank.sums.push_back({block, node});
@@ -201,11 +241,14 @@ class Machine {
     const PlannedRound& round = rank.plan->rounds()[rank.finished];
     for (const PlannedTransfer& transfer : round.transfers) {
       for (int other = 0; other < planned_.ranks(); ++other) {
-        const bool concerned = transfer.wire.kind == Kind::kBroadcast || transfer.wire.peer == other;
+        const bool all = transfer.wire.kind == Kind::kBroadcast || transfer.wire.kind == Kind::kReduce;
+        const bool concerned = all || transfer.wire.peer == other;
         if (other != index && concerned && !has_posted(other, round.number)) return false;
       }
     }
     for (const PlannedTransfer& transfer : round.transfers) {
+      if (transfer.wire.kind == Kind::kReduce && transfer.wire.peer == index)
+        for (const PlannedPart& part : transfer.parts) rank.leaves_missing[part.block] = 0;
       if (transfer.wire.kind != Kind::kReceive) continue;
       for (const PlannedPart& part : transfer.parts)
         rank.leaves_missing[part.block] -= rank.plan->group().tree().range(part.node).size();
@@ -225,8 +268,10 @@ class Machine {
 };
 
 TEST(RoundPlan, NobodyWaitsForEver) {
-  for_random_plans(
-      [](Random& random, const Planned& planned) { EXPECT_TRUE(Machine(random, planned).run()); });
+  for (const Sums sums : {Sums::kOrdered, Sums::kFast}) {
+    for_random_plans(
+        [](Random& random, const Planned& planned) { EXPECT_TRUE(Machine(random, planned).run()); }, sums);
+  }
 }
 
 TEST(RoundPlan, SendsWhatTheFormulaOfBytesSays) {
@@ -247,6 +292,46 @@ TEST(RoundPlan, SendsWhatTheFormulaOfBytesSays) {
   EXPECT_LE(sums, 4 * floats * 1.005);
   EXPECT_GE(directions, 4 * floats);
   EXPECT_LE(directions, 4 * floats * 1.005);
+}
+
+// 2 (M-1)/M F * 4 bytes on average, whatever the ranges are; and nobody's sums are more than F * 4.
+TEST(RoundPlan, FastSumsAreOneVectorPerMember) {
+  const auto blocks = testing::lenet_blocks();
+  double floats = kSummaryFloats;
+  for (const std::size_t count : block_floats(blocks)) floats += static_cast<double>(count);
+  for (const std::uint32_t actors : {2u, 3u, 4u, 5u}) {
+    const auto members = testing::make_members(actors, 40);  // no subtrees but for 2
+    double sums = 0, directions = 0;
+    for (const Member& member : members) {
+      Group group = testing::make_group(blocks, members, member.actor);
+      group.path = BlockPath::kNccl;
+      group.reduction = Reduction::kFast;
+      const RoundPlan plan(GroupView::create(group, block_floats(blocks), {}).value());
+      EXPECT_LE(static_cast<double>(plan.sum_bytes()), 4 * floats * 1.005);
+      sums += static_cast<double>(plan.sum_bytes());
+      directions += static_cast<double>(plan.direction_bytes());
+    }
+    for (const double bytes : {sums, directions}) {
+      EXPECT_GE(bytes, 4 * (actors - 1) * floats);
+      EXPECT_LE(bytes, 4 * (actors - 1) * floats * 1.005);
+    }
+  }
+}
+
+TEST(RoundPlan, MarksAddUpExactlyAndDifferByStepRoundAndMembership) {
+  const RoundMark mark{1, 2, 3, 4, 0};
+  for (const int ranks : {1, 3, 1024, 4096}) {
+    SumMark sum{};
+    for (int rank = 0; rank < ranks; ++rank) {
+      const SumMark own = sum_mark(mark, 1);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += own[i];
+    }
+    EXPECT_EQ(sum, sum_mark(mark, ranks));
+  }
+  for (const RoundMark& other : {RoundMark{2, 2, 3, 4, 0}, RoundMark{1, 3, 3, 4, 0}, RoundMark{1, 2, 4, 4, 0},
+                                 RoundMark{1, 2, 3, 5, 0}})
+    EXPECT_NE(sum_mark(other, 3), sum_mark(mark, 3));
+  EXPECT_NE(sum_mark(mark, 3), sum_mark(mark, 2));
 }
 
 TEST(RoundPlan, AGroupOfOneHasNone) {

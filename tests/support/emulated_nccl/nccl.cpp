@@ -13,10 +13,30 @@
 using emulated_nccl::Communicator;
 using Operations = std::vector<Communicator::Operation>;
 
+// At its root: what the others send lands beside the root's own, and is added when all is there.
+struct Reduction {
+  float* own = nullptr;
+  std::size_t count = 0;
+  std::vector<std::unique_ptr<float[]>> landed;  // in the order of addition
+
+  // As a ring does, which ends at the root: so the order depends on how many there are, and on who is root.
+  void add() const {
+    for (std::size_t i = 0; i < count; ++i) {
+      float sum = landed[0][i];
+      for (std::size_t rank = 1; rank < landed.size(); ++rank) sum += landed[rank][i];
+      own[i] = sum + own[i];
+    }
+  }
+};
+struct Launch {
+  Operations operations;
+  std::vector<Reduction> reductions;
+};
+
 struct ncclComm {
   std::shared_ptr<Communicator> communicator;
   // A group that has ended and comes to the stream with the next look.
-  std::shared_ptr<Operations> launching;
+  std::shared_ptr<Launch> launching;
   cudaStream_t stream = nullptr;
   std::uint64_t groups = 0;
 };
@@ -27,7 +47,7 @@ struct Group {
   bool open = false;
   ncclComm_t comm = nullptr;
   cudaStream_t stream = nullptr;
-  Operations operations;
+  Launch launch;
 };
 thread_local Group group;
 
@@ -43,18 +63,22 @@ ncclResult_t add(ncclComm_t comm, cudaStream_t stream, bool sends, int peer, con
     return ncclInvalidArgument;
   group.comm = comm;
   group.stream = stream;
-  group.operations.push_back({.sends = sends,
-                              .peer = peer,
-                              .memory = static_cast<std::byte*>(const_cast<void*>(memory)),
-                              .bytes = bytes});
+  group.launch.operations.push_back({.sends = sends,
+                                     .peer = peer,
+                                     .memory = static_cast<std::byte*>(const_cast<void*>(memory)),
+                                     .bytes = bytes});
   return ncclSuccess;
 }
 
 void launch(ncclComm_t comm) {
-  const auto operations = std::exchange(comm->launching, nullptr);
+  const auto launched = std::exchange(comm->launching, nullptr);
   const auto communicator = comm->communicator;
-  emulated_nccl::queue(comm->stream,
-                       [operations, communicator] { return communicator->advance(*operations); });
+  emulated_nccl::queue(comm->stream, [launched, communicator] {
+    if (!communicator->advance(launched->operations)) return false;
+    if (communicator->aborted()) return true;
+    for (const Reduction& reduction : launched->reductions) reduction.add();
+    return true;
+  });
 }
 
 }  // namespace
@@ -111,9 +135,9 @@ ncclResult_t ncclGroupStart() {
 }
 ncclResult_t ncclGroupEnd() {
   Group ended = std::exchange(group, {});
-  if (ended.operations.empty()) return ncclSuccess;
+  if (ended.launch.operations.empty()) return ncclSuccess;
   if (ended.comm->launching) return ncclInvalidUsage;  // the one before is not on its way yet
-  ended.comm->launching = std::make_shared<Operations>(std::move(ended.operations));
+  ended.comm->launching = std::make_shared<Launch>(std::move(ended.launch));
   ended.comm->stream = ended.stream;
   const bool here = setting("SENG_EMULATED_NCCL_FAILS_RANK", 0) ==
                     static_cast<std::uint64_t>(ended.comm->communicator->rank());
@@ -136,5 +160,25 @@ ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDa
     if (peer == root) continue;
     if (const auto added = add(comm, stream, true, peer, from, count); added != ncclSuccess) return added;
   }
+  return ncclSuccess;
+}
+ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t,
+                        int root, ncclComm_t comm, cudaStream_t stream) {
+  const std::size_t bytes = count * sizeof(float);
+  if (type != ncclFloat32 || from != to) return ncclInvalidArgument;
+  const int ranks = comm->communicator->ranks();
+  if (root != comm->communicator->rank()) return add(comm, stream, true, root, from, bytes);
+  if (!group.open || !emulated_nccl::on_device(from, bytes)) return ncclInvalidArgument;
+  Reduction reduction{static_cast<float*>(to), count, {}};
+  for (int i = 1; i < ranks; ++i) {
+    auto& landed = reduction.landed.emplace_back(std::make_unique<float[]>(count));
+    group.launch.operations.push_back({.sends = false,
+                                       .peer = (root + i) % ranks,
+                                       .memory = reinterpret_cast<std::byte*>(landed.get()),
+                                       .bytes = bytes});
+  }
+  group.comm = comm;
+  group.stream = stream;
+  group.launch.reductions.push_back(std::move(reduction));
   return ncclSuccess;
 }

@@ -17,7 +17,8 @@ enum ncclResult_t {
   ncclRemoteError = 6,
   ncclInProgress = 7,
 };
-enum ncclDataType_t { ncclUint8 = 1 };
+enum ncclDataType_t { ncclUint8 = 1, ncclFloat32 = 7 };
+enum ncclRedOp_t { ncclSum = 0 };
 struct ncclUniqueId {
   char internal[128];
 };
@@ -43,3 +44,5 @@ ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer
                       cudaStream_t stream);
 ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root,
                            ncclComm_t comm, cudaStream_t stream);
+ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t sum,
+                        int root, ncclComm_t comm, cudaStream_t stream);
