@@ -220,11 +220,13 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   session_.set_epoch(epoch);
   session_.set_applied_step(state_.step);
   if (leads() && !led) session_.repeat_steps();
-  session_.send(Parked{state_.step, transfer_->held()});
+  session_.send(Parked{state_.step, transfer_->held(), state_.lineage});
   return {};
 }
 
 Status Driver::on_resume() {
+  // Others may train on in it.
+  if (assigned_) state_.lineage = lineage_in(*workload_, group_.epoch);
   if (!assigned_ || must_leave()) return {};
   assigned_ = false;
   followed_ = false;

@@ -12,7 +12,8 @@ Status Driver::on_assign(const Assign& assign) {
   if (assigned_) return {};
   if (must_leave()) return {};  // the next Reconfigure is on its way
   // Who has followed may know a step that all who were in the group with it have died with: it goes back.
-  if (state_.step > assign.base_step && !followed_)
+  // So may, where steps made again have other bits, one who was left out when they were.
+  if (state_.step > assign.base_step && !followed_ && state_.lineage == assign.lineage)
     return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
                                           ", this actor has committed step " + std::to_string(state_.step));
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};

@@ -62,6 +62,11 @@ void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   state.loss_scale = {number(tally + kTallyWords), words[tally + kTallyWords + 1]};
 }
 
+// The beginning of the job is everybody's.
+bool is_base(const TrainState& state, const Assign& assign) {
+  return state.step == assign.base_step && (state.step == 0 || state.lineage == assign.lineage);
+}
+
 std::string curvature_blob(std::uint32_t block, const char* half) {
   return "curvature/" + std::to_string(block) + "/" + half;
 }
@@ -157,7 +162,7 @@ void StateTransfer::go_on() {
 
 void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
   std::vector<Blob> blobs;
-  if (state_.step == assign.base_step) {
+  if (is_base(state_, assign)) {
     meta_ = write_meta(state_);
     blobs.push_back({"parameters", state_.step, bytes_of(state_.parameters)});
     blobs.push_back({"momentum", state_.step, bytes_of(state_.momentum)});
@@ -176,10 +181,11 @@ void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
 
 Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const Group& group,
                                                    const std::vector<Member>& participants) {
+  if (state_.lineage != assign.lineage) state_.curvature.clear();  // of steps that were made again
   offer(assign, group.epoch);
   const Holders holders(participants, group.self);
   Outcome all;
-  if (state_.step != assign.base_step) {
+  if (!is_base(state_, assign)) {
     const auto pulled = pull_state(assign, group, holders);
     if (!pulled || pulled->lost || pulled->interrupted) return pulled;
     all.bytes += pulled->bytes;
@@ -187,6 +193,7 @@ Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const G
   const auto pulled = pull_curvature(assign, group, holders, true);
   if (!pulled || pulled->lost || pulled->interrupted) return pulled;
   all.bytes += pulled->bytes;
+  state_.lineage = assign.lineage;
   return all;
 }
 
@@ -210,7 +217,9 @@ Result<StateTransfer::Outcome> StateTransfer::pull_state(const Assign& assign, c
   const auto fetched = fetch(group, holders, std::move(wants));
   if (!fetched || fetched->interrupted) return fetched;
   read_meta(meta, next);
-  next.curvature = std::move(state_.curvature);  // its versions are offered where they lie
+  next.lineage = assign.lineage;
+  // Its versions are offered where they lie.
+  if (state_.lineage == next.lineage) next.curvature = std::move(state_.curvature);
   state_ = std::move(next);
   return fetched;
 }
@@ -285,12 +294,15 @@ Result<StateTransfer::Outcome> StateTransfer::find_snapshot(std::uint64_t number
 
 Result<StateTransfer::Outcome> StateTransfer::pull_snapshot(std::uint64_t step, ActorId source,
                                                             const Group& group) {
-  return pull_state({.base_step = step, .holders = {source}, .curvature = {}}, group,
-                    Holders(group.members, group.self));
+  return pull_state({.base_step = step,
+                     .holders = {source},
+                     .curvature = {},
+                     .lineage = lineage_in(workload_, group.epoch)},
+                    group, Holders(group.members, group.self));
 }
 
 Result<StateTransfer::Outcome> StateTransfer::pull_curvature_ahead(const Group& group, const Group& future) {
-  Assign assign{.base_step = state_.step, .holders = {}, .curvature = {}};
+  Assign assign{.base_step = state_.step, .holders = {}, .curvature = {}, .lineage = {}};
   for (std::uint32_t b = 0; b < state_.curvature_steps.size(); ++b) {
     CurvatureHolders kept{b, state_.curvature_steps[b], {group.placement.owner[b]}};
     if (group.placement.backup[b] != kNoActor) kept.holders.push_back(group.placement.backup[b]);

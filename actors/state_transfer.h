@@ -66,8 +66,8 @@ class StateTransfer {
     std::uint64_t bytes = 0;  // pulled
   };
   // Offers, then pulls what is lacking of the state after `assign.base_step` and of the curvature of blocks
-  // that `group` places here. `participants`: members and leavers, with their endpoints. Error: the state
-  // cannot be had although somebody holds it.
+  // that `group` places here; all of it, where the state here is of another lineage. `participants`: members
+  // and leavers, with their endpoints. Error: the state cannot be had although somebody holds it.
   Result<Outcome> pull(const Assign& assign, const Group& group, const std::vector<Member>& participants);
   // A leaver's part: offers only.
   void offer(const Assign& assign, GroupEpoch epoch);

@@ -15,6 +15,10 @@ TrainState TrainState::initial(const Workload& workload) {
   return state;
 }
 
+GroupEpoch lineage_in(const Workload& workload, const GroupEpoch& epoch) {
+  return workload.spec.reduce == "fast" ? epoch : GroupEpoch{};
+}
+
 double next_damping(const Workload& workload, const TrainState& state) {
   return workload.adapts_damping() ? state.damping.lambda : workload.damping_at(state.step + 1);
 }

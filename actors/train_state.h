@@ -11,6 +11,7 @@
 #include "actors/optim/damping_control.h"
 #include "actors/optim/loss_scale.h"
 #include "actors/workload.h"
+#include "protocol/base/ids.h"
 
 namespace seng {
 
@@ -47,6 +48,9 @@ struct TrainState {
   LossScale loss_scale;                   // all zero where gradients are not scaled
   EpochTally tally;
   std::map<std::uint32_t, Curvature> curvature;  // by block: what lies here
+  // The newest membership that it was trained in or taken from, see lineage_in(). Of step 0, and behind a
+  // restore, zero.
+  GroupEpoch lineage;
 
   // The state of step 0: initialised from the job's seed.
   static TrainState initial(const Workload& workload);
@@ -55,6 +59,10 @@ struct TrainState {
     return std::span(parameters).subspan(block.offset, block.count);
   }
 };
+
+// Zero where a step has the same bits in every membership. Under `exchange.reduce: fast` the membership: a
+// step that was left and made again in the next one is another.
+GroupEpoch lineage_in(const Workload& workload, const GroupEpoch& epoch);
 
 // The damping of the step to come; a refresh takes it into its curvature.
 double next_damping(const Workload& workload, const TrainState& state);

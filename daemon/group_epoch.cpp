@@ -179,11 +179,17 @@ bool GroupEpochs::only_followed() const {
 Assign GroupEpochs::make_assign() const {
   Assign out;
   for (const auto& [actor, p] : parked_) {
-    if (counts(actor, p.applied_step)) out.base_step = std::max(out.base_step, p.applied_step);
+    if (counts(actor, p.applied_step)) out.lineage = std::max(out.lineage, p.lineage);
+  }
+  const auto holds = [&](ActorId actor, const Parked& p) {
+    return counts(actor, p.applied_step) && p.lineage == out.lineage;
+  };
+  for (const auto& [actor, p] : parked_) {
+    if (holds(actor, p)) out.base_step = std::max(out.base_step, p.applied_step);
   }
   std::map<std::pair<std::uint32_t, std::uint64_t>, CurvatureHolders> versions;
   for (const auto& [actor, p] : parked_) {
-    if (!counts(actor, p.applied_step)) continue;
+    if (!holds(actor, p)) continue;
     if (p.applied_step == out.base_step) out.holders.push_back(actor);
     for (const HeldCurvature& held : p.curvature) {
       if (held.step > out.base_step) continue;  // of a step that nobody has applied
@@ -201,7 +207,7 @@ Assign GroupEpochs::make_assign() const {
 EpochOutcome GroupEpochs::on_event(const epoch_event::Parked& event) {
   if (std::string why = misfit(event.actor, event.epoch); !why.empty()) return {{}, std::move(why)};
   if (phase_ != Phase::kParking) return {{}, "Parked while " + std::string(phase_name(phase_))};
-  if (!parked_.emplace(event.actor, Parked{event.applied_step, event.curvature}).second)
+  if (!parked_.emplace(event.actor, Parked{event.applied_step, event.curvature, event.lineage}).second)
     return {{}, "parked already"};
   if (parked_.size() < members_.size() + leavers_.size()) return {};
   Assign assign = make_assign();

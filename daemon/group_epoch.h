@@ -13,11 +13,13 @@
 // 2 It is stored: Reconfigure goes to all members and leavers.
 // 3 Everybody, the leavers too, has parked. The base step is the largest applied one of those who hold a
 //   state: it was committed, and its holders are named in Assign. Per block of curvature the versions not
-//   after the base step, and who holds them. In a membership that restores only the leader's word counts.
-//   Where only newcomers that have followed the group hold a state, theirs counts. If it shows that nobody
-//   holds one after all, or that the newest checkpoint is newer than all of theirs (members that were silent
-//   while the group went on without them hold old ones), the group is broken and the next Begin restores,
-//   unless somebody who did not take part holds one, or one that has followed is not behind the checkpoint.
+//   after the base step, and who holds them. Where steps made again have other bits (Parked::lineage), only
+//   what those of the newest lineage hold counts. In a membership that restores only the leader's word
+//   counts. Where only newcomers that have followed the group hold a state, theirs counts. If it shows that
+//   nobody holds one after all, or that the newest checkpoint is newer than all of theirs (members that were
+//   silent while the group went on without them hold old ones), the group is broken and the next Begin
+//   restores, unless somebody who did not take part holds one, or one that has followed is not behind the
+//   checkpoint.
 // 4 Every member has the base step's state and its peers: Resume. The leavers are retired.
 // 5 The next membership, with the next number; whatever still arrives of the one before is stale and dropped.
 // 6 A member is gone, or a leaver before it was retired. The group stays broken until a Begin without it;
@@ -67,6 +69,7 @@ struct Parked {
   GroupEpoch epoch;
   std::uint64_t applied_step = 0;
   std::vector<HeldCurvature> curvature = {};
+  GroupEpoch lineage = {};
 };
 struct Ready {
   ActorId actor = kNoActor;

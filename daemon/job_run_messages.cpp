@@ -158,7 +158,8 @@ void JobRun::on_body(ActorId actor, const Message&, const Prepared&) {
 
 void JobRun::on_body(ActorId actor, const Message& message, const Parked& body) {
   if (message.envelope.epoch == group_.epoch()) stall_.parked(actor, ports_.clock.now());
-  tell_group(epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature});
+  tell_group(
+      epoch_event::Parked{actor, message.envelope.epoch, body.applied_step, body.curvature, body.lineage});
   // One of those who finished a step: from here on the others owe their word as in any transition.
   const bool behind_step = group_.phase() == GroupEpochs::Phase::kParking &&
                            message.envelope.epoch == group_.epoch() && stall_.watches(actor);

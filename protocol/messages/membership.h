@@ -85,10 +85,16 @@ struct Parked {
   std::uint64_t applied_step = 0;
   // What it owns or backs up; a block twice where the refresh of a step that it has not applied is whole.
   std::vector<HeldCurvature> curvature;
+  // Zero where a step has the same bits whoever makes it. Else the newest membership that the sender trained
+  // in or took its state from: what is held of an older one is of steps that may have been made again, to
+  // other bits.
+  GroupEpoch lineage;
   template <class V>
   void visit(V& v) {
     v.field(1, "applied_step", applied_step);
     v.field(2, "curvature", curvature);
+    v.field(3, "lineage.incarnation", lineage.incarnation);
+    v.field(4, "lineage.counter", lineage.counter);
   }
 };
 
@@ -112,11 +118,14 @@ struct Assign {
   std::uint64_t base_step = 0;
   std::vector<ActorId> holders;  // who has the state of the base step
   std::vector<CurvatureHolders> curvature;
+  GroupEpoch lineage;  // the holders', as they parked with; who parked with another has nothing of it
   template <class V>
   void visit(V& v) {
     v.field(1, "base_step", base_step);
     v.field(2, "holders", holders);
     v.field(3, "curvature", curvature);
+    v.field(4, "lineage.incarnation", lineage.incarnation);
+    v.field(5, "lineage.counter", lineage.counter);
   }
 };
 

@@ -156,7 +156,9 @@ def bits(run):
 
 def nccl(run):
     return states(run, [("1 actor", 1, run.bits_job()), ("2 over ZeroMQ", 2, run.bits_job(actors=2)),
-                        ("2 over NCCL", 2, run.bits_job("nccl", actors=2))])
+                        ("2 over NCCL", 2, run.bits_job("nccl", actors=2)),
+                        # Of two numbers there is one sum, whoever adds: equal bits for two members only.
+                        ("2 added by NCCL", 2, run.bits_job("{path: nccl, reduce: fast}", actors=2))])
 
 
 def kill(run):

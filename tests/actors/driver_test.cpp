@@ -484,6 +484,45 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
   EXPECT_TRUE(actor.finish());
 }
 
+constexpr const char* kFastSums = "exchange: {path: auto, reduce: fast}\n";
+
+// Where steps that are made again have other bits, a state is the group's by step and lineage.
+TEST(DriverSession, TakesNoStateOfAnotherLineageForTheGroups) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon, endless_job() + kFastSums), {});
+  ASSERT_TRUE(daemon.expect<Prepared>());
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  const auto park = [&](GroupEpoch epoch) {
+    daemon.send(group_of_one(daemon), epoch);
+    return daemon.expect<Parked>().value_or(Parked{});
+  };
+  const Parked first = park({1, 2});
+  EXPECT_GT(first.applied_step, 0u);
+  EXPECT_EQ(first.lineage, (GroupEpoch{1, 1}));
+  EXPECT_FALSE(first.curvature.empty());
+  daemon.send(Assign{first.applied_step, {0}, {}, {1, 1}}, {1, 2});
+  ASSERT_TRUE(daemon.expect<Ready>());
+  const Parked again = park({1, 3});  // it was not resumed: nobody has trained in it
+  EXPECT_EQ(again.lineage, (GroupEpoch{1, 1}));
+  EXPECT_EQ(again.applied_step, first.applied_step);
+  daemon.send(Assign{first.applied_step, {}, {}, {1, 2}}, {1, 3});  // others have
+  const auto lost = daemon.expect<StateLost>();
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(lost->what, "the state of step " + std::to_string(first.applied_step));
+  const Parked left_out = park({1, 4});
+  EXPECT_TRUE(left_out.curvature.empty());
+  EXPECT_EQ(left_out.lineage, (GroupEpoch{1, 1}));
+  start_group(daemon, {1, 5});  // restores
+  ASSERT_TRUE(daemon.expect<Progress>());
+  EXPECT_EQ(park({1, 6}).lineage, (GroupEpoch{1, 5}));
+  daemon.send(Retire{}, {1, 6});
+  EXPECT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
 // A group of one that trains, and a newcomer that follows it, each with its daemon.
 class Joined : public ::testing::Test {
  protected:
@@ -494,7 +533,7 @@ class Joined : public ::testing::Test {
   void start() {
     for (PlayedDaemon* daemon : {&first_, &second_}) {
       ASSERT_TRUE(daemon->expect<ActorHello>());
-      Welcome welcome = welcome_of(*daemon, kLongSteps);
+      Welcome welcome = welcome_of(*daemon, job_);
       welcome.job_dir = first_.directory() + "/job";
       daemon->send(welcome, {});
       ASSERT_TRUE(daemon->expect<Prepared>());
@@ -517,7 +556,7 @@ class Joined : public ::testing::Test {
   // Who was told to pull what: the rest of the transition, and some training.
   void go_on(GroupEpoch epoch, std::uint64_t step, std::vector<ActorId> holders,
              std::vector<HeldCurvature> curvature) {
-    Assign assign{step, std::move(holders), {}};
+    Assign assign{step, std::move(holders), {}, lineage_};
     for (const HeldCurvature& held : curvature) assign.curvature.push_back({held.block, held.step, {0}});
     for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(assign, epoch);
     for (PlayedDaemon* daemon : {&first_, &second_}) ASSERT_TRUE(daemon->expect<Ready>());
@@ -535,6 +574,8 @@ class Joined : public ::testing::Test {
 
   PlayedDaemon first_, second_;
   RunningActor member_{first_, 0}, newcomer_{second_, 1};
+  std::string job_ = kLongSteps;
+  GroupEpoch lineage_;  // of the base step
   WarmUp order_;
 };
 
@@ -548,6 +589,24 @@ TEST_F(Joined, ItFollowsToTheLastStepOfThePlannedChange) {
   const auto parked = first_.expect<Parked>(), newcomer = second_.expect<Parked>();
   ASSERT_TRUE(parked);
   ASSERT_TRUE(newcomer);
+  EXPECT_EQ(newcomer->applied_step, parked->applied_step);
+  go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+}
+
+// What it has followed to is of the lineage of those that it has followed.
+TEST_F(Joined, ItFollowsIntoTheLineageOfTheGroup) {
+  job_ += kFastSums;
+  start();
+  Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
+  both.planned = true;
+  both.follows = {1, 1};
+  for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(both, {1, 2});
+  const auto parked = first_.expect<Parked>(), newcomer = second_.expect<Parked>();
+  ASSERT_TRUE(parked);
+  ASSERT_TRUE(newcomer);
+  lineage_ = {1, 1};
+  EXPECT_EQ(parked->lineage, lineage_);
+  EXPECT_EQ(newcomer->lineage, lineage_);
   EXPECT_EQ(newcomer->applied_step, parked->applied_step);
   go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
 }

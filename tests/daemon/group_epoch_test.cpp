@@ -277,6 +277,43 @@ TEST(GroupEpochs, StartsOverUnderTheNextNumberAndRestores) {
   EXPECT_EQ(group.epoch().counter, 2u);
 }
 
+// Where a step that is made again has other bits: who was left out of the newest membership that trained has
+// nothing of the group's, be its step the larger one, or the same.
+TEST(GroupEpochs, OnlyTheNewestLineageCounts) {
+  const auto parking = [] {
+    GroupEpochs group(8, 1);
+    group.on(e::Begin{members({0, 1, 2})});
+    train(group, 0);
+    group.on(e::Begin{members({0, 1, 2})});
+    group.on(e::Persisted{group.epoch()});
+    return group;
+  };
+  for (const std::uint64_t left_out : {11u, 12u, 13u}) {
+    GroupEpochs group = parking();
+    group.on(e::Parked{0, {1, 2}, 12, {{0, 10}}, {1, 8}});
+    group.on(e::Parked{2, {1, 2}, left_out, {{0, 10}, {1, 10}, {2, 10}}, {1, 7}});
+    const auto outcome = group.on(e::Parked{1, {1, 2}, 11, {{1, 10}}, {1, 8}});
+    const auto* assign = only<epoch_action::AssignAll>(outcome);
+    ASSERT_NE(assign, nullptr);
+    EXPECT_EQ(assign->message.base_step, 12u);
+    EXPECT_EQ(assign->message.holders, (std::vector<ActorId>{0}));
+    EXPECT_EQ(assign->message.lineage, (GroupEpoch{1, 8}));
+    EXPECT_EQ(assign->message.curvature, (std::vector<CurvatureHolders>{{0, 10, {0}}, {1, 10, {1}}}));
+  }
+  // Where nobody else has any, its state is the best there is.
+  GroupEpochs group = parking();
+  group.on(e::Lost{0});
+  group.on(e::Lost{1});
+  group.on(e::Begin{members({2, 3})});
+  group.on(e::Persisted{group.epoch()});
+  group.on(e::Parked{3, group.epoch(), 0});
+  const auto outcome = group.on(e::Parked{2, group.epoch(), 11, {{1, 10}}, {1, 7}});
+  const auto* assign = only<epoch_action::AssignAll>(outcome);
+  ASSERT_NE(assign, nullptr);
+  EXPECT_EQ(assign->message.base_step, 11u);
+  EXPECT_EQ(assign->message.lineage, (GroupEpoch{1, 7}));
+}
+
 TEST(GroupEpochs, BaseIsTheLargestAppliedStepAndItsHoldersAreNamed) {
   GroupEpochs group(8, 1);
   group.on(e::Begin{members({3, 1, 4})});

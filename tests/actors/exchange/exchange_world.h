@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "actors/exchange/zmq_exchange.h"
+#include "protocol/base/sha256.h"
 #include "tests/actors/exchange/memory_group.h"
 #include "tests/protocol/temp_dir.h"
 
@@ -112,6 +113,9 @@ class TestDriver {
     }
   }
 
+  // Of the directions of all steps so far.
+  Digest received() { return received_.finish(); }
+
  private:
   void compute(std::uint64_t step) {
     const Member& member = world_.members[self_];
@@ -163,6 +167,7 @@ class TestDriver {
 
   void check(std::uint64_t step, const StepComplete& complete, std::size_t fragments) {
     for (std::uint32_t block = 0; block < world_.numbers.blocks(); ++block) {
+      received_.update(complete.directions[block].data(), complete.directions[block].size_bytes());
       if (world_.knows_order) {
         const auto expected = StepNumbers::direction(world_.sum(step, block));
         EXPECT_TRUE(same_bits(complete.directions[block], expected)) << "step " << step << " block " << block;
@@ -186,6 +191,7 @@ class TestDriver {
   const ActorId self_;
   ZmqExchange& exchange_;
   const int lanes_;
+  Sha256 received_;
 };
 
 // Runs `body(actor)` on a thread per member.

@@ -1,6 +1,7 @@
 // Members as processes whose gradients NCCL adds (exchange.reduce: fast): one that is none, which adds as a
 // ring does, and the real one where there is a GPU.
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -43,6 +44,7 @@ class FastNcclExchange : public ::testing::TestWithParam<std::string> {
     SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
     FastWorld world(random, actors, micro_batches, GetParam());
     Meeting meeting(1);
+    Pipe said;  // what each has got
     const auto body = [&](ActorId self) {
       take_place(world, self, GetParam());
       const auto exchange = world.open(self);
@@ -50,10 +52,20 @@ class FastNcclExchange : public ::testing::TestWithParam<std::string> {
       TestDriver driver(world, self, *exchange, 2);
       for (std::uint64_t step = 1; step <= 4; ++step) ASSERT_EQ(driver.step(step), "");
       EXPECT_EQ(exchange->counters().refused, 0u);
+      const Digest digest = driver.received();
+      EXPECT_EQ(write(said.in.get(), digest.data(), digest.size()), static_cast<ssize_t>(digest.size()));
       meeting.wait(0);
     };
-    EXPECT_EQ(in_processes(actors, body, [&] { meeting.open({static_cast<int>(actors)}); }),
-              all_well(actors));
+    std::set<Digest> received;
+    const auto parent = [&] {
+      meeting.open({static_cast<int>(actors)});
+      said.in.reset();
+      Digest digest;
+      while (read(said.out.get(), digest.data(), digest.size()) == static_cast<ssize_t>(digest.size()))
+        received.insert(digest);
+    };
+    EXPECT_EQ(in_processes(actors, body, parent), all_well(actors));
+    EXPECT_EQ(received.size(), 1u) << "all members come to the same bits";
   }
 };
 
