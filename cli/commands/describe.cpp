@@ -5,12 +5,20 @@
 #include "cli/job_tables.h"
 #include "cli/plan_report.h"
 #include "cli/record_values.h"
+#include "protocol/spec/job_spec.h"
 
 namespace seng {
 namespace {
 
+// As validate and submit gave them; a daemon of another version may have jobs that this program cannot read.
+std::vector<std::string> notes_of(const DescribeReply& reply) {
+  const auto spec = parse_job_spec(reply.spec_yaml, "job");
+  return spec ? notes_on(*spec) : std::vector<std::string>{};
+}
+
 void print_description(const DescribeReply& reply, Console& console) {
   print_job(reply.job, console);
+  for (const std::string& note : notes_of(reply)) console.out << fmt::format("{:<16} {}\n", "note", note);
   const auto plan = parsed_value(reply.plan_json);
   if (plan.is_object()) {
     console.out << "\nplan\n";
@@ -49,6 +57,7 @@ ExitCode run_describe(const Arguments& arguments, Session& session) {
   print_value(session.console(), arguments.format(),
               {{"job", job_value(reply->job)},
                {"spec", spec_value(reply->spec_yaml)},
+               {"notes", notes_of(*reply)},
                {"plan", parsed_value(reply->plan_json)},
                {"actors", std::move(actors)},
                {"events", std::move(events)}});

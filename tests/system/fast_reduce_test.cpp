@@ -49,6 +49,7 @@ TEST_F(OverEmulatedNccl, AFastJobTrainsAsAnOrderedOneWithinRounding) {
     for (std::size_t i = 0; i < own.size(); ++i) EXPECT_NEAR(own[i], ordered[i], 1e-3 * ordered[i]);
     EXPECT_EQ(has_event(cluster, id, "not reproducible across group sizes"), exchange == kFast && actors > 1);
     EXPECT_EQ(result.value("state_sha256", "") == ordered_state, exchange == "nccl" || actors == 1);
+    EXPECT_EQ(cluster.ctl({"describe", id}).out.find("note") != std::string::npos, exchange == kFast);
     bytes = bytes_sent(cluster, id);
   };
   run(3, "nccl");
