@@ -17,6 +17,7 @@
 
 #include "actors/engine/arithmetic.h"
 #include "actors/engine/block.h"
+#include "actors/engine/convolution_chooser.h"
 #include "actors/engine/layout.h"
 #include "actors/engine/samples.h"
 #include "protocol/base/error.h"
@@ -208,6 +209,8 @@ class Backend {
 };
 
 // kUnsupported when this build or machine has no such device or precision; the message says what is missing.
-Result<std::unique_ptr<Backend>> make_backend(Device device, Arithmetic precision = Arithmetic::kF32);
+// `chooser`, if any, is asked while convolutions are planned and outlives the planning; the CPU asks nobody.
+Result<std::unique_ptr<Backend>> make_backend(Device device, Arithmetic precision = Arithmetic::kF32,
+                                              ConvolutionChooser* chooser = nullptr);
 
 }  // namespace seng

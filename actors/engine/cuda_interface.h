@@ -15,7 +15,7 @@ inline constexpr char kModuleSymbol[] = "seng_cuda_module";
 // Never changes its first member. A failure to make a backend is a VendorError.
 struct Module {
   const char* interface;
-  std::unique_ptr<Backend> (*make_backend)(Arithmetic precision);
+  std::unique_ptr<Backend> (*make_backend)(Arithmetic precision, ConvolutionChooser* chooser);
 };
 
 }  // namespace seng::cuda

@@ -47,18 +47,19 @@ std::string default_module_path() {
   return module_path(kFile);
 }
 
-Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision) {
+Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision,
+                                                   ConvolutionChooser* chooser) {
   const auto module = open_module(path);
   if (!module) return fail(module.error());
   try {
-    return (*module)->make_backend(precision);
+    return (*module)->make_backend(precision, chooser);
   } catch (const VendorError& error) {
     return fail(ErrorCode::kUnsupported, std::string("the cuda device cannot be used: ") + error.what());
   }
 }
 
-Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision) {
-  return make_backend_from(default_module_path(), precision);
+Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision, ConvolutionChooser* chooser) {
+  return make_backend_from(default_module_path(), precision, chooser);
 }
 
 }  // namespace seng::cuda

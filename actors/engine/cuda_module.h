@@ -14,9 +14,10 @@ std::string default_module_path();
 // Makes a backend out of the library at `path`, which stays open until the process ends. kUnsupported says in
 // words what is missing: the library itself, one of CUDA's that it needs, the driver, a GPU; or that it
 // belongs to another build.
-Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision);
+Result<std::unique_ptr<Backend>> make_backend_from(const std::string& path, Arithmetic precision,
+                                                   ConvolutionChooser* chooser = nullptr);
 
 // From the default path.
-Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision);
+Result<std::unique_ptr<Backend>> make_backend(Arithmetic precision, ConvolutionChooser* chooser);
 
 }  // namespace seng::cuda

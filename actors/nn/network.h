@@ -94,6 +94,8 @@ struct ReplicaOptions {
   // memory, for up to another forward pass.
   bool checkpoint_activations = false;
   bool training = true;  // false: only evaluate() and logits(); holds no gradients
+  // Asked while the constructor plans convolutions; null: the device goes by its library's expectation.
+  ConvolutionChooser* chooser = nullptr;
   bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass
 };
 

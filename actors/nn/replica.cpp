@@ -25,7 +25,7 @@ class Stopwatch {
 };
 
 std::unique_ptr<Backend> require_backend(const ReplicaOptions& options) {
-  auto backend = make_backend(options.device, options.precision);
+  auto backend = make_backend(options.device, options.precision, options.chooser);
   if (!backend) throw VendorError(backend.error().message);
   return std::move(*backend);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "actors/engine/cuda/conv_timing.h"
 #include "actors/engine/cuda/cuda_backend.h"
 
 namespace seng::cuda {
@@ -45,20 +46,23 @@ bool keeps_to(Element element, cudnnMathType_t math) {
   return math == CUDNN_TENSOR_OP_MATH && element != Element::kF32;
 }
 
-// The first of cuDNN's candidates, which its heuristics order by expected time, that may be taken: a function
-// of the shape, the library and the kind of GPU, since nothing is timed.
+// Those of cuDNN's candidates that may be taken, each algorithm once, in the order of its heuristics, which
+// is that of expected time: a function of the shape, the library and the kind of GPU, since nothing is timed.
 template <class Candidate, class WorkspaceOf>
-auto choose(const std::vector<Candidate>& candidates, bool direct, Element element, WorkspaceOf workspace_of)
-    -> std::optional<Choice<decltype(Candidate::algo)>> {
+auto allowed_of(const std::vector<Candidate>& candidates, bool direct, Element element,
+                WorkspaceOf workspace_of) {
+  std::vector<Choice<decltype(Candidate::algo)>> out;
   for (const Candidate& candidate : candidates) {
     if (candidate.status != CUDNN_STATUS_SUCCESS || candidate.determinism != CUDNN_DETERMINISTIC) continue;
     if (!keeps_to(element, candidate.mathType)) continue;
     if (is_fft(candidate.algo) || (direct && is_winograd(candidate.algo))) continue;
+    if (std::ranges::any_of(out, [&](const auto& each) { return each.algorithm == candidate.algo; }))
+      continue;
     std::size_t bytes = 0;
     if (workspace_of(candidate.algo, &bytes) != CUDNN_STATUS_SUCCESS || bytes > kMostWorkspace) continue;
-    return Choice<decltype(Candidate::algo)>{candidate.algo, bytes};
+    out.push_back({candidate.algo, bytes});
   }
-  return std::nullopt;
+  return out;
 }
 
 // What `ask` (count, returned, results) lists; nothing where cuDNN has nothing to offer.
@@ -157,24 +161,18 @@ class CudnnConvolution final : public Convolution {
   }
 
   void forward(const float* x, const float* packed, const float* bias, float* y) override {
-    SENG_CUDA(cudnnConvolutionForward(backend_.cudnn(), &kOne, d_.x.get(), x, d_.weight.get(), packed,
-                                      d_.convolution.get(), forward_.algorithm, workspace(),
-                                      forward_.workspace, &kZero, d_.y.get(), y));
+    run(forward_, {const_cast<float*>(x), const_cast<float*>(packed), y, workspace()});
     if (plan_.bias) SENG_CUDA_LAUNCH(launch_add_bias(backend_.stream(), y, bias, extents_of(output_)));
   }
 
   void backward_data(const float* dy, const float* packed, float* dx) override {
-    SENG_CUDA(cudnnConvolutionBackwardData(backend_.cudnn(), &kOne, d_.weight.get(), packed, d_.y.get(), dy,
-                                           d_.convolution.get(), data_.algorithm, workspace(),
-                                           data_.workspace, &kZero, d_.x.get(), dx));
+    run(data_, {dx, const_cast<float*>(packed), const_cast<float*>(dy), workspace()});
   }
 
   void backward_weights(const float* x, const float* dy, float* weight_gradient,
                         float* bias_gradient) override {
     float* packed = packs_as_it_is() ? weight_gradient : between();
-    SENG_CUDA(cudnnConvolutionBackwardFilter(backend_.cudnn(), &kOne, d_.x.get(), x, d_.y.get(), dy,
-                                             d_.convolution.get(), weights_.algorithm, workspace(),
-                                             weights_.workspace, &kZero, d_.weight.get(), packed));
+    run(weights_, {const_cast<float*>(x), packed, const_cast<float*>(dy), workspace()});
     const Elements from{packed, element()};
     if (transposes()) {
       SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, weight_gradient, Element::kF32,
@@ -194,7 +192,7 @@ class CudnnConvolution final : public Convolution {
                    bool channels_last)
       : backend_(backend),
         plan_(plan),
-        element_(element_of(precision)),
+        precision_(precision),
         channels_last_(channels_last),
         d_(describe(plan, channels_last ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW, precision)) {
     const ConvolutionGeometry& g = plan.geometry;
@@ -202,24 +200,86 @@ class CudnnConvolution final : public Convolution {
     output_ = make_layout({plan.batch, g.channels_out, g.height_out, g.width_out}, channels_last, element());
   }
 
-  bool choose_all() {
+  using Operands = ConvolutionTiming::Operands;
+
+  void run(const Choice<cudnnConvolutionFwdAlgo_t>& choice, const Operands& on) {
+    SENG_CUDA(cudnnConvolutionForward(backend_.cudnn(), &kOne, d_.x.get(), on.x, d_.weight.get(), on.weight,
+                                      d_.convolution.get(), choice.algorithm, on.workspace, choice.workspace,
+                                      &kZero, d_.y.get(), on.y));
+  }
+  void run(const Choice<cudnnConvolutionBwdDataAlgo_t>& choice, const Operands& on) {
+    SENG_CUDA(cudnnConvolutionBackwardData(backend_.cudnn(), &kOne, d_.weight.get(), on.weight, d_.y.get(),
+                                           on.y, d_.convolution.get(), choice.algorithm, on.workspace,
+                                           choice.workspace, &kZero, d_.x.get(), on.x));
+  }
+  void run(const Choice<cudnnConvolutionBwdFilterAlgo_t>& choice, const Operands& on) {
+    SENG_CUDA(cudnnConvolutionBackwardFilter(backend_.cudnn(), &kOne, d_.x.get(), on.x, d_.y.get(), on.y,
+                                             d_.convolution.get(), choice.algorithm, on.workspace,
+                                             choice.workspace, &kZero, d_.weight.get(), on.weight));
+  }
+
+  auto allowed_forward() {
     const cudnnHandle_t cudnn = backend_.cudnn();
     const auto x = d_.x.get(), y = d_.y.get();
     const auto weight = d_.weight.get();
     const auto convolution = d_.convolution.get();
-    const auto forward = choose(
-        candidates_of<cudnnConvolutionFwdAlgoPerf_t>(
-            CUDNN_CONVOLUTION_FWD_ALGO_COUNT,
-            [&](int count, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
-              return cudnnGetConvolutionForwardAlgorithm_v7(cudnn, x, weight, convolution, y, count, returned,
-                                                            results);
-            }),
-        plan_.direct, element(), [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
-          return cudnnGetConvolutionForwardWorkspaceSize(cudnn, x, weight, convolution, y, algorithm, bytes);
-        });
-    if (!forward) return false;
-    forward_ = *forward;
-    if (plan_.training && !choose_backward()) return false;
+    return allowed_of(candidates_of<cudnnConvolutionFwdAlgoPerf_t>(
+                          CUDNN_CONVOLUTION_FWD_ALGO_COUNT,
+                          [&](int count, int* returned, cudnnConvolutionFwdAlgoPerf_t* results) {
+                            return cudnnGetConvolutionForwardAlgorithm_v7(cudnn, x, weight, convolution, y,
+                                                                          count, returned, results);
+                          }),
+                      plan_.direct, element(), [&](cudnnConvolutionFwdAlgo_t algorithm, std::size_t* bytes) {
+                        return cudnnGetConvolutionForwardWorkspaceSize(cudnn, x, weight, convolution, y,
+                                                                       algorithm, bytes);
+                      });
+  }
+  auto allowed_weights() {
+    const cudnnHandle_t cudnn = backend_.cudnn();
+    const auto x = d_.x.get(), y = d_.y.get();
+    const auto weight = d_.weight.get();
+    const auto convolution = d_.convolution.get();
+    return allowed_of(candidates_of<cudnnConvolutionBwdFilterAlgoPerf_t>(
+                          CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT,
+                          [&](int count, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
+                            return cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+                                cudnn, x, y, convolution, weight, count, returned, results);
+                          }),
+                      plan_.direct, element(),
+                      [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
+                        return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn, x, y, convolution,
+                                                                              weight, algorithm, bytes);
+                      });
+  }
+  auto allowed_data() {
+    const cudnnHandle_t cudnn = backend_.cudnn();
+    const auto x = d_.x.get(), y = d_.y.get();
+    const auto weight = d_.weight.get();
+    const auto convolution = d_.convolution.get();
+    return allowed_of(candidates_of<cudnnConvolutionBwdDataAlgoPerf_t>(
+                          CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT,
+                          [&](int count, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
+                            return cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn, weight, y, convolution,
+                                                                               x, count, returned, results);
+                          }),
+                      plan_.direct, element(),
+                      [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
+                        return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn, weight, y, convolution, x,
+                                                                            algorithm, bytes);
+                      });
+  }
+
+  bool choose_all() {
+    const bool backward = plan_.training, to_input = plan_.training && plan_.input_gradient;
+    const auto forward = allowed_forward();
+    const auto weights = backward ? allowed_weights() : decltype(allowed_weights()){};
+    const auto data = to_input ? allowed_data() : decltype(allowed_data()){};
+    // Nobody is asked about a format in which the convolution will not be.
+    if (forward.empty() || (backward && weights.empty()) || (to_input && data.empty())) return false;
+    ConvolutionTiming timing(backend_, {input_->bytes(), packed_bytes(), output_->bytes()});
+    forward_ = settle(ConvolutionPass::kForward, forward, timing);
+    if (backward) weights_ = settle(ConvolutionPass::kBackwardWeights, weights, timing);
+    if (to_input) data_ = settle(ConvolutionPass::kBackwardData, data, timing);
     backend_.reserve(CudaBackend::kKernelSlot,
                      std::max({forward_.workspace, data_.workspace, weights_.workspace}));
     const std::size_t sums = plan_.training && plan_.bias
@@ -230,42 +290,27 @@ class CudnnConvolution final : public Convolution {
     return true;
   }
 
-  bool choose_backward() {
-    const cudnnHandle_t cudnn = backend_.cudnn();
-    const auto x = d_.x.get(), y = d_.y.get();
-    const auto weight = d_.weight.get();
-    const auto convolution = d_.convolution.get();
-    const auto weights =
-        choose(candidates_of<cudnnConvolutionBwdFilterAlgoPerf_t>(
-                   CUDNN_CONVOLUTION_BWD_FILTER_ALGO_COUNT,
-                   [&](int count, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
-                     return cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnn, x, y, convolution, weight,
-                                                                          count, returned, results);
-                   }),
-               plan_.direct, element(), [&](cudnnConvolutionBwdFilterAlgo_t algorithm, std::size_t* bytes) {
-                 return cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnn, x, y, convolution, weight,
-                                                                       algorithm, bytes);
-               });
-    if (!weights) return false;
-    weights_ = *weights;
-    if (!plan_.input_gradient) return true;
-    const auto data =
-        choose(candidates_of<cudnnConvolutionBwdDataAlgoPerf_t>(
-                   CUDNN_CONVOLUTION_BWD_DATA_ALGO_COUNT,
-                   [&](int count, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
-                     return cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnn, weight, y, convolution, x,
-                                                                        count, returned, results);
-                   }),
-               plan_.direct, element(), [&](cudnnConvolutionBwdDataAlgo_t algorithm, std::size_t* bytes) {
-                 return cudnnGetConvolutionBackwardDataWorkspaceSize(cudnn, weight, y, convolution, x,
-                                                                     algorithm, bytes);
-               });
-    if (!data) return false;
-    data_ = *data;
-    return true;
+  // The first of those allowed, or what the chooser says.
+  template <class Algorithm>
+  Choice<Algorithm> settle(ConvolutionPass pass, const std::vector<Choice<Algorithm>>& allowed,
+                           ConvolutionTiming& timing) {
+    ConvolutionChooser* chooser = backend_.chooser();
+    if (chooser == nullptr) return allowed.front();
+    std::vector<int> numbers;
+    for (const auto& each : allowed) numbers.push_back(static_cast<int>(each.algorithm));
+    const auto numbered = [&](int number) {
+      const auto found = std::ranges::find(numbers, number);
+      SENG_CHECK(found != numbers.end(), "an algorithm that is not allowed was chosen");
+      return allowed[static_cast<std::size_t>(found - numbers.begin())];
+    };
+    const ConvolutionKey key{pass, precision_, channels_last_, plan_.batch, geometry()};
+    return numbered(chooser->choose(key, backend_.device_name(), numbers, [&](int number) {
+      const Choice<Algorithm> choice = numbered(number);
+      return timing.time(choice.workspace, [&](const Operands& on) { run(choice, on); });
+    }));
   }
 
-  Element element() const { return element_; }
+  Element element() const { return element_of(precision_); }
   const ConvolutionGeometry& geometry() const { return plan_.geometry; }
   int places() const { return geometry().kernel_h * geometry().kernel_w; }
   std::size_t weight_count() const {
@@ -280,7 +325,7 @@ class CudnnConvolution final : public Convolution {
   static constexpr float kOne = 1, kZero = 0;
   CudaBackend& backend_;
   ConvolutionPlan plan_;
-  Element element_;
+  Arithmetic precision_;
   bool channels_last_;
   Descriptors d_;
   LayoutPtr input_, output_;

@@ -18,7 +18,8 @@ std::size_t rounded(std::size_t bytes) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(Arithmetic precision) : precision_(precision) {
+CudaBackend::CudaBackend(Arithmetic precision, ConvolutionChooser* chooser)
+    : precision_(precision), chooser_(chooser) {
   int devices = 0;
   SENG_CUDA(cudaGetDeviceCount(&devices));
   if (devices == 0) throw VendorError("CUDA: no GPU is to be seen; CUDA_VISIBLE_DEVICES may hide it");

@@ -27,7 +27,7 @@ constexpr Element element_of(Arithmetic precision) {
 class CudaBackend final : public Backend {
  public:
   // The first of the devices that the process may see (CUDA_VISIBLE_DEVICES). Throws where there is none.
-  explicit CudaBackend(Arithmetic precision);
+  explicit CudaBackend(Arithmetic precision, ConvolutionChooser* chooser = nullptr);
   ~CudaBackend() override;
 
   Device device() const override { return Device::kCuda; }
@@ -55,6 +55,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
+  ConvolutionChooser* chooser() const { return chooser_; }  // null: none
   cudaStream_t stream() const { return stream_.get(); }
   cudnnHandle_t cudnn();    // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
@@ -91,6 +92,7 @@ class CudaBackend final : public Backend {
   };
 
   Arithmetic precision_;
+  ConvolutionChooser* chooser_;
   std::string name_;
   StreamHandle stream_;
   std::vector<Slab> slabs_;

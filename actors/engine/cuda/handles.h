@@ -37,6 +37,12 @@ inline EventHandle make_event() {
   SENG_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
   return EventHandle(event);
 }
+// One that keeps the time at which the device came to it.
+inline EventHandle make_timing_event() {
+  cudaEvent_t event = nullptr;
+  SENG_CUDA(cudaEventCreateWithFlags(&event, cudaEventDefault));
+  return EventHandle(event);
+}
 
 // Memory of the device (aligned to 256 bytes at least), and of the host that copies reach without a detour.
 using DeviceMemory = Handle<void*, cudaFree>;

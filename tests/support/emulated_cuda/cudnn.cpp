@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <random>
 #include <vector>
 
 #include "tests/support/emulated_cuda/device.h"
@@ -59,17 +61,52 @@ bool supported(const Problem& p) {
   return !(p.w.h == 5 && p.w.format == CUDNN_TENSOR_NHWC);
 }
 
+// How an algorithm adds: they differ in bits, and in time.
+enum class Sum { kNotHere, kRandom, kExact, kRounded };
+
+// The algorithms of one pass. The first is not deterministic and the fastest; then comes the one that
+// heuristics favour.
 template <class Algorithm>
-cudnnStatus_t offer(const Problem& p, Algorithm random_order, Algorithm fft, Algorithm good, int wanted,
-                    int* returned, EmulatedPerf<Algorithm>* results) {
+struct Offered {
+  Algorithm random_order, fft, exact, rounded;
+
+  Sum sum(Algorithm algorithm) const {
+    if (algorithm == random_order) return Sum::kRandom;
+    if (algorithm == exact) return Sum::kExact;
+    return algorithm == rounded ? Sum::kRounded : Sum::kNotHere;
+  }
+};
+constexpr Offered<cudnnConvolutionFwdAlgo_t> kForward = {
+    CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, CUDNN_CONVOLUTION_FWD_ALGO_FFT,
+    CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED};
+constexpr Offered<cudnnConvolutionBwdDataAlgo_t> kData = {
+    CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+    CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED};
+constexpr Offered<cudnnConvolutionBwdFilterAlgo_t> kFilter = {
+    CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT,
+    CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED};
+
+// SENG_EMULATED_CUDNN_SLOW="UUID": on that GPU rounded sums are slower than exact ones, elsewhere faster.
+double milliseconds_of(Sum sum) {
+  if (sum == Sum::kRandom) return 1;
+  if (sum == Sum::kExact) return 4;
+  const char *slow = std::getenv("SENG_EMULATED_CUDNN_SLOW"), *visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return slow != nullptr && visible != nullptr && std::strcmp(slow, visible) == 0 ? 5 : 3;
+}
+
+template <class Algorithm>
+cudnnStatus_t offer(const Problem& p, const Offered<Algorithm>& offered, int wanted, int* returned,
+                    EmulatedPerf<Algorithm>* results) {
   if (!consistent(p)) return CUDNN_STATUS_BAD_PARAM;
   if (!supported(p)) return CUDNN_STATUS_NOT_SUPPORTED_LAYOUT;
   const cudnnMathType_t math = p.convolution.math;
   const std::vector<EmulatedPerf<Algorithm>> all = {
-      {random_order, CUDNN_STATUS_SUCCESS, 1, 0, CUDNN_NON_DETERMINISTIC, math},
-      {fft, CUDNN_STATUS_SUCCESS, 2, kWorkspace, CUDNN_DETERMINISTIC, math},
-      {good, CUDNN_STATUS_SUCCESS, 3, kWorkspace, CUDNN_DETERMINISTIC, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION},
-      {good, CUDNN_STATUS_SUCCESS, 4, kWorkspace, CUDNN_DETERMINISTIC, math},
+      {offered.random_order, CUDNN_STATUS_SUCCESS, 1, 0, CUDNN_NON_DETERMINISTIC, math},
+      {offered.fft, CUDNN_STATUS_SUCCESS, 2, kWorkspace, CUDNN_DETERMINISTIC, math},
+      {offered.exact, CUDNN_STATUS_SUCCESS, 3, kWorkspace, CUDNN_DETERMINISTIC,
+       CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION},
+      {offered.exact, CUDNN_STATUS_SUCCESS, 4, kWorkspace, CUDNN_DETERMINISTIC, math},
+      {offered.rounded, CUDNN_STATUS_SUCCESS, 5, kWorkspace, CUDNN_DETERMINISTIC, math},
   };
   *returned = std::min<int>(wanted, static_cast<int>(all.size()));
   std::copy_n(all.begin(), *returned, results);
@@ -107,20 +144,45 @@ void put(void* memory, cudnnDataType_t type, std::size_t at, float value) {
   }
 }
 
-// out[index] += product, in double precision. `fill` is told which elements of the operands meet.
-cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha, const void* beta,
-                      bool algorithm, void* workspace, std::size_t bytes, void* out, std::size_t out_count,
-                      std::function<void(std::vector<double>&)> fill) {
-  if (!consistent(p) || !supported(p) || !algorithm || bytes < kWorkspace || workspace == nullptr)
+class Sums {
+ public:
+  Sums(std::size_t count, Sum how) : values_(count), how_(how) {}
+  void add(std::size_t at, double product) {
+    double& value = values_[at];
+    value += product;
+    if (how_ == Sum::kRounded) value = static_cast<float>(value);
+    if (how_ == Sum::kRandom && random()() % 2 == 0) value *= 1 + 1e-6;
+  }
+  const std::vector<double>& values() const { return values_; }
+
+ private:
+  static std::minstd_rand& random() {
+    static std::minstd_rand numbers{std::random_device{}()};
+    return numbers;
+  }
+
+  std::vector<double> values_;
+  Sum how_;
+};
+
+// `fill` adds the products of which `out` is the sums.
+cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha, const void* beta, Sum how,
+                      void* workspace, std::size_t bytes, void* out, std::size_t out_count,
+                      std::function<void(Sums&)> fill) {
+  if (!consistent(p) || !supported(p) || how == Sum::kNotHere || bytes < kWorkspace || workspace == nullptr)
     return CUDNN_STATUS_BAD_PARAM;
   if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0)
     return CUDNN_STATUS_NOT_SUPPORTED;
-  emulated_cuda::queue(handle->stream, [=] {
-    std::memset(workspace, 0xff, bytes);
-    std::vector<double> sums(out_count);
-    fill(sums);
-    for (std::size_t i = 0; i < out_count; ++i) put(out, p.y.type, i, static_cast<float>(sums[i]));
-  });
+  emulated_cuda::queue(
+      handle->stream,
+      [=] {
+        std::memset(workspace, 0xff, bytes);
+        Sums sums(out_count, how);
+        fill(sums);
+        for (std::size_t i = 0; i < out_count; ++i)
+          put(out, p.y.type, i, static_cast<float>(sums.values()[i]));
+      },
+      milliseconds_of(how));
   return CUDNN_STATUS_SUCCESS;
 }
 
@@ -204,20 +266,17 @@ cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t, cudnnTensorD
                                                      cudnnConvolutionDescriptor_t c,
                                                      cudnnTensorDescriptor_t y, int wanted, int* returned,
                                                      cudnnConvolutionFwdAlgoPerf_t* results) {
-  return offer({*x, *w, *y, *c}, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, CUDNN_CONVOLUTION_FWD_ALGO_FFT,
-               CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM, wanted, returned, results);
+  return offer({*x, *w, *y, *c}, kForward, wanted, returned, results);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(
     cudnnHandle_t, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t c,
     cudnnTensorDescriptor_t dx, int wanted, int* returned, cudnnConvolutionBwdDataAlgoPerf_t* results) {
-  return offer({*dx, *w, *dy, *c}, CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_FFT,
-               CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, wanted, returned, results);
+  return offer({*dx, *w, *dy, *c}, kData, wanted, returned, results);
 }
 cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(
     cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t c,
     cudnnFilterDescriptor_t dw, int wanted, int* returned, cudnnConvolutionBwdFilterAlgoPerf_t* results) {
-  return offer({*x, *dw, *dy, *c}, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT,
-               CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, wanted, returned, results);
+  return offer({*x, *dw, *dy, *c}, kFilter, wanted, returned, results);
 }
 cudnnStatus_t cudnnGetConvolutionForwardWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t,
                                                       cudnnFilterDescriptor_t, cudnnConvolutionDescriptor_t,
@@ -246,10 +305,10 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void* alpha,
                                       void* workspace, std::size_t bytes, const void* beta,
                                       cudnnTensorDescriptor_t y_shape, void* y) {
   const Problem p{*x_shape, *w_shape, *y_shape, *c};
-  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
-                 workspace, bytes, y, p.y.count(), [=](std::vector<double>& sums) {
+  return compute(handle, p, alpha, beta, kForward.sum(algorithm), workspace, bytes, y, p.y.count(),
+                 [=](Sums& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_y] += element(x, p.x.type, at_x) * element(w, p.x.type, at_w);
+                     sums.add(at_y, element(x, p.x.type, at_x) * element(w, p.x.type, at_w));
                    });
                  });
 }
@@ -261,10 +320,10 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void* alp
                                            std::size_t bytes, const void* beta,
                                            cudnnTensorDescriptor_t dx_shape, void* dx) {
   const Problem p{*dx_shape, *w_shape, *dy_shape, *c};
-  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_DATA_ALGO_1, workspace, bytes, dx,
-                 p.x.count(), [=](std::vector<double>& sums) {
+  return compute(handle, p, alpha, beta, kData.sum(algorithm), workspace, bytes, dx, p.x.count(),
+                 [=](Sums& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_x] += element(dy, p.x.type, at_y) * element(w, p.x.type, at_w);
+                     sums.add(at_x, element(dy, p.x.type, at_y) * element(w, p.x.type, at_w));
                    });
                  });
 }
@@ -276,10 +335,10 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void* a
                                              std::size_t bytes, const void* beta,
                                              cudnnFilterDescriptor_t dw_shape, void* dw) {
   const Problem p{*x_shape, *dw_shape, *dy_shape, *c};
-  return compute(handle, p, alpha, beta, algorithm == CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1, workspace, bytes,
-                 dw, p.w.count(), [=](std::vector<double>& sums) {
+  return compute(handle, p, alpha, beta, kFilter.sum(algorithm), workspace, bytes, dw, p.w.count(),
+                 [=](Sums& sums) {
                    for_products(p, [&](std::size_t at_x, std::size_t at_w, std::size_t at_y) {
-                     sums[at_w] += element(x, p.x.type, at_x) * element(dy, p.x.type, at_y);
+                     sums.add(at_w, element(x, p.x.type, at_x) * element(dy, p.x.type, at_y));
                    });
                  });
 }

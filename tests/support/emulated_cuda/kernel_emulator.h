@@ -29,7 +29,7 @@ namespace emulated_cuda {
 inline thread_local uint3 thread_index, block_index;
 inline thread_local dim3 block_size, grid_size;
 
-void queue(CUstream_st* stream, std::function<void()> work);
+void queue(CUstream_st* stream, std::function<void()> work, double milliseconds = 0);
 void run_grid(const void* kernel, dim3 grid, dim3 block, const std::function<void()>& thread);
 void barrier();
 
