@@ -54,14 +54,12 @@ Status Driver::on_command(const Command& command) {
   if (done_ && dismissed) return flush_ledger(), finished_ = true, Status{};
   done_ = done_ && !std::holds_alternative<Reconfigure>(command.body);
   if (const auto* refusal = std::get_if<ErrorReply>(&command.body)) return refused(*refusal);
-  if (const auto* welcome = std::get_if<Welcome>(&command.body)) {
-    if (!workload_) SENG_TRY(prepare(*welcome));  // else from a daemon that was started anew
-    session_.send(Prepared{});
-    return {};
-  }
+  if (const auto* welcome = std::get_if<Welcome>(&command.body)) return on_welcome(*welcome);
+  if (std::holds_alternative<Tune>(command.body)) return measure(), Status{};
+  if (const auto* take = std::get_if<TakeChoices>(&command.body)) return take_choices(take->choices);
   if (std::holds_alternative<Retire>(command.body)) return retire(), Status{};
   if (const auto* reconfigure = std::get_if<Reconfigure>(&command.body)) {
-    if (!workload_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
+    if (!trainer_) return fail(ErrorCode::kInternal, "the daemon sent a membership before the job");
     return park(command.epoch, *reconfigure);
   }
   if (const auto* order = std::get_if<WarmUp>(&command.body)) return warm_up(command.epoch, *order), Status{};
@@ -71,8 +69,17 @@ Status Driver::on_command(const Command& command) {
   return {};  // a stop is honoured by the first step
 }
 
-// Everything that does not depend on the membership: data, network, lanes, sockets.
-Status Driver::prepare(const Welcome& welcome) {
+// Also of a daemon that was started anew.
+Status Driver::on_welcome(const Welcome& welcome) {
+  if (!workload_) SENG_TRY(load(welcome));
+  if (!trainer_ && welcome.awaits_choices) return {};
+  if (!trainer_) SENG_TRY(prepare(welcome));
+  session_.send(Prepared{});
+  return {};
+}
+
+// What a network is planned by.
+Status Driver::load(const Welcome& welcome) {
   session_.set_lease(welcome.lease_ms);
   patience_ = std::chrono::milliseconds(static_cast<std::int64_t>(kStallLeases * welcome.lease_ms));
   auto spec = parse_job_spec(welcome.spec_yaml, "job");
@@ -81,11 +88,15 @@ Status Driver::prepare(const Welcome& welcome) {
   if (!workload) return fail(workload.error());
   for (Dataset* split : {workload->data.train.get(), workload->data.test.get()}) SENG_TRY(split->prepare());
   workload_ = std::make_unique<Workload>(std::move(*workload));
-  const int lanes = spec->lanes > 0 ? static_cast<int>(spec->lanes) : options_.slot_lanes;
-  lanes_ = std::make_unique<Lanes>(lanes);
-  ReplicaOptions options = replica_options(*spec);
-  options.device = options_.device;
-  for (int i = 0; i < lanes; ++i) replicas_.emplace_back(workload_->network, options);
+  welcome_ = welcome;
+  return {};
+}
+
+// Everything else that does not depend on the membership: network, lanes, sockets.
+Status Driver::prepare(const Welcome& welcome) {
+  const JobSpec& spec = workload_->spec;
+  lanes_ = std::make_unique<Lanes>(spec.lanes > 0 ? static_cast<int>(spec.lanes) : options_.slot_lanes);
+  SENG_TRY(plan_replicas());
   if (options_.device == Device::kCuda && workload_->second_order) {
     auto backend = make_backend(options_.device);
     if (!backend) return fail(backend.error());
@@ -95,7 +106,7 @@ Status Driver::prepare(const Welcome& welcome) {
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
   initial_sha256_ = welcome.initial_sha256;
   SENG_TRY(open_sockets(welcome));
-  if (spec->ledger) {
+  if (spec.ledger) {
     auto ledger =
         open_ledger(welcome.job_dir + "/ledger-" + std::to_string(options_.actor) + ".csv", patience_);
     if (!ledger) return fail(ledger.error());
@@ -127,6 +138,7 @@ Status Driver::prepare(const Welcome& welcome) {
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
   group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
   listen();
+  welcome_.reset();
   return {};
 }
 

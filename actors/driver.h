@@ -7,7 +7,8 @@
 //                    7 WarmUp |    |                   |  +-- a leaver: serves     |                   |
 //                             v    |                   +------- 5 Reconfigure -----+-------------------+
 //                            follows                                                   6 the job's last step
-//   1 Data, network and sockets are there: Prepared.
+//   1 Data, network and sockets are there: Prepared. Where convolutions' algorithms are still to be chosen
+//     (Welcome.awaits_choices) only behind TakeChoices; one actor measures them for all before (Tune).
 //   2 Its state stays as it is, or (restore) becomes a checkpoint's or the job's beginning: Parked.
 //   3 It has the state of the base step and of the curvature that is placed here: Ready. Or StateLost.
 //   4 What follows from the base step (evaluation, checkpoint) is done again, unless the change was planned.
@@ -43,6 +44,7 @@ struct DriverOptions {
   ActorId actor = 0;
   int slot_lanes = 1;  // threads of the slot, where the job does not say
   Device device = Device::kCpu;
+  std::string device_name = {};        // as Backend::device_name
   std::string peer_endpoint;           // where this actor's peer socket binds
   std::string state_endpoint;          // where it offers its state
   const link::Module* nccl = nullptr;  // null: it has none
@@ -60,6 +62,11 @@ class Driver {
 
  private:
   Status on_command(const Command& command);
+  Status on_welcome(const Welcome& welcome);
+  Status load(const Welcome& welcome);
+  void measure();                                   // driver_tune.cpp
+  Status take_choices(const std::string& choices);  // likewise
+  Status plan_replicas();                           // likewise
   Status prepare(const Welcome& welcome);
   Status open_sockets(const Welcome& welcome);
   Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
@@ -107,6 +114,7 @@ class Driver {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Evaluation> evaluation_;
   std::unique_ptr<GroupCheckpoint> group_checkpoint_;
+  std::optional<Welcome> welcome_;  // as long as it has not prepared
   std::string checkpoints_dir_;
   std::string initial_sha256_;  // of what the job began with
 

@@ -6,7 +6,7 @@ namespace seng {
 
 // A newcomer follows the group of `epoch` until it is taken in, or something else is asked of it.
 void Driver::warm_up(const GroupEpoch& epoch, const WarmUp& order) {
-  if (!workload_ || epoch <= group_.epoch) return;  // of a membership that has passed
+  if (!trainer_ || epoch <= group_.epoch) return;  // of a membership that has passed
   transfer_->begin();
   warm_up_service_->end();
   {

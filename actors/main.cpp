@@ -79,7 +79,8 @@ int run_actor(const ActorCommandLine& line) {
     return 1;
   }
   const Device device = (*backend)->device();
-  options.hello.device = (*backend)->device_name() + " x" + std::to_string(line.lanes);
+  const std::string device_name = (*backend)->device_name();
+  options.hello.device = device_name + " x" + std::to_string(line.lanes);
   backend->reset();
   const link::Module* nccl = nccl_of(device, options.hello);
   Session session(options);
@@ -91,6 +92,7 @@ int run_actor(const ActorCommandLine& line) {
                  .actor = line.actor,
                  .slot_lanes = line.lanes,
                  .device = device,
+                 .device_name = device_name,
                  .peer_endpoint = options.hello.peer_endpoint,
                  .state_endpoint = options.hello.state_endpoint,
                  .nccl = nccl},

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/engine/convolution_choices.h"
 #include "actors/gpu_memory.h"
 #include "actors/restore.h"
 #include "actors/step_update.h"
@@ -130,7 +131,11 @@ Result<Json> initial_json(const Workload& workload) {
 PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
   auto spec = parse_job_spec(spec_yaml, "job");
   if (!spec) return refused(spec.error().message);
-  take_decided_ranks(*spec);
+  take_decided(*spec);
+  if (spec->engine_tune && !spec->engine_choices.empty()) {
+    const auto choices = ConvolutionChoices::parse(spec->engine_choices);
+    if (!choices) return refused(choices.error().with_context("engine.choices").message);
+  }
   auto workload = load_workload(*spec);
   if (!workload) return refused(workload.error().message);
   const auto initial = initial_json(*workload);
@@ -177,6 +182,7 @@ PlanOutcome plan_job(const std::string& spec_yaml, int lanes) {
       {"test_samples", workload->data.test->size()},
       {"initial", *initial},
       {"ranks", workload->spec.optimizer.curvature.ranks},
+      {"choices", workload->spec.engine_choices},
       {"lanes", actor_lanes},
       {"activations_per_lane_bytes", replica->activations},
       {"memory_per_actor_bytes", total},

@@ -158,6 +158,8 @@ Status check_agrees(const Workload& job, const JobSpec& of_checkpoint) {
   std::string& ranks = checkpoint.optimizer.curvature.ranks;
   if (ranks.empty() && checkpoint.optimizer.curvature.rank == CurvatureSpec::kRankAuto)
     ranks = job.spec.optimizer.curvature.ranks;
+  // One of a tuned job on the CPU, which has no choices; bits on another kind of device are others anyway.
+  if (checkpoint.engine_choices.empty()) checkpoint.engine_choices = job.spec.engine_choices;
   std::vector<std::string> found = differences(checkpoint, job.spec, kMayDiffer);
   std::string way;
   if (std::string schedule = schedule_difference(job, checkpoint, way); !schedule.empty())
@@ -170,15 +172,17 @@ Status check_agrees(const Workload& job, const JobSpec& of_checkpoint) {
                           "model.safetensors and any settings"));
 }
 
-void take_decided_ranks(JobSpec& spec) {
+void take_decided(JobSpec& spec) {
   CurvatureSpec& curvature = spec.optimizer.curvature;
-  if (curvature.rank != CurvatureSpec::kRankAuto || !curvature.ranks.empty() ||
-      spec.initial_checkpoint.empty())
-    return;
+  const bool ranks = curvature.rank == CurvatureSpec::kRankAuto && curvature.ranks.empty();
+  const bool choices = spec.engine_tune && spec.engine_choices.empty();
+  if (spec.initial_checkpoint.empty() || (!ranks && !choices)) return;
   const auto manifest = read_manifest(spec.initial_checkpoint);
   if (!manifest) return;
   const auto before = parse_job_spec(manifest->spec_yaml, "manifest");
-  if (before) curvature.ranks = before->optimizer.curvature.ranks;
+  if (!before) return;
+  if (ranks) curvature.ranks = before->optimizer.curvature.ranks;
+  if (choices) spec.engine_choices = before->engine_choices;
 }
 
 Result<RestoredState> restore_state(const Workload& workload, const std::string& checkpoint_dir) {

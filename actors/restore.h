@@ -34,9 +34,9 @@ struct RestoredState {
 // and `end_epochs`, where the learning rate's schedule ends at the same step. The message names the way out.
 Status check_agrees(const Workload& job, const JobSpec& checkpoint);
 
-// A job that goes on from initial.checkpoint takes the ranks that were decided for that one's job, where it
-// leaves them open. What cannot be read of it the checkpoint's reader will say.
-void take_decided_ranks(JobSpec& spec);
+// A job that goes on from initial.checkpoint takes the ranks and the convolutions' choices that were decided
+// for that one's job, where it leaves them open. What cannot be read of it the checkpoint's reader will say.
+void take_decided(JobSpec& spec);
 
 // The whole checkpoint, checked against its manifest: files, weights, state_sha256. kInvalidArgument: of
 // another job (check_agrees), or behind the job's end. kCorrupt, kNotFound, kIo: not whole; file and reason.

@@ -158,6 +158,10 @@ void Session::State::take(const Message& message) {
       return enqueue_command<Resume>(message);
     case MessageKind::kWarmUp:
       return take_warm_up(message);
+    case MessageKind::kTune:
+      return enqueue_command<Tune>(message);
+    case MessageKind::kTakeChoices:
+      return enqueue_command<TakeChoices>(message);
     case MessageKind::kStopTraining:
       stop_requested = true;
       return enqueue_command<StopTraining>(message);
@@ -355,14 +359,6 @@ Command Session::wait() {
   return command;
 }
 
-std::optional<Command> Session::poll() {
-  const std::lock_guard lock(state_->mutex);
-  if (state_->commands.empty()) return std::nullopt;
-  Command command = std::move(state_->commands.front());
-  state_->commands.pop_front();
-  return command;
-}
-
 bool Session::stop_requested() const {
   return state_->stop_requested.load();
 }
@@ -410,6 +406,9 @@ void Session::forget_steps() {
 }
 
 void Session::send(const Prepared& body) {
+  state_->post(body);
+}
+void Session::send(const Tuned& body) {
   state_->post(body);
 }
 void Session::send(const StateLost& body) {

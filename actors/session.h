@@ -4,7 +4,7 @@
 // leader the last steps and reports. While no daemon takes anything heartbeats are left out; everything else
 // waits.
 //
-// Threads: all methods may be called from any thread; wait() and poll() from one.
+// Threads: all methods may be called from any thread; wait() from one.
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,7 @@
 #include "protocol/base/error.h"
 #include "protocol/messages/control.h"
 #include "protocol/messages/lifecycle.h"
+#include "protocol/messages/tuning.h"
 
 namespace seng {
 
@@ -27,7 +28,9 @@ namespace seng {
 // membership that it belongs to.
 struct Command {
   GroupEpoch epoch;
-  std::variant<Welcome, Reconfigure, Assign, Resume, Retire, StopTraining, WarmUp, ErrorReply> body;
+  std::variant<Welcome, Reconfigure, Assign, Resume, Retire, StopTraining, WarmUp, Tune, TakeChoices,
+               ErrorReply>
+      body;
 };
 
 struct SessionOptions {
@@ -56,7 +59,6 @@ class Session {
   void on_command(std::function<void()> callback);
 
   Command wait();
-  std::optional<Command> poll();
   bool has_command() const;
   // The newest WarmUp that asks this actor, as a member, to serve newcomers; once. Is no Command: training
   // does not stop for it.
@@ -80,6 +82,7 @@ class Session {
   void set_lease(std::uint32_t lease_ms);
 
   void send(const Prepared& body);
+  void send(const Tuned& body);
   void send(const Parked& body);
   void send(const Ready& body);
   void send(const StateLost& body);

@@ -37,6 +37,7 @@ void for_submit(OptionTable& t) {
   option(t, "name", "NAME", "the job's name, instead of the file's");
   option(t, "resume", "JOB|DIR", "go on from the newest checkpoint of a job or directory, or from that one");
   option(t, "init-from", "FILE", "begin with these weights (safetensors, PyTorch's names)");
+  option(t, "tune", nullptr, "on GPUs: measure the convolutions' algorithms first (engine.tune)");
   option(t, "wait", nullptr, "wait for its end, then print the result");
   option(t, "follow", nullptr, "show its progress until it ends, then print the result");
   seconds(t, "timeout", "with --wait or --follow: stop waiting after so long (exit code 124)");

@@ -65,6 +65,7 @@ std::string absolute_path(const std::string& path, const Surroundings& surroundi
 Result<JobFile> read_job_file(const Arguments& arguments, Session& session, const ResumePoint* resume) {
   std::vector<std::string> overrides = arguments.texts("set");
   if (arguments.has("name")) overrides.push_back("name=" + arguments.text("name"));
+  if (arguments.has("tune")) overrides.push_back("engine.tune=true");
   auto file = read_source(arguments, session, resume, overrides);
   if (!file) return file;
   if (resume != nullptr || arguments.has("init-from")) {

@@ -116,6 +116,20 @@ Json actor_value(const ActorRecord& actor) {
           {"log_path", actor.log_path}};
 }
 
+Json tuning_value(const TuningRecord& tuning) {
+  if (tuning.choices.empty()) return nullptr;
+  const bool measured = tuning.actor != kNoActor;
+  return {{"device", tuning.device},
+          {"count", tuning.count},
+          {"actor", actor_or_null(tuning.actor)},
+          {"at", time_or_null(tuning.at)},
+          {"candidates", tuning.candidates},
+          {"expected_ms", known(measured, tuning.expected_ms)},
+          {"chosen_ms", known(measured, tuning.chosen_ms)},
+          {"seconds", known(measured, tuning.seconds)},
+          {"choices", tuning.choices}};
+}
+
 Json event_value(const EventRecord& event) {
   return {{"id", event.id},
           {"at", time_or_null(event.at)},

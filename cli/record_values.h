@@ -8,6 +8,7 @@
 
 #include "protocol/messages/queries.h"
 #include "protocol/messages/records.h"
+#include "protocol/messages/tuning.h"
 
 namespace seng {
 
@@ -19,6 +20,8 @@ bool has_diverged(const JobRecord& job);
 
 nlohmann::ordered_json job_value(const JobRecord& job);
 nlohmann::ordered_json actor_value(const ActorRecord& actor);
+// Null of a job that is not tuned, or not yet.
+nlohmann::ordered_json tuning_value(const TuningRecord& tuning);
 nlohmann::ordered_json event_value(const EventRecord& event);
 nlohmann::ordered_json step_value(const StepMetrics& step);
 nlohmann::ordered_json epoch_value(const EpochMetrics& epoch);

@@ -122,6 +122,7 @@ Status Head::take_over(JobRecord record, bool adopt, const std::vector<StoredAct
   if (plan) {
     plan->actors_min = record.actors_min;  // they may have been scaled
     plan->actors_max = record.actors_max;
+    if (!stored->tuning.choices.empty()) plan->choices = stored->tuning.choices;
     if (!adopt) fits = check_fit(*plan, limits());
   }
   ++record.revision;
@@ -181,7 +182,7 @@ Result<JobRecord> Head::store_new(const JobPlan& plan, const std::string& spec_y
   // Where an older database was moved away its jobs' directories are still there, and stay as they are.
   for (struct stat info{}; stat(job_dir(options_, id).c_str(), &info) == 0;) ++id;
   const JobRecord record = record_of(plan, id, ports_.clock.wall());
-  SENG_TRY(ports_.store.add_job({record, spec_yaml, plan_json}));
+  SENG_TRY(ports_.store.add_job({record, spec_yaml, plan_json, tuning_of(plan)}));
   return record;
 }
 

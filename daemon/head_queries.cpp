@@ -68,6 +68,7 @@ Result<DescribeReply> Head::describe(const std::string& job) const {
     reply.job.reason = run->second->shortfall();
   reply.spec_yaml = stored->spec_yaml;
   reply.plan_json = stored->plan_json;
+  reply.tuning = stored->tuning;
   reply.actors = *std::move(all);
   reply.events = *std::move(events);
   return reply;

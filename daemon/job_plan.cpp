@@ -88,13 +88,20 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.begins_with = spec->initial_checkpoint.empty() ? spec->initial_weights : spec->initial_checkpoint;
   if (const auto ranks = plan.find("ranks"); ranks != plan.end() && ranks->is_string())
     out.ranks = ranks->get<std::string>();
+  out.tune = spec->engine_tune;
+  if (const auto choices = plan.find("choices"); choices != plan.end() && choices->is_string())
+    out.choices = choices->get<std::string>();
   return out;
 }
 
 std::string decided_spec(const std::string& spec_yaml, const JobPlan& plan) {
-  if (plan.ranks.empty()) return spec_yaml;
-  const auto spec = parse_job_spec(spec_yaml, "job", {"optimizer.curvature.ranks=" + plan.ranks});
-  return spec ? to_yaml(*spec) : spec_yaml;  // the actor says what is wrong
+  const bool choices = plan.tune && !plan.choices.empty();
+  if (plan.ranks.empty() && !choices) return spec_yaml;
+  auto spec = parse_job_spec(spec_yaml, "job");
+  if (!spec) return spec_yaml;  // the actor says what is wrong
+  if (!plan.ranks.empty()) spec->optimizer.curvature.ranks = plan.ranks;
+  if (choices) spec->engine_choices = plan.choices;
+  return to_yaml(*spec);
 }
 
 namespace {

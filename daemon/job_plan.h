@@ -30,6 +30,8 @@ struct JobPlan {
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed
   std::string begins_with;     // the path of that checkpoint or file
+  bool tune = false;           // engine.tune
+  std::string choices;         // its choices, where it has them
   std::string ranks;           // what optimizer.curvature.rank: auto came to; empty: there is none
 };
 

@@ -36,6 +36,7 @@ JobRun::JobRun(const HeadOptions& options, const HeadPorts& ports, Liveness& liv
       warm_ups_(options.timeouts, ports.store.incarnation()),
       speed_(options.timeouts, plan_.micro_batches),
       last_checkpoint_(options.timeouts),
+      tuning_(plan_.tune && plan_.choices.empty() && record_.device_kind != SlotDevice{}.kind),
       progress_(plan_) {}
 
 // What the pure parts decide is carried out one after another, never from within one another.
@@ -367,6 +368,7 @@ void JobRun::on_time() {
   }
   if (due(stop_deadline_)) stop_without_checkpoint();
   if (due(epoch_retry_)) store_epoch();
+  if (due(tuning_retry_)) store_tuning();
   if (last_checkpoint_.deadline() && *last_checkpoint_.deadline() <= now) quiet_ = false;
   last_checkpoint_.on_time(now);
   if (due(policy_due_)) {
@@ -384,8 +386,8 @@ std::optional<double> JobRun::deadline() const {
   const auto take = [&](const std::optional<double>& due) {
     if (due) out = std::min(out.value_or(*due), *due);
   };
-  for (const auto& due : {epoch_retry_, transition_due_, policy_due_, stall_.deadline(), warm_ups_.deadline(),
-                          last_checkpoint_.deadline()})
+  for (const auto& due : {epoch_retry_, tuning_retry_, transition_due_, policy_due_, stall_.deadline(),
+                          warm_ups_.deadline(), last_checkpoint_.deadline()})
     take(due);
   if (adoption_) take(adoption_->until);
   for (const auto& [actor, a] : actors_) take(a.life.deadline());

@@ -24,6 +24,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/speed.h"
 #include "daemon/stall.h"
+#include "daemon/tuning.h"
 #include "daemon/warm_up.h"
 
 namespace seng {
@@ -121,6 +122,8 @@ class JobRun {
   void store_epoch();
   void check_stalls();
   void expire_warm_ups();
+  void tune();
+  void store_tuning();
   void explain_wait();
   bool steered() const;
   GroupView view() const;
@@ -137,6 +140,7 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const Ready& body);
   void on_body(ActorId actor, const Message& message, const StateLost& body);
   void on_body(ActorId actor, const Message& message, const WarmedUp& body);
+  void on_body(ActorId actor, const Message& message, const Tuned& body);
   void on_body(ActorId actor, const Message& message, const Progress& body);
   void on_body(ActorId actor, const Message& message, const EpochReport& body);
   void on_body(ActorId actor, const Message& message, const CheckpointReport& body);
@@ -146,11 +150,25 @@ class JobRun {
   void on_body(ActorId actor, const Message& message, const ActorEvent& body);
 
   template <class Body>
-  Message group_message(const Body& body) const;  // in the membership's name
+  Message group_message(const Body& body) const {  // in the membership's name
+    Envelope envelope;
+    envelope.job = record_.id;
+    envelope.epoch = group_.epoch();
+    envelope.step = group_.base_step();
+    return make_message(envelope, body);
+  }
   template <class Body>
-  void send_to(ActorId actor, const Body& body);
+  void send_to(ActorId actor, const Body& body) {
+    ports_.actors.send(record_.id, actor, group_message(body));
+  }
+  // Encoded once: a membership names everybody, to everybody.
   template <class Body>
-  void send_to_group(const Body& body, bool leavers_too);
+  void send_to_group(const Body& body, bool leavers_too) {
+    const Message all = group_message(body);
+    for (const Member& m : group_.members()) ports_.actors.send(record_.id, m.actor, all);
+    if (!leavers_too) return;
+    for (const Member& m : group_.leavers()) ports_.actors.send(record_.id, m.actor, all);
+  }
   void event(Severity severity, std::string_view kind, std::string text, ActorId actor = kNoActor);
   void changed();
   void save(ActorId actor);
@@ -172,6 +190,8 @@ class JobRun {
   WarmUps warm_ups_;
   Speed speed_;
   LastCheckpoint last_checkpoint_;
+  Tuning tuning_;
+  std::optional<TuningRecord> measured_;  // and not stored yet
   JobProgress progress_;
   std::map<ActorId, Actor> actors_;
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
@@ -190,31 +210,11 @@ class JobRun {
   std::optional<double> epoch_retry_;     // when the epoch, which could not be stored, is tried again
   std::optional<double> transition_due_;  // when who is still awaited counts as hung
   std::optional<double> policy_due_;
-  bool epoch_waits_ = false;  // said so
+  std::optional<double> tuning_retry_;  // as epoch_retry_
+  bool epoch_waits_ = false;            // said so
+  bool tuning_waits_ = false;           // likewise
   std::deque<std::function<void()>> pending_;
   bool draining_ = false;
 };
-template <class Body>
-Message JobRun::group_message(const Body& body) const {
-  Envelope envelope;
-  envelope.job = record_.id;
-  envelope.epoch = group_.epoch();
-  envelope.step = group_.base_step();
-  return make_message(envelope, body);
-}
-
-template <class Body>
-void JobRun::send_to(ActorId actor, const Body& body) {
-  ports_.actors.send(record_.id, actor, group_message(body));
-}
-
-// Encoded once: a membership names everybody, to everybody.
-template <class Body>
-void JobRun::send_to_group(const Body& body, bool leavers_too) {
-  const Message all = group_message(body);
-  for (const Member& m : group_.members()) ports_.actors.send(record_.id, m.actor, all);
-  if (!leavers_too) return;
-  for (const Member& m : group_.leavers()) ports_.actors.send(record_.id, m.actor, all);
-}
 
 }  // namespace seng

@@ -89,6 +89,7 @@ bool JobRun::calm() const {
 void JobRun::steer() {
   drain();
   if (steered()) return;
+  tune();
   for (int rounds = 0; rounds < 100 && job_.runs() && !adoption_; ++rounds) {
     const auto actions = policy_.decide(view(), ports_.clock.now());
     if (actions.empty()) break;

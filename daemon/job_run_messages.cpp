@@ -74,6 +74,7 @@ Result<Welcome> JobRun::on_hello(ActorId actor, const ActorHello& hello) {
   welcome.job_token = job_token_;
   welcome.lease_ms = static_cast<std::uint32_t>(options_.timeouts.lease_s * 1000);
   welcome.initial_sha256 = plan_.initial_sha256;
+  welcome.awaits_choices = !tuning_.settled();
   return welcome;
 }
 
@@ -121,6 +122,9 @@ void JobRun::on_message(ActorId actor, const Message& message) {
       break;
     case MessageKind::kWarmedUp:
       take<WarmedUp>(actor, message);
+      break;
+    case MessageKind::kTuned:
+      take<Tuned>(actor, message);
       break;
     case MessageKind::kParked:
       take<Parked>(actor, message);

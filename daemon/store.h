@@ -1,8 +1,8 @@
 // What lasts: jobs, memberships, actors, events, metrics and checkpoints. README.md has the schema.
 //
-// Writes are of two kinds. Those that a decision hangs on (add_job, remove_job, put_epoch) are durable when
-// they return, or have failed and changed nothing. All others are queued and written by flush(), many in one
-// transaction; a flush that fails keeps them for the next. Reads see both.
+// Writes are of two kinds. Those that a decision hangs on (add_job, remove_job, put_epoch, put_tuning) are
+// durable when they return, or have failed and changed nothing. All others are queued and written by flush(),
+// many in one transaction; a flush that fails keeps them for the next. Reads see both.
 //
 // Not thread-safe.
 #pragma once
@@ -15,12 +15,14 @@
 #include "protocol/base/error.h"
 #include "protocol/messages/lifecycle.h"
 #include "protocol/messages/records.h"
+#include "protocol/messages/tuning.h"
 
 namespace seng {
 
 struct StoredJob {
   JobRecord record;
   std::string spec_yaml, plan_json;
+  TuningRecord tuning = {};  // of a job with engine.tune, once there are choices
 };
 
 struct StoredActor {
@@ -69,6 +71,7 @@ class Store {
   // With all that belongs to it. Its number is not given again.
   virtual Status remove_job(JobId job) = 0;
   virtual Status put_epoch(JobId job, const StoredEpoch& epoch) = 0;
+  virtual Status put_tuning(JobId job, const TuningRecord& tuning) = 0;
 
   virtual void put_record(const JobRecord& record) = 0;
   virtual void put_actor(JobId job, const StoredActor& actor) = 0;

@@ -4,7 +4,7 @@
 
 namespace seng {
 
-inline constexpr int kStoreSchema = 1;
+inline constexpr int kStoreSchema = 2;
 inline constexpr int kStoreApplicationId = 0x53454e47;  // "SENG", in the file's header
 
 // kMigrations[i] makes schema i + 1 of schema i.
@@ -45,6 +45,10 @@ CREATE TABLE checkpoints (
   job INTEGER NOT NULL, step INTEGER NOT NULL,
   at REAL NOT NULL, path TEXT NOT NULL, weights_sha256 TEXT NOT NULL, state_sha256 TEXT NOT NULL,
   PRIMARY KEY (job, step)) WITHOUT ROWID;
+)sql",
+    // An older sengd would have a tuned job's actors go by other choices.
+    R"sql(
+ALTER TABLE jobs ADD COLUMN tuning BLOB;
 )sql",
 };
 

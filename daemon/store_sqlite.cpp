@@ -30,6 +30,7 @@ class SqliteStore final : public Store {
   Status add_job(const StoredJob& job) override;
   Status remove_job(JobId job) override;
   Status put_epoch(JobId job, const StoredEpoch& epoch) override;
+  Status put_tuning(JobId job, const TuningRecord& tuning) override;
   void put_record(const JobRecord& record) override { queue_.records[record.id] = record; }
   void put_actor(JobId job, const StoredActor& actor) override {
     queue_.actors[{job, actor.record.actor}] = actor;
@@ -182,13 +183,14 @@ Status SqliteStore::open(const std::string& path) {
 
 Status SqliteStore::add_job(const StoredJob& job) {
   SENG_TRY(transaction("write", [&] {
-    Statement(db_, "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)")
+    Statement(db_, "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)")
         .integer(job.record.id)
         .text(job.record.name)
         .text(job_state_name(job.record.state))
         .record(job.record)
         .text(job.spec_yaml)
         .text(job.plan_json)
+        .record(job.tuning)
         .run();
   }));
   next_job_ = std::max(next_job_, job.record.id + 1);
@@ -212,6 +214,12 @@ Status SqliteStore::put_epoch(JobId job, const StoredEpoch& epoch) {
         .integer(epoch.epoch.counter)
         .record(epoch)
         .run();
+  });
+}
+
+Status SqliteStore::put_tuning(JobId job, const TuningRecord& tuning) {
+  return transaction("write", [&] {
+    Statement(db_, "UPDATE jobs SET tuning = ? WHERE id = ?").record(tuning).integer(job).run();
   });
 }
 
@@ -299,10 +307,11 @@ Result<std::vector<JobRecord>> SqliteStore::jobs() {
 Result<StoredJob> SqliteStore::job(JobId job) {
   bool found = false;
   auto stored = reading<StoredJob>("read", [&](StoredJob& out) {
-    Statement row(db_, "SELECT record, spec_yaml, plan_json FROM jobs WHERE id = ?");
+    Statement row(db_, "SELECT record, spec_yaml, plan_json, tuning FROM jobs WHERE id = ?");
     if (!row.integer(job).step()) return;
     found = true;
     out = {row.record_at<JobRecord>(0, fmt::format("jobs row {}", job)), row.text_at(1), row.text_at(2)};
+    if (!row.text_at(3).empty()) out.tuning = row.record_at<TuningRecord>(3, fmt::format("jobs row {}", job));
   });
   if (stored && !found) return fail(ErrorCode::kNotFound, fmt::format("there is no job {}", job));
   return stored;

@@ -6,6 +6,7 @@
 #include "cli/plan_report.h"
 #include "cli/record_values.h"
 #include "protocol/spec/job_spec.h"
+#include "cli/text_format.h"
 
 namespace seng {
 namespace {
@@ -16,6 +17,18 @@ std::vector<std::string> notes_of(const DescribeReply& reply) {
   return spec ? notes_on(*spec) : std::vector<std::string>{};
 }
 
+void print_tuning(const TuningRecord& tuning, Console& console) {
+  console.out << fmt::format("\ntuning\n{} choices for {}, ", tuning.count, one_line(tuning.device));
+  if (tuning.actor == kNoActor) {
+    console.out << "that came with the specification or a checkpoint\n";
+    return;
+  }
+  console.out << fmt::format(
+      "measured by actor {} at {}\na micro-batch's convolutions: {:.3f} ms, by the library's own expectation "
+      "{:.3f} ms\n",
+      tuning.actor, format_time(tuning.at), tuning.chosen_ms, tuning.expected_ms);
+}
+
 void print_description(const DescribeReply& reply, Console& console) {
   print_job(reply.job, console);
   for (const std::string& note : notes_of(reply)) console.out << fmt::format("{:<16} {}\n", "note", note);
@@ -24,6 +37,7 @@ void print_description(const DescribeReply& reply, Console& console) {
     console.out << "\nplan\n";
     print_plan_summary(plan, console);
   }
+  if (!reply.tuning.choices.empty()) print_tuning(reply.tuning, console);
   if (!reply.actors.empty()) {
     console.out << "\nactors\n";
     actor_table(reply.actors).print(console);
@@ -59,6 +73,7 @@ ExitCode run_describe(const Arguments& arguments, Session& session) {
                {"spec", spec_value(reply->spec_yaml)},
                {"notes", notes_of(*reply)},
                {"plan", parsed_value(reply->plan_json)},
+               {"tuning", tuning_value(reply->tuning)},
                {"actors", std::move(actors)},
                {"events", std::move(events)}});
   return ExitCode::kOk;

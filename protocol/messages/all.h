@@ -9,6 +9,7 @@
 #include "protocol/messages/peer.h"
 #include "protocol/messages/queries.h"
 #include "protocol/messages/state.h"
+#include "protocol/messages/tuning.h"
 
 namespace seng {
 
@@ -20,7 +21,7 @@ using ControlMessages =
 using LifecycleMessages =
     std::tuple<ActorHello, Welcome, Reconfigure, Parked, Assign, Ready, Resume, Progress, EpochReport,
                CheckpointReport, Finished, ActorFailed, StopTraining, ActorEvent, Prepared, Retire,
-               HelloWanted, StateLost, WarmUp, WarmedUp>;
+               HelloWanted, StateLost, WarmUp, WarmedUp, Tune, Tuned, TakeChoices>;
 using PeerMessages =
     std::tuple<PeerHello, PartialSums, Directions, Fragment, EvaluationPart, StateDigest, CheckpointShard,
                CurvatureHeld, LinkIdentity, BlobRequest, BlobChunk, BlobUnavailable, BlobDigest>;

@@ -11,6 +11,7 @@
 #include "protocol/messages/kinds.h"
 #include "protocol/messages/queries.h"
 #include "protocol/messages/records.h"
+#include "protocol/messages/tuning.h"
 
 namespace seng {
 
@@ -73,6 +74,7 @@ struct DescribeReply {
   std::string plan_json;  // what `seng-actor plan` said of it: parameters, blocks, memory
   std::vector<ActorRecord> actors;
   std::vector<EventRecord> events;  // the newest 20, oldest first
+  TuningRecord tuning;              // of a job that is tuned
   template <class V>
   void visit(V& v) {
     v.field(1, "job", job);
@@ -80,6 +82,7 @@ struct DescribeReply {
     v.field(3, "plan_json", plan_json);
     v.field(4, "actors", actors);
     v.field(5, "events", events);
+    v.field(6, "tuning", tuning);
   }
 };
 

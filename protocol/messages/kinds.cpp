@@ -20,7 +20,7 @@ constexpr bool all_kinds_are_different(std::tuple<Body...>*) {
   return true;
 }
 static_assert(all_kinds_are_different(static_cast<AllMessages*>(nullptr)));
-static_assert(std::tuple_size_v<AllMessages> == 60,
+static_assert(std::tuple_size_v<AllMessages> == 63,
               "a new kind needs a struct, a place in all.h and in README.md");
 static_assert(static_cast<int>(MessageKind::kError) == kRefusalKind,
               "every version must be able to read a refusal");
@@ -123,6 +123,12 @@ std::string_view message_kind_name(std::uint16_t kind) {
       return "WarmUp";
     case MessageKind::kWarmedUp:
       return "WarmedUp";
+    case MessageKind::kTune:
+      return "Tune";
+    case MessageKind::kTuned:
+      return "Tuned";
+    case MessageKind::kTakeChoices:
+      return "TakeChoices";
     case MessageKind::kPeerHello:
       return "PeerHello";
     case MessageKind::kPartialSums:

@@ -57,6 +57,9 @@ enum class MessageKind : std::uint16_t {
   kStateLost = 217,
   kWarmUp = 218,
   kWarmedUp = 219,
+  kTune = 220,
+  kTuned = 221,
+  kTakeChoices = 222,
 
   // seng-actor <-> seng-actor (peer.h)
   kPeerHello = 300,

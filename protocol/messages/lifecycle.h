@@ -2,15 +2,15 @@
 //
 //   actor: ActorHello                        (token proves that this daemon spawned it)
 //   daemon: Welcome                          (the job)
-//   actor: Prepared                          data and network are there, sockets are bound
-//   daemon: WarmUp to it and the members, actor: WarmedUp   where a group trains already: catches up with it
-//   daemon: Reconfigure(e) to members and leavers   (persisted before it is sent)
-//   actor: Parked(applied step, curvature held)     at once, or, if planned, after the leader's word
-//   daemon: Assign(base step, who holds what)       when all have parked
-//   actor: Ready                             holds the state of the base step, peers connected
-//   daemon: Resume to members, Retire to leavers    when every member is ready
-//   actor: Progress* EpochReport* CheckpointReport* ActorEvent*
-//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to all
+//   daemon: Tune to one, actor: Tuned, daemon: TakeChoices   once in the life of a job that is tuned
+//   (tuning.h) actor: Prepared                          data and network are there, sockets are bound daemon:
+//   WarmUp to it and the members, actor: WarmedUp   where a group trains already: catches up with it daemon:
+//   Reconfigure(e) to members and leavers   (persisted before it is sent) actor: Parked(applied step,
+//   curvature held)     at once, or, if planned, after the leader's word daemon: Assign(base step, who holds
+//   what)       when all have parked actor: Ready                             holds the state of the base
+//   step, peers connected daemon: Resume to members, Retire to leavers    when every member is ready actor:
+//   Progress* EpochReport* CheckpointReport* ActorEvent* actor: Finished or ActorFailed           the
+//   leader's Finished ends the job: Retire to all
 //
 // The envelope's epoch is the membership meant; what carries an older one is dropped. A daemon that was
 // started anew answers what it hears from actors with HelloWanted; they say ActorHello again and go on.
@@ -76,7 +76,8 @@ struct Welcome {
   std::string job_dir;    // checkpoints/ and ledger files of the job go below it
   std::string job_token;  // shared by the job's actors: PeerHello carries it
   std::uint32_t lease_ms = 1000;
-  std::string initial_sha256;  // what the job began with when it was planned; empty: its seed
+  std::string initial_sha256;   // what the job began with when it was planned; empty: its seed
+  bool awaits_choices = false;  // it is Prepared only behind TakeChoices (tuning.h)
   template <class V>
   void visit(V& v) {
     v.field(1, "spec_yaml", spec_yaml);
@@ -84,6 +85,7 @@ struct Welcome {
     v.field(3, "lease_ms", lease_ms);
     v.field(4, "job_token", job_token);
     v.field(5, "initial_sha256", initial_sha256);
+    v.field(6, "awaits_choices", awaits_choices);
   }
 };
 

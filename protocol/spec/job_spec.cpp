@@ -29,6 +29,7 @@ class Relations {
     check_adaptive_damping();
     check_loss_scale();
     check_reduce();
+    check_tuning();
     if (!given("actors.max")) spec_.actors_max = std::max(spec_.actors_max, spec_.actors_min);
     if (right({"actors.min", "actors.max"}) && spec_.actors_min > spec_.actors_max)
       refuse("actors.min", fmt::format("{} is more than actors.max, {}; expected at most that",
@@ -145,6 +146,15 @@ class Relations {
       refuse("exchange.reduce",
              "fast: NCCL adds, and exchange.path is zmq, over which owners add in the tree's order; expected "
              "ordered, or exchange.path nccl or auto");
+  }
+
+  // One table of choices is of one kind of device.
+  void check_tuning() {
+    if (spec_.engine_tune && spec_.allow_mixed_devices)
+      refuse(
+          "engine.tune",
+          "given beside allow_mixed_devices; expected one of the two: what is measured on one kind of device "
+          "says nothing of another");
   }
 
   void check_adaptive_damping() {

@@ -125,8 +125,10 @@ struct JobSpec {
   std::uint32_t engine_loss_scale = 256;       // f16: of the first step; a power of two
   std::string engine_convolution = "auto";     // auto | direct
   bool engine_checkpoint_activations = false;  // drop activations, and make them again in the backward pass
-  bool ledger = false;                         // each actor writes which samples it used
-  std::string on_divergence = "fail";          // fail | continue, when a step's loss is not finite
+  bool engine_tune = false;                    // a GPU's convolutions run with algorithms that were measured
+  std::string engine_choices;          // which, once that is decided (actors/engine/convolution_choices.h)
+  bool ledger = false;                 // each actor writes which samples it used
+  std::string on_divergence = "fail";  // fail | continue, when a step's loss is not finite
   // Actors started in the place of lost ones: at most `restart_max` within any `restart_window_s` seconds.
   std::uint32_t restart_max = 20;
   double restart_window_s = 3600;

@@ -9,8 +9,9 @@ namespace {
 
 constexpr std::size_t kLongestName = 64;
 constexpr std::size_t kLongestText = 4096;
-constexpr double kMany = 1e6;         // epochs, rates: more is a slip
-constexpr double kLongestTime = 1e8;  // seconds, three years
+constexpr std::size_t kLongestChoices = 256 << 10;  // thousands of convolutions
+constexpr double kMany = 1e6;                       // epochs, rates: more is a slip
+constexpr double kLongestTime = 1e8;                // seconds, three years
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -47,6 +48,11 @@ std::string refuse_path(std::string_view text) {
 
 std::string refuse_ranks(std::string_view text) {
   return parse_ranks(text) ? "" : "whole numbers from 0 to 65535 with a space between them, or \"\"";
+}
+
+std::string refuse_choices(std::string_view text) {
+  if (text.size() <= kLongestChoices && std::none_of(text.begin(), text.end(), is_control)) return "";
+  return "a table of choices in one line, or \"\"";
 }
 
 std::string refuse_optional_path(std::string_view text) {
@@ -168,6 +174,8 @@ std::vector<SpecField> make_fields() {
       {"engine.loss_scale", count(SENG_AT(engine_loss_scale), 1, 1 << 24)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
       {"engine.checkpoint_activations", FlagField{SENG_AT(engine_checkpoint_activations)}},
+      {"engine.tune", FlagField{SENG_AT(engine_tune)}},
+      {"engine.choices", TextField{SENG_AT(engine_choices), refuse_choices}},
       {"ledger", FlagField{SENG_AT(ledger)}},
       {"on_divergence", ChoiceField{SENG_AT(on_divergence), {"fail", "continue"}}},
       {"initial.checkpoint", TextField{SENG_AT(initial_checkpoint), refuse_optional_path}},

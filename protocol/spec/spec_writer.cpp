@@ -221,6 +221,7 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
     unused("optimizer.lr.gamma", "the schedule is " + lr.kind);
   if (spec.engine_precision != "f16" && spec.engine_loss_scale != JobSpec{}.engine_loss_scale)
     unused("engine.loss_scale", "engine.precision is " + spec.engine_precision);
+  if (!spec.engine_tune && !spec.engine_choices.empty()) unused("engine.choices", "engine.tune is false");
   if (spec.batch_micro > 0 && spec.actors_max > spec.micro_batches())
     notes.push_back(fmt::format("actors.max is {}, but only {} actors have work: one for each micro-batch",
                                 spec.actors_max, spec.micro_batches()));

@@ -7,6 +7,7 @@
     nccl        the same over NCCL between two actors
     kill        an actor is killed in a step: the job goes on, to the same bits
     cost        what SENG's ordinary and refresh steps cost over SGD's
+    tune        what measured algorithms of convolutions gain, and that they give the same bits with 2 actors
     speed       images/s of resnet18 and resnet50 beside PyTorch's, where python3 has it with CUDA
     sanitizers  compute-sanitizer over the operations, where it is found
 
@@ -215,6 +216,35 @@ def cost(run):
     return rows
 
 
+def tuned(text, choices=""):
+    return text.replace("engine: {", "engine: {tune: true, " + (f'choices: "{choices}", ' if choices else ""))
+
+
+def tune(run):
+    network, side, batch, steps = ("lenet", 8, 16, 8) if run.quick else ("resnet18", 32, 512, 32)
+    rows = []
+    with run.cluster(2) as cluster:
+
+        def tuning(job):
+            return json.loads(cluster.ctl("describe", str(job), "-o", "json"))["tuning"]
+
+        for precision in PRECISIONS[:1] if run.quick else ("tf32", "bf16"):
+            run.left()
+            text = throughput_job(network, side, 10, batch, precision, SGD, steps)
+            _, plain = run.train(cluster, text)
+            result, chosen = run.train(cluster, tuned(text))
+            found = tuning(result["id"])
+            del found["choices"]
+            rows.append({"network": network, "batch": batch, "precision": precision, "tuning": found,
+                         "untuned_s": median([s["seconds"] for s in plain["steps"]][4:]),
+                         "tuned_s": median([s["seconds"] for s in chosen["steps"]][4:])})
+        one, _ = run.train(cluster, tuned(run.bits_job()))
+        two, _ = run.train(cluster, tuned(run.bits_job(actors=2), tuning(one["id"])["choices"]))
+    if one["state_sha256"] != two["state_sha256"]:
+        raise Failed("the bits differ", rows)
+    return rows
+
+
 def pytorch(run, network, side, classes, batch, precision):
     ran = command(["python3", str(HERE / "pytorch_gpu.py"), network, str(side), str(classes), str(batch), precision], timeout=run.left())
     if ran.returncode != 0:
@@ -256,7 +286,7 @@ def sanitizers(run):
     return found
 
 
-STAGES = [machine, operations, bits, nccl, kill, cost, speed, sanitizers]
+STAGES = [machine, operations, bits, nccl, kill, cost, tune, speed, sanitizers]
 
 
 def main():

@@ -563,6 +563,30 @@ TEST_F(Restore, GoesOnWithTheRanksThatWereDecided) {
   EXPECT_FALSE(load_workload(value_of(parse_job_spec(text(", ranks: \"1 2\""), "test"))));
 }
 
+// So are the algorithms of convolutions, by the first actor.
+TEST_F(Restore, GoesOnWithTheChoicesThatWereDecided) {
+  const auto text = [](const std::string& engine) { return job_text() + "engine: {" + engine + "}\n"; };
+  const std::string decided = "H100; forward f32 nhwc 2x1x8x8 4x3x3 s1 p1 = 6";
+  Training training(text("tune: true, choices: \"" + decided + "\""));
+  training.train_to(2);
+  const std::string checkpoint = training.save(own_.path() + "/checkpoints");
+  const auto resumed = [&](const std::string& engine) {
+    return nlohmann::json::parse(
+        plan_job(text(engine) + "initial: {checkpoint: " + checkpoint + "}\n", 1).json);
+  };
+  EXPECT_EQ(resumed("tune: true").value("choices", ""), decided);
+  EXPECT_THAT(resumed("tune: false").dump(), HasSubstr("engine.tune: true and false"));
+  EXPECT_THAT(resumed("tune: true, choices: H200").dump(), HasSubstr("engine.choices: "));
+  EXPECT_THAT(refusal(text("tune: true"), checkpoint_), HasSubstr("engine.tune: false and true"));
+  EXPECT_THAT(nlohmann::json::parse(plan_job(text("tune: true, choices: \"H; a\""), 1).json).dump(),
+              HasSubstr("engine.choices: no table of choices"));
+  // It has run on the CPU so far.
+  Training untouched(text("tune: true"));
+  untouched.train_to(2);
+  const std::string without = untouched.save(own_.path() + "/without");
+  EXPECT_EQ(refusal(text("tune: true, choices: \"" + decided + "\""), without), "restored");
+}
+
 TEST_F(Restore, ThePlanReadsWhatTheJobBeginsWith) {
   const auto plan = [](const std::string& initial, const std::string& text = job_text()) {
     return nlohmann::json::parse(plan_job(text + "initial: {" + initial + "}\n", 1).json);

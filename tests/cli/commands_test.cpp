@@ -76,6 +76,7 @@ class Commands : public ::testing::Test {
       actor.bytes_sent = 1000;
       actor.log_path = "/state/jobs/3/logs/actor-1.log";
       reply.actors = {actor};
+      reply.tuning = tuning_;
       reply.events = {event(5, "Started", "epoch 1.1 with 2 actors")};
       return reply;
     });
@@ -91,6 +92,7 @@ class Commands : public ::testing::Test {
   }
 
   FakeDaemon daemon_;
+  TuningRecord tuning_;
   std::vector<JobRecord> jobs_ = {running_job(), ended_job(JobState::kFailed)};
 };
 
@@ -157,6 +159,28 @@ TEST_F(Commands, Describe) {
   EXPECT_EQ(json["actors"][0]["bytes_sent"], 1000);
   EXPECT_EQ(json["events"][0]["kind"], "Started");
   EXPECT_TRUE(json["events"][0]["actor"].is_null());
+}
+
+TEST_F(Commands, DescribeSaysHowTheJobIsTuned) {
+  EXPECT_TRUE(json_of(ctl(daemon_, {"describe", "3", "-o", "json"}))["tuning"].is_null());
+  EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, Not(HasSubstr("tuning")));
+  tuning_.choices = "H100; forward f32 nhwc 2x1x8x8 4x3x3 s1 p1 = 6";
+  tuning_.device = "H100";
+  tuning_.count = 1;
+  EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out,
+              HasSubstr("\ntuning\n1 choices for H100, that came with the specification or a checkpoint\n"));
+  EXPECT_TRUE(json_of(ctl(daemon_, {"describe", "3", "-o", "json"}))["tuning"]["expected_ms"].is_null());
+  tuning_.actor = 2;
+  tuning_.at = 1769860801;
+  tuning_.expected_ms = 4;
+  tuning_.chosen_ms = 3;
+  const std::string out = ctl(daemon_, {"describe", "3"}).out;
+  EXPECT_THAT(out, HasSubstr("1 choices for H100, measured by actor 2 at 2026-"));
+  EXPECT_THAT(out, HasSubstr("convolutions: 3.000 ms, by the library's own expectation 4.000 ms\n"));
+  const Json json = json_of(ctl(daemon_, {"describe", "3", "-o", "json"}))["tuning"];
+  EXPECT_EQ(json["choices"], tuning_.choices);
+  EXPECT_EQ(json["actor"], 2);
+  EXPECT_EQ(json["chosen_ms"], 3);
 }
 
 TEST_F(Commands, VersionWithAndWithoutADaemon) {

@@ -63,6 +63,13 @@ class Resume : public ::testing::Test {
   SubmitRequest submitted_;
 };
 
+TEST_F(Resume, TuneIsAShorthand) {
+  ASSERT_EQ(submit({"-"}).code, ExitCode::kOk);
+  EXPECT_FALSE(spec().engine_tune);
+  ASSERT_EQ(submit({"-", "--tune"}).code, ExitCode::kOk);
+  EXPECT_TRUE(spec().engine_tune);
+}
+
 TEST_F(Resume, AJobWithItsOwnSpecificationOrAnother) {
   for (const char* job : {"3", "before"}) {
     const CtlRun run = submit({"--resume", job, "--set", "actors=4", "--set", "steps=9", "--name", "again"});

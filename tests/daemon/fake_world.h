@@ -120,6 +120,9 @@ class FaultyStore final : public Store {
   Status put_epoch(JobId job, const StoredEpoch& epoch) override {
     return full ? no_space() : real_->put_epoch(job, epoch);
   }
+  Status put_tuning(JobId job, const TuningRecord& tuning) override {
+    return full ? no_space() : real_->put_tuning(job, tuning);
+  }
   void put_record(const JobRecord& record) override { real_->put_record(record); }
   void put_actor(JobId job, const StoredActor& actor) override { real_->put_actor(job, actor); }
   EventRecord add_event(EventRecord event) override { return real_->add_event(std::move(event)); }

@@ -71,6 +71,10 @@ TEST_F(StoreTest, EverythingComesBackAfterReopening) {
     EXPECT_EQ(store->next_job_id(), 3u);
     ASSERT_TRUE(
         store->put_epoch(1, {{1, 1}, 5.5, {{0, "n", "ipc://x", 0, 3, ""}, {1, "n", "ipc://y", 3, 8, ""}}}));
+    TuningRecord tuning;
+    tuning.choices = "H100; a = 1";
+    tuning.chosen_ms = 2.5;
+    ASSERT_TRUE(store->put_tuning(1, tuning));
     JobRecord changed = record_of(1, "one");
     changed.state = JobState::kRunning;
     changed.train_loss = NAN;
@@ -115,6 +119,9 @@ TEST_F(StoreTest, EverythingComesBackAfterReopening) {
   EXPECT_EQ((*jobs)[0].epoch, (GroupEpoch{2, 1}));
   EXPECT_EQ(store->job(2)->spec_yaml, std::string("zero\0inside", 11));
   EXPECT_EQ(store->job(1)->plan_json, "{\"plan\":1}");
+  EXPECT_EQ(store->job(1)->tuning.choices, "H100; a = 1");
+  EXPECT_EQ(store->job(1)->tuning.chosen_ms, 2.5);
+  EXPECT_EQ(store->job(2)->tuning.choices, "");
   EXPECT_EQ(store->job(9).error().code, ErrorCode::kNotFound);
   const auto actors = store->actors(1);
   ASSERT_EQ(actors->size(), 1u);
@@ -199,6 +206,26 @@ TEST_F(StoreTest, TheSameEpochTwiceIsRefused) {
   ASSERT_TRUE(store->put_epoch(1, {{1, 1}, 0, {}}));
   EXPECT_FALSE(store->put_epoch(1, {{1, 1}, 0, {}}));
   EXPECT_TRUE(store->put_epoch(1, {{1, 2}, 0, {}})) << "a refused one leaves no transaction open";
+}
+
+// As a sengd of the first schema has left it.
+TEST_F(StoreTest, AnOlderSchemaIsMigrated) {
+  sql(std::string(kMigrations[0]) + "PRAGMA application_id = " + std::to_string(kStoreApplicationId) +
+      "; PRAGMA user_version = 1; INSERT INTO jobs VALUES (3, 'old', 'queued', x'82010302a36f6c64', 's', "
+      "'p');");
+  auto store = open();
+  ASSERT_TRUE(store);
+  const auto old = store->job(3);
+  ASSERT_TRUE(old) << old.error().message;
+  EXPECT_EQ(old->record.id, 3u);
+  EXPECT_EQ(old->record.name, "old");
+  EXPECT_EQ(old->spec_yaml, "s");
+  EXPECT_EQ(old->tuning.choices, "");
+  TuningRecord tuning;
+  tuning.choices = "H100; a = 1";
+  ASSERT_TRUE(store->put_tuning(3, tuning));
+  store.reset();
+  EXPECT_EQ(open()->job(3)->tuning.choices, "H100; a = 1");
 }
 
 TEST_F(StoreTest, ANewerSchemaIsRefused) {

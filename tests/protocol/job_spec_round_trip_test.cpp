@@ -49,6 +49,8 @@ class RandomSpecs {
     s.evaluate_every_epochs = number(100);
     s.engine_precision = std::array{"f32", "tf32", "bf16", "f16"}[whole(0, 3)];
     s.engine_loss_scale = 1u << whole(0, 24);
+    s.engine_tune = !s.allow_mixed_devices && whole(0, 1) == 1;
+    s.engine_choices = std::array{"", "H; forward f32 nhwc 2x1x8x8 4x3x3 s1 p1 = 6"}[whole(0, 1)];
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
     s.engine_checkpoint_activations = whole(0, 1) == 1;
     s.ledger = whole(0, 1) == 1;

@@ -143,6 +143,8 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"actors: {max: 2, lanes: 3}", [](const JobSpec& s) { return s.lanes == 3; }},
       {"engine: {precision: bf16, loss_scale: 1024}",
        [](const JobSpec& s) { return s.engine_precision == "bf16" && s.engine_loss_scale == 1024; }},
+      {"engine: {tune: true, choices: \"H; data f32 nhwc 1 = 1\"}",
+       [](const JobSpec& s) { return s.engine_tune && s.engine_choices == "H; data f32 nhwc 1 = 1"; }},
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
       {"engine: {checkpoint_activations: true}",
        [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
@@ -281,6 +283,12 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"initial: a", "f.yaml:6:10: initial: \"a\"; expected a map"},
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
+      {"allow_mixed_devices: true\nengine: {tune: true}",
+       "f.yaml:7:16: engine.tune: given beside allow_mixed_devices; expected one of the two: what is "
+       "measured "
+       "on one kind of device says nothing of another"},
+      {"engine: {choices: \"a\\tb\"}",
+       "f.yaml:6:19: engine.choices: the text \"a\\x09b\"; expected a table of choices in one line, or \"\""},
       {"engine: {precision: fp16}",
        "f.yaml:6:21: engine.precision: unknown value \"fp16\"; did you mean \"f16\"?; expected f32, tf32, "
        "bf16 or f16"},
@@ -488,6 +496,9 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   EXPECT_TRUE(notes({"optimizer.damping.adaptive=5"}).empty());
   EXPECT_THAT(notes({"optimizer.damping.adaptive.factor=2"}),
               ::testing::ElementsAre(HasSubstr("optimizer.damping.adaptive")));
+  EXPECT_TRUE(notes({"engine.tune=true", "engine.choices=H"}).empty());
+  EXPECT_THAT(notes({"engine.choices=H"}),
+              ::testing::ElementsAre(HasSubstr("engine.choices has no effect: engine.tune is false")));
   EXPECT_TRUE(notes({"engine.precision=f16", "engine.loss_scale=2"}).empty());
   EXPECT_THAT(notes({"engine.precision=bf16", "engine.loss_scale=2"}),
               ::testing::ElementsAre(HasSubstr("engine.loss_scale has no effect: engine.precision is bf16")));

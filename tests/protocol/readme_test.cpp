@@ -205,6 +205,7 @@ TEST(Readme, TablesAreTheFieldsOfTheCode) {
   expect_record<JobRecord>("JobRecord");
   expect_record<ActorRecord>("ActorRecord");
   expect_record<EventRecord>("EventRecord");
+  expect_record<TuningRecord>("TuningRecord");
   expect_record<StepMetrics>("StepMetrics");
   expect_record<EpochMetrics>("EpochMetrics");
   expect_record<GpuRecord>("GpuRecord");

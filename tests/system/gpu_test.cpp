@@ -245,10 +245,10 @@ TEST_F(OnEmulatedGpus, TheCheckOfAGpuRunsItsStages) {
     for (std::size_t i = 2; i < kOnGpus.size(); ++i) command.push_back("--sengd-option=" + kOnGpus[i]);
     return run(command, {.timeout_seconds = 300});
   };
-  const auto good = check("machine,operations,kill,speed");
+  const auto good = check("machine,operations,kill,tune,speed");
   EXPECT_EQ(good.exit_code, 0) << good.out << good.err;
   const auto found = nlohmann::json::parse(contents(dir.path() + "/found.json"));
-  for (const char* stage : {"machine", "operations", "kill", "speed"})
+  for (const char* stage : {"machine", "operations", "kill", "tune", "speed"})
     EXPECT_EQ(found.at(stage).value("verdict", ""), "passed") << found.at(stage);
   EXPECT_GT(found["operations"]["figures"].value("passed", 0), 5);
   EXPECT_EQ(found["kill"]["figures"].value("restarts", 0), 1);

@@ -1,0 +1,61 @@
+// Driver: with which algorithms a GPU convolves, in a job with `engine.tune`.
+#include <chrono>
+#include <optional>
+
+#include "actors/driver.h"
+#include "actors/engine/convolution_tuner.h"
+#include "protocol/base/log.h"
+
+namespace seng {
+
+// By planning a network as each lane will, which is then thrown away.
+void Driver::measure() {
+  if (!workload_ || trainer_) return;
+  const auto begin = std::chrono::steady_clock::now();
+  ConvolutionTuner tuner(options_.device_name);
+  {
+    ReplicaOptions options = replica_options(workload_->spec);
+    options.device = options_.device;
+    options.chooser = &tuner;
+    const Replica measured(workload_->network, options);
+  }
+  Tuned told;
+  told.tuning.choices = tuner.choices().to_text();
+  told.tuning.device = options_.device_name;
+  told.tuning.count = static_cast<std::uint32_t>(tuner.choices().size());
+  told.tuning.candidates = static_cast<std::uint32_t>(tuner.candidates());
+  told.tuning.expected_ms = tuner.expected_ms();
+  told.tuning.chosen_ms = tuner.chosen_ms();
+  told.tuning.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  session_.send(told);
+}
+
+// Checkpoints carry them on from here.
+Status Driver::take_choices(const std::string& choices) {
+  if (!workload_ || trainer_) return {};
+  workload_->spec.engine_choices = choices;
+  SENG_TRY(prepare(*welcome_));
+  session_.send(Prepared{});
+  return {};
+}
+
+Status Driver::plan_replicas() {
+  const JobSpec& spec = workload_->spec;
+  std::optional<TunedConvolutions> chooser;
+  if (spec.engine_tune && options_.device == Device::kCuda) {
+    auto choices = ConvolutionChoices::parse(spec.engine_choices);
+    if (!choices) return fail(choices.error().with_context("engine.choices"));
+    chooser.emplace(std::move(*choices));
+  }
+  ReplicaOptions options = replica_options(spec);
+  options.device = options_.device;
+  options.chooser = chooser ? &*chooser : nullptr;
+  for (int i = 0; i < lanes_->count(); ++i) replicas_.emplace_back(workload_->network, options);
+  if (const std::string missing = chooser ? chooser->shortfall() : ""; !missing.empty()) {
+    log_warning("{}", missing);
+    event(Severity::kWarning, "ChoicesMissing", missing);
+  }
+  return {};
+}
+
+}  // namespace seng
