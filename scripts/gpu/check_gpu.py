@@ -221,7 +221,6 @@ def tuned(text, choices=""):
 
 
 def tune(run):
-    network, side, batch, steps = ("lenet", 8, 16, 8) if run.quick else ("resnet18", 32, 512, 32)
     rows = []
     with run.cluster(2) as cluster:
 
@@ -230,12 +229,12 @@ def tune(run):
 
         for precision in PRECISIONS[:1] if run.quick else ("tf32", "bf16"):
             run.left()
-            text = throughput_job(network, side, 10, batch, precision, SGD, steps)
+            text = run.bits_job(steps=6) if run.quick else throughput_job("resnet18", 32, 10, 512, precision, SGD, 32)
             _, plain = run.train(cluster, text)
             result, chosen = run.train(cluster, tuned(text))
             found = tuning(result["id"])
             del found["choices"]
-            rows.append({"network": network, "batch": batch, "precision": precision, "tuning": found,
+            rows.append({"precision": precision, "tuning": found,
                          "untuned_s": median([s["seconds"] for s in plain["steps"]][4:]),
                          "tuned_s": median([s["seconds"] for s in chosen["steps"]][4:])})
         one, _ = run.train(cluster, tuned(run.bits_job()))
