@@ -88,6 +88,7 @@ TEST(Job, QueuesForSlotsAndDescribeSaysWhy) {
   EXPECT_NE(described["job"]["reason"].get<std::string>().find("slot"), std::string::npos)
       << described["job"].dump();
 
+  ASSERT_EQ(cluster.ctl({"wait", "first", "--step", "1"}).exit_code, 0);  // or it would stop before it began
   EXPECT_EQ(cluster.ctl({"stop", "first"}).exit_code, 0);
   EXPECT_NE(cluster.ctl({"wait", "first"}).exit_code, 0);  // a stopped job is not a success
   const RunResult waited = cluster.ctl({"wait", "second"});
