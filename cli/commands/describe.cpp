@@ -5,8 +5,8 @@
 #include "cli/job_tables.h"
 #include "cli/plan_report.h"
 #include "cli/record_values.h"
-#include "protocol/spec/job_spec.h"
 #include "cli/text_format.h"
+#include "protocol/spec/job_spec.h"
 
 namespace seng {
 namespace {

@@ -224,7 +224,7 @@ bool is_left_out(std::string_view path) {
   for (const std::string_view each :
        {"name", "data.root", "epochs", "optimizer.curvature.ranks", "actors", "restart", "priority",
         "allow_mixed_devices", "checkpoint", "evaluate", "ledger", "on_divergence", "initial", "exchange",
-        "engine.precision", "engine.loss_scale"})
+        "engine.precision", "engine.loss_scale", "engine.tune", "engine.choices"})
     if (path == each || (path.starts_with(each) && path[each.size()] == '.')) return true;
   return false;
 }
