@@ -168,6 +168,8 @@ std::vector<ActorAction> ActorLifecycle::on(const ActorEventIn& event, double no
     on_exit(exited->status, now, out);
   } else if (std::holds_alternative<e::Timeout>(event)) {
     on_timeout(now, out);
+  } else if (std::holds_alternative<e::Waits>(event)) {
+    if (state_ == ActorState::kConnected) deadline_ = now + timeouts_.prepare_s();
   } else {
     on_leave(event, now, out);
   }

@@ -69,12 +69,14 @@ struct Retired {};    // it was told to finish: the group goes on without it
 struct Terminate {};  // the daemon wants it gone
 struct Kill {};       // likewise, and it would not listen
 struct Timeout {};    // the deadline has passed
+struct Waits {};      // what it has to do is not known yet: the time for its preparation begins now
 }  // namespace actor_event
 
 using ActorEventIn =
     std::variant<actor_event::Hello, actor_event::Prepared, actor_event::Reconfigured, actor_event::Ready,
                  actor_event::Resumed, actor_event::Finished, actor_event::Failed, actor_event::Exited,
-                 actor_event::Retired, actor_event::Terminate, actor_event::Kill, actor_event::Timeout>;
+                 actor_event::Retired, actor_event::Terminate, actor_event::Kill, actor_event::Timeout,
+                 actor_event::Waits>;
 
 namespace actor_action {
 struct Signal {

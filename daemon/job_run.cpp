@@ -364,7 +364,10 @@ void JobRun::on_time() {
     return true;
   };
   for (auto& [actor, a] : actors_) {
-    if (a.life.deadline() && *a.life.deadline() <= now) tell(actor, actor_event::Timeout{});
+    if (!a.life.deadline() || *a.life.deadline() > now) continue;
+    const bool waits =
+        !tuning_.settled() && !tuning_.is_at_it(actor) && a.life.state() == ActorState::kConnected;
+    tell(actor, waits ? ActorEventIn(actor_event::Waits{}) : actor_event::Timeout{});
   }
   if (due(stop_deadline_)) stop_without_checkpoint();
   if (due(epoch_retry_)) store_epoch();

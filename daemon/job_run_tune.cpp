@@ -22,6 +22,7 @@ void JobRun::tune() {
   const auto asked = tuning_.ask(able);
   if (!asked) return;
   event(Severity::kInfo, "Tuning", "it measures the algorithms of the job's convolutions", *asked);
+  tell(*asked, actor_event::Waits{});
   send_to(*asked, Tune{});
 }
 
@@ -48,7 +49,9 @@ void JobRun::store_tuning() {
   tuning_.settle();
   event(Severity::kInfo, "Tuned", tuning_text(*measured_), measured_->actor);
   for (const auto& [actor, a] : actors_) {
-    if (a.life.state() == ActorState::kConnected) send_to(actor, TakeChoices{plan_.choices});
+    if (a.life.state() != ActorState::kConnected) continue;
+    tell(actor, actor_event::Waits{});
+    send_to(actor, TakeChoices{plan_.choices});
   }
   measured_.reset();
 }

@@ -5,10 +5,9 @@
 //            ^                   |
 //            +------ 3 ----------+
 //   1 Somebody is connected and heard: the one with the lowest number.
-//   2 The first word counts, whose it may be of those who were ever asked: one that was silent for a while
-//   may
-//     be faster than who was asked behind it.
-//   3 It has ended, or is silent.
+//   2 The first word counts, of those who were ever asked: one that was silent for a while may be faster than
+//     who was asked behind it.
+//   3 It has ended, is silent, or took longer than an actor has for its preparation.
 //   4 Nobody plans a network by what is not stored, so that no two actors ever go by different choices. A job
 //     that is not tuned, whose choices came with it, or that is on the CPU, is settled from the start.
 #pragma once
@@ -31,6 +30,8 @@ class Tuning {
   bool settled() const { return state_ == State::kSettled; }
   // `able`: who could measure now, by number. The one to be asked now, if any: nobody while one is at it.
   std::optional<ActorId> ask(const std::vector<ActorId>& able);
+  // Whether it is the one that measures now: the others wait for what it says to be stored, however long.
+  bool is_at_it(ActorId actor) const { return state_ == State::kWanted && at_it_ == actor; }
   // It has measured. False: its word does not count.
   bool measured(ActorId actor);
   void settle() { state_ = State::kSettled; }

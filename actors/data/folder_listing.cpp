@@ -47,15 +47,20 @@ Result<FolderListing> FolderListing::read(const std::string& directory) {
   for (const std::string& name : listing.classes_) {
     listing.class_begins_.push_back(listing.size());
     const std::string folder = directory + "/" + name;
-    std::string dangling;
+    std::string dangling, unknown;
     const auto files = sorted_names(folder, [&](const fs::directory_entry& entry, const std::string& file) {
       std::error_code error;
       if (!is_picture(file)) return false;
       if (entry.is_regular_file(error)) return true;
-      if (entry.is_symlink(error) && !entry.exists(error)) dangling = folder + "/" + file;
+      const bool found = !error || error == std::errc::no_such_file_or_directory;
+      // One that this machine alone cannot look at would be missing from its list, and all behind it be
+      // others.
+      if (!found) unknown = folder + "/" + file + ": " + error.message();
+      if (found && entry.is_symlink(error) && !entry.exists(error)) dangling = folder + "/" + file;
       return false;
     });
     if (!files) return fail(files.error());
+    if (!unknown.empty()) return fail(ErrorCode::kIo, unknown);
     if (!dangling.empty()) return fail(ErrorCode::kNotFound, dangling + ": a link to nothing");
     if (files->empty())
       return fail(ErrorCode::kNotFound, folder + ": no pictures (files that end in .jpg, .jpeg or .png)");

@@ -5,6 +5,6 @@
 
 namespace seng {
 
-std::string_view seng_version();  // "0.1.0"
+std::string_view seng_version();  // "0.2.0"
 
 }  // namespace seng

@@ -2,15 +2,17 @@
 //
 //   actor: ActorHello                        (token proves that this daemon spawned it)
 //   daemon: Welcome                          (the job)
-//   daemon: Tune to one, actor: Tuned, daemon: TakeChoices   once in the life of a job that is tuned
-//   (tuning.h) actor: Prepared                          data and network are there, sockets are bound daemon:
-//   WarmUp to it and the members, actor: WarmedUp   where a group trains already: catches up with it daemon:
-//   Reconfigure(e) to members and leavers   (persisted before it is sent) actor: Parked(applied step,
-//   curvature held)     at once, or, if planned, after the leader's word daemon: Assign(base step, who holds
-//   what)       when all have parked actor: Ready                             holds the state of the base
-//   step, peers connected daemon: Resume to members, Retire to leavers    when every member is ready actor:
-//   Progress* EpochReport* CheckpointReport* ActorEvent* actor: Finished or ActorFailed           the
-//   leader's Finished ends the job: Retire to all
+//   daemon: Tune to one, actor: Tuned,
+//   daemon: TakeChoices to all               (tuning.h; once in the life of a job that is tuned)
+//   actor: Prepared                          data and network are there, sockets are bound
+//   daemon: WarmUp to it and the members, actor: WarmedUp   where a group trains already: catches up with it
+//   daemon: Reconfigure(e) to members and leavers   (persisted before it is sent)
+//   actor: Parked(applied step, curvature held)     at once, or, if planned, after the leader's word
+//   daemon: Assign(base step, who holds what)       when all have parked
+//   actor: Ready                             holds the state of the base step, peers connected
+//   daemon: Resume to members, Retire to leavers    when every member is ready
+//   actor: Progress* EpochReport* CheckpointReport* ActorEvent*
+//   actor: Finished or ActorFailed           the leader's Finished ends the job: Retire to all
 //
 // The envelope's epoch is the membership meant; what carries an older one is dropped. A daemon that was
 // started anew answers what it hears from actors with HelloWanted; they say ActorHello again and go on.

@@ -140,6 +140,38 @@ TEST_F(HeadTuning, NobodyTakesWhatCannotBeStored) {
   EXPECT_FALSE(is_asked(job, 0));
 }
 
+// The time for its preparation is that of the one who measures; the others begin theirs with the choices.
+TEST_F(HeadTuning, OneThatMeasuresTooLongIsGivenUpAndTheOthersGoOn) {
+  const double longest = world_.options.timeouts.prepare_s();
+  const JobId job = world_.submit(spec_text("tuned", 1, 2) + "engine: {tune: true}\n", plan_text());
+  ASSERT_TRUE(world_.hello(job, 0) && world_.hello(job, 1));
+  ASSERT_TRUE(is_asked(job, 0));
+  world_.pass(job, longest + 1);
+  EXPECT_TRUE(is_asked(job, 1));
+  world_.pass(job, 0.9 * longest);
+  EXPECT_EQ(world_.record(job).state, JobState::kStarting);
+  says(job, 1);
+  EXPECT_EQ(taken(job, 1), kChoices);
+  world_.pass(job, 0.9 * longest);
+  world_.say_in(job, 1, {}, Prepared{});
+  world_.transition(job, {1});
+  EXPECT_EQ(world_.record(job).state, JobState::kRunning);
+}
+
+TEST_F(HeadTuning, NobodyIsGivenUpWhileTheChoicesCannotBeStored) {
+  const JobId job = submit(2);
+  ASSERT_TRUE(world_.hello(job, 0) && world_.hello(job, 1));
+  ASSERT_TRUE(is_asked(job, 0));
+  world_.store->full = true;
+  says(job, 0);
+  world_.pass(job, 1.5 * world_.options.timeouts.prepare_s());
+  world_.store->full = false;
+  world_.pass(job, 10);
+  EXPECT_EQ(taken(job, 0), kChoices);
+  EXPECT_EQ(taken(job, 1), kChoices);
+  EXPECT_EQ(world_.record(job).state, JobState::kStarting);
+}
+
 TEST_F(HeadTuning, ADaemonThatIsStartedAnewKnowsThem) {
   const JobId job = submit(1);
   ASSERT_TRUE(world_.hello(job, 0));
