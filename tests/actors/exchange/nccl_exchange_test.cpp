@@ -82,31 +82,7 @@ void loses_one(const std::string& path) {
   after.blocks = world.blocks;
   after.numbers = world.numbers;
   for (int i = 0; i < 2; ++i) after.members[i].endpoint = world.members[i].endpoint;
-  world.linger_ms = 50;  // for the one that is gone
-  Meeting meeting(2);
-  const auto body = [&](ActorId self) {
-    take_place(world, self, path);
-    after.nccl = world.nccl;
-    const auto exchange = world.open(self);
-    ASSERT_TRUE(exchange->join(world.group(self)));
-    TestDriver driver(world, self, *exchange, 1);
-    for (std::uint64_t step = 1; step <= 2; ++step) ASSERT_EQ(driver.step(step), "");
-    if (self == 2) {
-      meeting.arrive();
-      _exit(9);
-    }
-    std::thread daemon([&] {
-      meeting.pass(0);
-      exchange->interrupt("another membership is announced");
-    });
-    ASSERT_EQ(driver.step(3), "another membership is announced");
-    daemon.join();
-    ASSERT_TRUE(exchange->join(after.group(self, {1, 2})));
-    TestDriver next(after, self, *exchange, 1);
-    for (std::uint64_t step = 3; step <= 5; ++step) ASSERT_EQ(next.step(step), "");
-    meeting.wait(1);
-  };
-  EXPECT_EQ(in_processes(3, body, [&] { meeting.open({1, 2}); }), (std::vector<int>{0, 0, 9}));
+  lose_one_in_a_step(world, after, path);
 }
 
 TEST_P(NcclExchange, TheOthersGoOnWhenOneDies) {
