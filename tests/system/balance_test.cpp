@@ -22,7 +22,8 @@ constexpr const char* kSeng =
     "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
     "curvature: {every: 10, samples: 16}}";
 
-// Loses most of its time in small pieces, as on a machine that is busy with something else, until this ends.
+// Loses nine tenths of its time in small pieces, as on a machine that is busy with something else, until this
+// ends: more than what other tests beside this one take from an actor.
 class Slowed {
  public:
   explicit Slowed(pid_t pid) : thread_([this, pid] { pulse(pid); }) {}
@@ -35,7 +36,7 @@ class Slowed {
   void pulse(pid_t pid) {
     while (!done_) {
       kill(pid, SIGSTOP);
-      std::this_thread::sleep_for(std::chrono::milliseconds(24));
+      std::this_thread::sleep_for(std::chrono::milliseconds(54));
       kill(pid, SIGCONT);
       std::this_thread::sleep_for(std::chrono::milliseconds(6));
     }

@@ -183,10 +183,14 @@ class TestDriver {
     }
     EXPECT_EQ(fragments, expected);
     const StepTraffic traffic = exchange_.traffic();
-    // Its own go out; one without samples takes in others' where it keeps a block's curvature.
-    const auto& self = world_.members[self_];
-    const bool has_fragments = self.first_micro < self.last_micro || expected > 0;
-    EXPECT_EQ(traffic.fragment_bytes > 0, World::refresh(step) && world_.members.size() > 1 && has_fragments);
+    // Its own fragments go out, and its word that it holds those of a block that it backs up.
+    const Member& self = world_.members[self_];
+    bool sends = false;
+    for (std::size_t block = 0; block < floats.size(); ++block) {
+      const bool backs_up = group.placement.backup[block] == self_;
+      sends |= floats[block] > 0 && (backs_up || self.first_micro < self.last_micro);
+    }
+    EXPECT_EQ(traffic.fragment_bytes > 0, World::refresh(step) && world_.members.size() > 1 && sends);
     EXPECT_EQ(traffic.sum_bytes + traffic.direction_bytes > 0, world_.members.size() > 1);
   }
 
