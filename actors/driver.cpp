@@ -73,6 +73,7 @@ Status Driver::on_command(const Command& command) {
 Status Driver::on_welcome(const Welcome& welcome) {
   if (!workload_) SENG_TRY(load(welcome));
   if (!trainer_ && welcome.awaits_choices) return {};
+  if (!trainer_) SENG_TRY(take_settled(welcome));
   if (!trainer_) SENG_TRY(prepare(welcome));
   session_.send(Prepared{});
   return {};

@@ -66,6 +66,7 @@ class Driver {
   Status load(const Welcome& welcome);
   void measure();                                   // driver_tune.cpp
   Status take_choices(const std::string& choices);  // likewise
+  Status take_settled(const Welcome& welcome);      // likewise
   Status plan_replicas();                           // likewise
   Status prepare(const Welcome& welcome);
   Status open_sockets(const Welcome& welcome);

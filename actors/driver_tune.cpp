@@ -39,6 +39,15 @@ Status Driver::take_choices(const std::string& choices) {
   return {};
 }
 
+// Of a daemon that was started anew since this actor began to wait: the choices stand in the job.
+Status Driver::take_settled(const Welcome& welcome) {
+  if (!workload_->spec.engine_tune) return {};
+  auto spec = parse_job_spec(welcome.spec_yaml, "job");
+  if (!spec) return fail(spec.error());
+  workload_->spec.engine_choices = std::move(spec->engine_choices);
+  return {};
+}
+
 Status Driver::plan_replicas() {
   const JobSpec& spec = workload_->spec;
   std::optional<TunedConvolutions> chooser;

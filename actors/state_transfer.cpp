@@ -169,9 +169,10 @@ void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
     blobs.push_back({"statistics", state_.step, bytes_of(state_.statistics)});
     blobs.push_back({"meta", state_.step, meta_});
   }
+  const bool of_these_steps = state_.lineage == assign.lineage;
   for (const auto& [block, curvature] : state_.curvature) {
     for (const Curvature::Version& version : curvature.versions()) {
-      if (version.step > assign.base_step) continue;
+      if (version.step > assign.base_step || !of_these_steps) continue;
       blobs.push_back({curvature_blob(block, kInputs), version.step, version.first});
       blobs.push_back({curvature_blob(block, kGradients), version.step, version.second});
     }
@@ -181,7 +182,6 @@ void StateTransfer::offer(const Assign& assign, GroupEpoch epoch) {
 
 Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const Group& group,
                                                    const std::vector<Member>& participants) {
-  if (state_.lineage != assign.lineage) state_.curvature.clear();  // of steps that were made again
   offer(assign, group.epoch);
   const Holders holders(participants, group.self);
   Outcome all;
@@ -189,6 +189,8 @@ Result<StateTransfer::Outcome> StateTransfer::pull(const Assign& assign, const G
     const auto pulled = pull_state(assign, group, holders);
     if (!pulled || pulled->lost || pulled->interrupted) return pulled;
     all.bytes += pulled->bytes;
+  } else if (state_.lineage != assign.lineage) {
+    state_.curvature.clear();  // begun in a first step that is made again
   }
   const auto pulled = pull_curvature(assign, group, holders, true);
   if (!pulled || pulled->lost || pulled->interrupted) return pulled;

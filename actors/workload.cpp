@@ -132,6 +132,7 @@ Result<Workload> load_workload(const JobSpec& spec) {
   const bool written = !spec.model_layers.empty();
   auto network = written ? Network::create(spec.model_layers, image, train.classes())
                          : Network::create(spec.model_name, spec.model_options, image, train.classes());
+  if (!network && network.error().message.starts_with("model.")) return fail(network.error());
   if (!network) return fail(network.error().with_context(written ? "model.layers" : "model"));
 
   auto augmenter = Augmenter::create(spec.augment, spec.seed, *data->train);

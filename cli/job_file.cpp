@@ -49,7 +49,7 @@ Result<JobFile> read_source(const Arguments& arguments, Session& session, const 
   }
   auto spec = parse_job_spec(text, source, overrides);
   if (!spec) return fail(as_typed(std::move(spec).error(), arguments));
-  return JobFile{*std::move(spec), source};
+  return JobFile{*std::move(spec), source, std::move(text), overrides};
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // A job's file as `submit` and `validate` take it.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "cli/arguments.h"
 #include "cli/resume.h"
 #include "cli/session.h"
@@ -11,6 +14,9 @@ namespace seng {
 struct JobFile {
   JobSpec spec;        // paths (data.root, initial) made absolute
   std::string source;  // the file's name, "<stdin>" for -
+  // What the specification was read from.
+  std::string text;
+  std::vector<std::string> overrides;
 };
 
 // FILE with its --set, and --name where the command has one; without FILE the specification of `resume`. With

@@ -37,7 +37,7 @@ Status check_options(const Entry& entry, const ZooOptions& options) {
     if (std::find(entry.options.begin(), entry.options.end(), key) != entry.options.end()) continue;
     const std::string known =
         entry.options.empty() ? " has no options" : "'s options are: " + listed(entry.options);
-    return fail(ErrorCode::kInvalidArgument, "unknown option \"" + key + "\" of model " + entry.name +
+    return fail(ErrorCode::kInvalidArgument, "model." + key + ": unknown option of model " + entry.name +
                                                  did_you_mean(key, entry.options) + "; " + entry.name +
                                                  known);
   }
@@ -50,9 +50,9 @@ Result<int> parse_width(const std::string& option, const std::string& text, int 
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > largest) {
-    return fail(ErrorCode::kInvalidArgument, "model option " + option + ": \"" + text +
-                                                 "\" is not a whole number from 1 to " +
-                                                 std::to_string(largest));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        "model." + option + ": \"" + text + "\" is not a whole number from 1 to " + std::to_string(largest));
   }
   return value;
 }
@@ -67,7 +67,7 @@ Result<bool> flag_option(const ZooOptions& options, const std::string& name, boo
   if (given == options.end()) return otherwise;
   if (given->second == "true" || given->second == "false") return given->second == "true";
   return fail(ErrorCode::kInvalidArgument,
-              "model option " + name + ": \"" + given->second + "\" is neither true nor false");
+              "model." + name + ": \"" + given->second + "\" is neither true nor false");
 }
 
 Result<ImageForm> form_option(const ZooOptions& options, const std::string& name, ImageForm otherwise) {
@@ -75,7 +75,7 @@ Result<ImageForm> form_option(const ZooOptions& options, const std::string& name
   if (given == options.end()) return otherwise;
   if (given->second == "cifar") return ImageForm::kCifar;
   if (given->second == "imagenet") return ImageForm::kImagenet;
-  return fail(ErrorCode::kInvalidArgument, "model option " + name + ": \"" + given->second +
+  return fail(ErrorCode::kInvalidArgument, "model." + name + ": \"" + given->second +
                                                "\" is neither cifar nor imagenet" +
                                                did_you_mean(given->second, {"cifar", "imagenet"}));
 }
@@ -91,7 +91,8 @@ Result<Graph> build_from_zoo(const std::string& name, const ZooOptions& options,
     SENG_TRY(check_options(entry, options));
     return entry.build(options, input, classes);
   }
-  return fail(ErrorCode::kInvalidArgument, "unknown model \"" + name + "\"" + did_you_mean(name, names) +
+  return fail(ErrorCode::kInvalidArgument, "model.name: unknown model \"" + name + "\"" +
+                                               did_you_mean(name, names) +
                                                "; known models are: " + listed(names));
 }
 

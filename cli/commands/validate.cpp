@@ -10,6 +10,7 @@
 #include "cli/plan_runner.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
+#include "protocol/spec/spec_places.h"
 
 namespace seng {
 namespace {
@@ -64,7 +65,8 @@ ExitCode run_validate(const Arguments& arguments, Session& session) {
   if (plan["ok"] != true) {
     std::vector<std::string> errors;
     for (const Json& error : plan.value("errors", Json::array())) {
-      if (error.is_string()) errors.push_back(file->source + ": " + error.get<std::string>());
+      if (error.is_string())
+        errors.push_back(with_place(error.get<std::string>(), file->text, file->source, file->overrides));
     }
     if (errors.empty()) errors.push_back(file->source + ": refused by seng-actor plan");
     return refuse(session, format, errors);

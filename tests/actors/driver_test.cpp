@@ -11,6 +11,7 @@
 #include "actors/checkpoint/safetensors.h"
 #include "actors/divergence.h"
 #include "actors/state/blob_server.h"
+#include "protocol/base/file.h"
 #include "protocol/channel/poller.h"
 #include "protocol/channel/zmq_channel.h"
 #include "protocol/messages/control.h"
@@ -228,6 +229,29 @@ TEST(DriverSession, WhoHasFinishedStaysUntilADaemonHasHeardIt) {
   EXPECT_EQ(daemon.checkpoints.size(), 2u);
   daemon.send(Retire{}, {3, 1});
   EXPECT_TRUE(actor.finish());
+}
+
+// A daemon that was started anew has heard of them in the place of the actor that waits.
+TEST(DriverSession, GoesByTheChoicesOfTheWelcomeThatAwaitsNoneAnyMore) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  const std::string decided = "H100; forward f32 nhwc 2x1x8x8 4x3x3 s1 p1 = 6";
+  const std::string job = std::string(kJob) + "engine: {tune: true";
+  Welcome welcome = welcome_of(daemon, job + "}\n");
+  welcome.awaits_choices = true;
+  daemon.send(welcome, {});
+  welcome.spec_yaml = job + ", choices: \"" + decided + "\"}\n";
+  welcome.awaits_choices = false;
+  daemon.send(welcome, {});
+  ASSERT_TRUE(daemon.expect<Prepared>());
+  start_group(daemon, {3, 1});
+  ASSERT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+  ASSERT_FALSE(daemon.checkpoints.empty());
+  const auto manifest = read_file(daemon.checkpoints.back().path + "/manifest.json", 1 << 20);
+  ASSERT_TRUE(manifest);
+  EXPECT_NE(manifest->find(decided), std::string::npos) << *manifest;
 }
 
 TEST(DriverSession, WaitsForRoomForItsLedger) {
@@ -513,7 +537,8 @@ TEST(DriverSession, TakesNoStateOfAnotherLineageForTheGroups) {
   ASSERT_TRUE(lost);
   EXPECT_EQ(lost->what, "the state of step " + std::to_string(first.applied_step));
   const Parked left_out = park({1, 4});
-  EXPECT_TRUE(left_out.curvature.empty());
+  EXPECT_EQ(left_out.applied_step, first.applied_step) << "what it had is whole";
+  EXPECT_EQ(left_out.curvature, first.curvature);
   EXPECT_EQ(left_out.lineage, (GroupEpoch{1, 1}));
   start_group(daemon, {1, 5});  // restores
   ASSERT_TRUE(daemon.expect<Progress>());

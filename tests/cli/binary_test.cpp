@@ -67,6 +67,13 @@ TEST(Binary, ValidateRefusesBrokenJobsWithTheirPlaces) {
   EXPECT_EQ(result.err,
             file + ":3:28: batch.micro: 9 does not divide batch.global, 64; expected a divisor, as 8\n");
   EXPECT_EQ(result.out, "");
+  // What only the network knows.
+  std::ofstream(file) << "model: {name: resnet18,\n        width: 0}\ndata: {name: synthetic}\n"
+                         "batch: {global: 64, micro: 8}\nepochs: 1\noptimizer: sgd\n";
+  EXPECT_EQ(sengctl({"validate", file}).err,
+            file + ":2:9: model.width: \"0\" is not a whole number from 1 to 1024\n");
+  EXPECT_EQ(sengctl({"validate", file, "--set", "model.width=x"}).err,
+            "--set model.width=x: model.width: \"x\" is not a whole number from 1 to 1024\n");
   RunOptions garbage;
   garbage.input = std::string("\xff\x00\x01", 3) + std::string(100'000, '[');
   EXPECT_EQ(sengctl({"validate", "-"}, garbage).exit_code, 2);

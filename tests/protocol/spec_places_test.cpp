@@ -1,0 +1,51 @@
+#include "protocol/spec/spec_places.h"
+
+#include <gtest/gtest.h>
+
+namespace seng {
+namespace {
+
+const std::string kText =
+    "name: x\n"
+    "model:\n"
+    "  name: resnet18\n"
+    "  width: 0\n"
+    "data: {name: cifar10,\n"
+    "       root: /nowhere}\n"
+    "optimizer: sgd\n";
+
+std::string place(std::string_view path, const std::vector<std::string>& overrides = {}) {
+  return place_of(path, kText, "job.yaml", overrides);
+}
+
+TEST(SpecPlaces, AreThoseOfTheKey) {
+  EXPECT_EQ(place("name"), "job.yaml:1:1");
+  EXPECT_EQ(place("model.width"), "job.yaml:4:3");
+  EXPECT_EQ(place("data.root"), "job.yaml:6:8");
+}
+
+TEST(SpecPlaces, AreTheGroupsWhereTheTextLacksTheKey) {
+  EXPECT_EQ(place("model.stem"), "job.yaml:2:1");
+  EXPECT_EQ(place("optimizer.curvature.rank"), "job.yaml:7:1");
+  EXPECT_EQ(place("engine.choices"), "job.yaml");
+  EXPECT_EQ(place(""), "job.yaml");
+}
+
+TEST(SpecPlaces, AreTheOverridesWhereTheySetIt) {
+  EXPECT_EQ(place("model.width", {"model.width=7", "seed=3"}), "--set model.width=7");
+  EXPECT_EQ(place("data.root", {"model.width=7"}), "job.yaml:6:8");
+  EXPECT_EQ(place("engine.precision", {"engine.precision=f32"}), "--set engine.precision=f32");
+}
+
+TEST(SpecPlaces, StandBeforeMessagesThatBeginWithAKey) {
+  const auto placed = [](const std::string& message) { return with_place(message, kText, "job.yaml", {}); };
+  EXPECT_EQ(placed("model.width: too small"), "job.yaml:4:3: model.width: too small");
+  EXPECT_EQ(placed("data: no such folder: /nowhere"), "job.yaml:5:1: data: no such folder: /nowhere");
+  EXPECT_EQ(placed("It cannot be: it is too large"), "job.yaml: It cannot be: it is too large");
+  EXPECT_EQ(placed("no colon"), "job.yaml: no colon");
+  EXPECT_EQ(placed(": nothing"), "job.yaml: : nothing");
+  EXPECT_EQ(with_place("model: wrong", "{not: [yaml", "job.yaml", {"=", "a..b=1"}), "job.yaml: model: wrong");
+}
+
+}  // namespace
+}  // namespace seng
