@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Epochs and seconds to an accuracy at growing batches: SENG (global, local, the authors' product), K-FAC, LARS, SGD.
 
-    scripts/experiments/large_batch.py [--network lenet|resnet8] [--batches 256 1024 4096] [--methods ...] [--trials 6]
+    scripts/experiments/large_batch.py [--network lenet|resnet8|resnet18] [--batches 256 1024 4096] [--methods ...] [--trials 6]
                                        [--seeds 1 2 3] [--epochs 4] [--limit 20000] [--target 0.85] [--data-root DIR]
+                                       [--sengd-option=--device=cuda] [--set engine.precision=bf16]
 
---epochs and --target take one value for all batches, or one for each.
+--epochs and --target take one value for all batches, or one for each. resnet18 is the whole network, with the curvature of
+the shipped job: for a GPU, with --limit 50000.
 
 Every method gets the same budget for each batch: `--trials` settings, drawn without replacement from its own grid (below,
 `grid`), each trained with seed 0; the one with the best final test accuracy is then trained with the other seeds, which alone
@@ -84,7 +86,7 @@ def grid(method):
             for lr, damping, kappa in itertools.product((0.05, 0.1, 0.2), dampings, (0.001, 0.003))]
 
 
-def curvature(method, batch, steps_per_epoch):
+def curvature(network, method, batch, steps_per_epoch):
     options = {"every": max(1, round(steps_per_epoch / REFRESHES_PER_EPOCH)), "samples": 256 if batch <= 256 else 512}
     if method == "seng_local8":
         options.update(mode="local", workers=8)
@@ -92,6 +94,8 @@ def curvature(method, batch, steps_per_epoch):
         # Their product wherever factors are kept. Their own code keeps factors of layers above 700,000 weights only, of
         # which these networks have none: there it is seng_local8. On fc1 of lenet it diverges within three steps.
         options.update(product="authors", mode="local", workers=8)
+    if network == "resnet18" and method in ("seng", "seng_local8"):
+        options.update(representation="implicit", rank=4, sketch="rows", sketch_rows=16384, dtype="bf16", fragment_dtype="bf16")
     return options
 
 
@@ -105,12 +109,12 @@ def job_text(arguments, method, batch, setting, seed):
     optimizer = {**setting, "lr": {"schedule": "cosine", "initial": setting["lr"]}, "momentum": 0.9,
                  "weight_decay": WEIGHT_DECAY}
     if setting["name"] in ("seng", "kfac"):
-        optimizer["curvature"] = curvature(method, batch, arguments.limit / batch)
+        optimizer["curvature"] = curvature(arguments.network, method, batch, arguments.limit / batch)
     if arguments.network == "lenet":
         model, data = {"name": "lenet"}, {"name": "fashion-mnist", "root": arguments.data_root}
     else:
-        model, data = {"layers": residual_layers()}, {"name": "cifar10", "root": arguments.data_root,
-                                                       "augment": {"pad_crop": 4, "flip": "true"}}
+        model = {"layers": residual_layers()} if arguments.network == "resnet8" else {"name": arguments.network}
+        data = {"name": "cifar10", "root": arguments.data_root, "augment": {"pad_crop": 4, "flip": "true"}}
     data["train_limit"] = arguments.limit
     return (f"name: large-batch\nseed: {seed}\nmodel: {plain(model)}\ndata: {plain(data)}\n"
             f"batch: {{global: {batch}, micro: {micro}}}\nepochs: {of_batch(arguments, arguments.epochs, batch)}\noptimizer: {plain(optimizer)}\n"
@@ -132,17 +136,19 @@ class Runs:
     def get(self, cluster, arguments, method, batch, setting, seed):
         text = job_text(arguments, method, batch, setting, seed)
         # How many actors there were changes no bit, so it does not make another run.
-        key = hashlib.sha256(text.replace(f"max: {arguments.actors}", "").encode()).hexdigest()[:16]
+        told = [text.replace(f"max: {arguments.actors}", ""), *arguments.sets, *arguments.sengd_option]
+        key = hashlib.sha256("".join(told).encode()).hexdigest()[:16]
         if key not in self.known:
             self.known[key] = {"key": key, "network": arguments.network, "method": method, "batch": batch,
-                               "setting": setting, "seed": seed, "limit": arguments.limit, **self.train(cluster, text)}
+                               "setting": setting, "seed": seed, "limit": arguments.limit, **self.train(cluster, text, arguments.sets)}
             with open(self.file, "a") as file:
                 file.write(json.dumps(self.known[key]) + "\n")
         return self.known[key]
 
     @staticmethod
-    def train(cluster, text):
-        result = subprocess.run([BIN / "sengctl", "submit", "-", "--wait", "-o", "json", "--state-dir", cluster.dir],
+    def train(cluster, text, sets):
+        settings = [word for setting in sets for word in ("--set", setting)]
+        result = subprocess.run([BIN / "sengctl", "submit", "-", "--wait", "-o", "json", "--state-dir", cluster.dir, *settings],
                                 input=text, capture_output=True, text=True)
         if result.returncode not in (0, 1):
             raise SystemExit(f"the job was refused:\n{text}\n{result.stderr}")
@@ -183,7 +189,7 @@ def search(cluster, arguments, runs, method, batch):
 def pace(cluster, arguments, method, batch, setting):
     """Seconds per epoch, of one epoch that is trained for this alone, after the searches and close to the other methods'."""
     shorter = argparse.Namespace(**{**vars(arguments), "epochs": [1.0]})
-    return Runs.train(cluster, job_text(shorter, method, batch, setting, 0))["seconds"]
+    return Runs.train(cluster, job_text(shorter, method, batch, setting, 0), arguments.sets)["seconds"]
 
 
 def row_of(arguments, method, batch, setting, reported, seconds_per_epoch):
@@ -230,7 +236,7 @@ figure.savefig(sys.argv[2], dpi=120)
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=("lenet", "resnet8"), default="lenet")
+    parser.add_argument("--network", choices=("lenet", "resnet8", "resnet18"), default="lenet")
     parser.add_argument("--batches", type=int, nargs="+", default=[256, 1024, 4096])
     parser.add_argument("--methods", choices=METHODS, nargs="+", default=METHODS)
     parser.add_argument("--trials", type=int, default=6)
@@ -241,6 +247,8 @@ def parse():
                         help="the accuracy that epochs and seconds are counted to")
     parser.add_argument("--actors", type=int, default=1)
     parser.add_argument("--data-root", default="auto")
+    parser.add_argument("--sengd-option", action="append", default=[], help="for sengd, as --sengd-option=--device=cuda")
+    parser.add_argument("--set", dest="sets", action="append", default=[], help="a setting for every job, as engine.precision=bf16")
     arguments = parser.parse_args()
     if 0 in arguments.seeds:
         parser.error("seed 0 is the one that settings are chosen with; report others")
@@ -258,7 +266,7 @@ def main():
             f"{listed(100 * target for target in arguments.target)} % (means over the seeds that came there).")
     table = [head, "", "| batch | method | setting | there | epochs | seconds | seconds per epoch | final accuracy, % |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    with Cluster(slots=arguments.actors) as cluster:
+    with Cluster(slots=arguments.actors, options=arguments.sengd_option) as cluster:
         for batch, method in itertools.product(arguments.batches, arguments.methods):
             setting, reported = search(cluster, arguments, runs, method, batch)
             if reported:
