@@ -4,6 +4,7 @@
 
 #include "actors/driver.h"
 #include "actors/engine/convolution_tuner.h"
+#include "actors/exchange/sum_pieces.h"
 #include "protocol/base/log.h"
 
 namespace seng {
@@ -59,6 +60,8 @@ Status Driver::plan_replicas() {
   ReplicaOptions options = replica_options(spec);
   options.device = options_.device;
   options.chooser = chooser ? &*chooser : nullptr;
+  if (options_.device == Device::kCuda)
+    options.sums_held = sums_held(largest_piece(spec.micro_batches(), lanes_->count()));
   for (int i = 0; i < lanes_->count(); ++i) replicas_.emplace_back(workload_->network, options);
   if (const std::string missing = chooser ? chooser->shortfall() : ""; !missing.empty()) {
     log_warning("{}", missing);

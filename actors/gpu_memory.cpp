@@ -1,6 +1,7 @@
 #include "actors/gpu_memory.h"
 
 #include "actors/engine/arithmetic.h"
+#include "actors/exchange/sum_pieces.h"
 
 namespace seng {
 namespace {
@@ -26,6 +27,9 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
   const bool halves = workload.spec.engine_precision == "bf16" || workload.spec.engine_precision == "f16";
   GpuMemory out;
   out.replicas = (replica.bytes - (halves ? replica.activations / 2 : 0)) * of_lanes;
+  const auto held = static_cast<std::size_t>(sums_held(largest_piece(workload.spec.micro_batches(), lanes)));
+  const std::size_t vector = workload.network.parameter_count() + workload.network.statistics_count();
+  if (held > 0) out.sums = (1 + held) * vector * sizeof(float) * of_lanes;
   const auto& blocks = workload.network.blocks();
   bool raw = false;
   for (std::size_t b = 0; b < workload.fragments.size(); ++b) {

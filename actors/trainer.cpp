@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "actors/data/data_error.h"
+#include "actors/exchange/sum_pieces.h"
 #include "actors/optim/update.h"
 #include "actors/step_update.h"
 
@@ -39,11 +40,13 @@ struct Trainer::OwnedBlock {
   std::span<float> sum;
 };
 
-// Passes one micro-batch's results on to the exchange.
+// Passes one micro-batch's results on to the exchange, and with them those of the ones before it that are
+// added up with it.
 class Trainer::LaneSink : public BackwardSink {
  public:
-  LaneSink(const Trainer& trainer, std::uint32_t micro, std::uint64_t step)
-      : trainer_(trainer), micro_(micro), step_(step) {}
+  // sum: the micro-batches that the gradient is of, when there is one.
+  LaneSink(const Trainer& trainer, std::uint32_t micro, const LeafRange& sum, std::uint64_t step)
+      : trainer_(trainer), micro_(micro), sum_(sum), step_(step) {}
 
   void on_factors(std::size_t block, const SampleFactors& factors) override {
     const Workload& workload = *trainer_.parts_.workload;
@@ -59,12 +62,13 @@ class Trainer::LaneSink : public BackwardSink {
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
-    trainer_.parts_.exchange->add_leaf(static_cast<std::uint32_t>(block), micro_, gradient, statistics);
+    trainer_.parts_.exchange->add_node(static_cast<std::uint32_t>(block), sum_, gradient, statistics);
   }
 
  private:
   const Trainer& trainer_;
   std::uint32_t micro_;
+  LeafRange sum_;
   std::uint64_t step_;
 };
 
@@ -85,6 +89,12 @@ void Trainer::set_group(const Group& group) {
   const auto& blocks = w.network.blocks();
   for (const Member& member : group.members)
     if (member.actor == group.self) first_ = member.first_micro, last_ = member.last_micro;
+  pieces_.clear();
+  if (parts_.replicas->front().adds_up())
+    pieces_ = sum_pieces(own_tree(group), {first_, last_}, parts_.lanes->count());
+  else
+    for (std::uint32_t micro = first_; micro < last_; ++micro) pieces_.push_back({micro, micro + 1});
+  order_of_taking_ = seng::order_of_taking(pieces_, parts_.lanes->count());
 
   owned_.assign(blocks.size() + 1, {});
   for (std::uint32_t b = 0; b <= blocks.size(); ++b) owned_[b].mine = group.placement.owner[b] == group.self;
@@ -188,15 +198,23 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);
   });
-  parts_.lanes->run(last_ - first_, [&](std::size_t i, int lane) {
+  parts_.lanes->run(pieces_.size(), [&](std::size_t i, int lane) {
+    compute_piece(pieces_[i], lane, step, refresh ? w.factor_samples : 0);
+  });
+}
+
+void Trainer::compute_piece(const LeafRange& piece, int lane, std::uint64_t step, int factor_samples) {
+  Replica& replica = (*parts_.replicas)[lane];
+  if (replica.adds_up()) replica.begin_sum(additions_after(piece.size()));
+  for (std::uint32_t micro = piece.first; micro < piece.last; ++micro) {
     if (parts_.exchange->interrupted()) return;  // it would be for nothing
     const auto start = std::chrono::steady_clock::now();
-    compute_micro(first_ + static_cast<std::uint32_t>(i), lane, step, refresh ? w.factor_samples : 0);
+    compute_micro(micro, piece, lane, step, factor_samples);
     const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
     parts_.gauges->compute_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
     parts_.gauges->micro_batches.fetch_add(1, std::memory_order_relaxed);
     parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
-  });
+  }
 }
 
 // Of this actor's micro-batches.
@@ -216,7 +234,7 @@ void Trainer::announce(std::uint64_t step) {
   const JobSpec& spec = parts_.workload->spec;
   std::vector<UpcomingBatch> upcoming;
   for (std::uint64_t each = judged_.empty() ? step : step - 1; each <= step + 1; ++each) {
-    for (std::uint32_t micro = first_; micro < last_; ++micro) {
+    for (const std::uint32_t micro : order_of_taking_) {
       UpcomingBatch batch{(each - 1) * spec.batch_global + std::uint64_t(micro) * spec.batch_micro, {}};
       for (std::uint64_t at = batch.position; at < batch.position + spec.batch_micro; ++at)
         batch.samples.push_back({stream_.epoch_at(at), stream_.sample_at(at)});
@@ -250,11 +268,12 @@ MicroBatch Trainer::take(std::uint32_t micro, int lane, std::uint64_t step,
   return batch;
 }
 
-void Trainer::compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples) {
+void Trainer::compute_micro(std::uint32_t micro, const LeafRange& sum, int lane, std::uint64_t step,
+                            int factor_samples) {
   Replica& replica = (*parts_.replicas)[lane];
   double judged = 0;
   if (!judged_.empty()) judged = replica.training_loss(take(micro, lane, step - 1, judged_)).loss;
-  LaneSink sink(*this, micro, step);
+  LaneSink sink(*this, micro, sum, step);
   const LossSum loss = replica.train(take(micro, lane, step, order_), factor_samples, sink);
 
   std::array<float, kSummaryFloats> summary{};

@@ -75,7 +75,9 @@ class Trainer {
   void announce(std::uint64_t step);
   std::vector<SampleUse> samples_of(std::uint64_t step);
   MicroBatch take(std::uint32_t micro, int lane, std::uint64_t step, const std::vector<SampleUse>& order);
-  void compute_micro(std::uint32_t micro, int lane, std::uint64_t step, int factor_samples);
+  void compute_piece(const LeafRange& piece, int lane, std::uint64_t step, int factor_samples);
+  void compute_micro(std::uint32_t micro, const LeafRange& sum, int lane, std::uint64_t step,
+                     int factor_samples);
   void begin_refresh(std::uint64_t step, double damping);
   void estimate_costs();
   void on_sum(const BlockSummed& event);
@@ -100,8 +102,10 @@ class Trainer {
   std::vector<SampleUse> judged_;       // of the step before, where this one judges it; else empty
   std::vector<LabelledImages> images_;  // per lane
   std::uint32_t first_ = 0, last_ = 0;  // this actor's micro-batches
-  double lr_ = 0, damping_ = 0;         // of the step in hand
-  double refresh_seconds_ = 0;          // likewise
+  std::vector<LeafRange> pieces_;       // these, as lanes take them
+  std::vector<std::uint32_t> order_of_taking_;
+  double lr_ = 0, damping_ = 0;  // of the step in hand
+  double refresh_seconds_ = 0;   // likewise
   Ask ask_;
   std::string interruption_;
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect

@@ -24,14 +24,16 @@ void Loader::announce(std::vector<UpcomingBatch> upcoming) {
   {
     const std::lock_guard lock(mutex_);
     std::map<std::uint64_t, std::shared_ptr<Slot>> kept;
-    for (UpcomingBatch& batch : upcoming) {
-      const auto before = slots_.find(batch.position);
-      if (before != slots_.end()) {
-        kept.emplace(batch.position, std::move(before->second));
-        continue;
+    for (std::size_t turn = 0; turn < upcoming.size(); ++turn) {
+      UpcomingBatch& batch = upcoming[turn];
+      std::shared_ptr<Slot> slot;
+      if (const auto before = slots_.find(batch.position); before != slots_.end()) {
+        slot = std::move(before->second);
+      } else {
+        slot = std::make_shared<Slot>();
+        slot->samples = std::move(batch.samples);
       }
-      auto slot = std::make_shared<Slot>();
-      slot->samples = std::move(batch.samples);
+      slot->turn = turn;
       kept.emplace(batch.position, std::move(slot));
     }
     slots_ = std::move(kept);
@@ -81,7 +83,7 @@ std::shared_ptr<Loader::Slot> Loader::next_queued() const {
   std::shared_ptr<Slot> first;
   for (const auto& [position, slot] : slots_) {
     under_way += slot->state == State::kReady;
-    if (!first && slot->state == State::kQueued) first = slot;
+    if (slot->state == State::kQueued && (!first || slot->turn < first->turn)) first = slot;
   }
   return under_way < options_.ahead ? first : nullptr;
 }

@@ -41,8 +41,8 @@ class Loader {
 
   bool reads_ahead() const { return !threads_.empty(); }
 
-  // What will be taken, in the order of the positions. What was announced before and is not among it is
-  // dropped. Does nothing without threads.
+  // What will be taken, in about that order, in which it is read. What was announced before and is not among
+  // it is dropped. Does nothing without threads.
   void announce(std::vector<UpcomingBatch> upcoming);
 
   // Thread-safe; each micro-batch is taken once. `samples` are what it would be announced with.
@@ -51,6 +51,7 @@ class Loader {
  private:
   enum class State { kQueued, kReading, kReady };
   struct Slot {
+    std::size_t turn = 0;  // in the order of what was announced last
     std::vector<SampleUse> samples;
     State state = State::kQueued;
     LabelledImages images;

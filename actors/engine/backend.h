@@ -20,6 +20,7 @@
 #include "actors/engine/convolution_chooser.h"
 #include "actors/engine/layout.h"
 #include "actors/engine/samples.h"
+#include "actors/engine/sums.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -92,6 +93,8 @@ class BatchNorm {
   // gamma * x-hat + beta > 0.
   virtual void sample_gradients(int samples, const float* x, const float* dy, const float* gamma,
                                 const float* beta, const float* mean, const float* variance, float* out) = 0;
+  // out: [mean | unbiased variance], [C] each, of the batch's mean and biased variance.
+  virtual void statistics(const float* mean, const float* variance, float* out) = 0;
 };
 
 enum class PoolKind { kMax, kAverage };  // the average counts padding, as PyTorch's does
@@ -202,6 +205,7 @@ class Backend {
   virtual std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) = 0;  // relu: max(0, a + b)
   virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
   virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) = 0;
+  virtual std::unique_ptr<Sums> plan_sums(std::size_t count) = 0;
   // Of the optimizer: always in f32. The memory that it holds goes back with it.
   virtual std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) = 0;
   // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.

@@ -50,9 +50,15 @@ void BlockSum::begin() {
 Result<BlockSum::Added> BlockSum::add_leaf(std::uint32_t micro, std::uint32_t run,
                                            std::span<const float> gradient,
                                            std::span<const float> statistics) {
-  SENG_CHECK(micro < tree_.leaves() && run < grid_.runs(), "a micro-batch or run that does not exist");
+  SENG_CHECK(micro < tree_.leaves(), "a micro-batch that does not exist");
+  return add_node(tree_.leaf(micro), run, gradient, statistics);
+}
+
+Result<BlockSum::Added> BlockSum::add_node(std::uint32_t node, std::uint32_t run,
+                                           std::span<const float> gradient,
+                                           std::span<const float> statistics) {
+  SENG_CHECK(node < tree_.size() && run < grid_.runs(), "a node or run that does not exist");
   SENG_CHECK(gradient.size() + statistics.size() == grid_.floats, "a vector of another block's length");
-  const std::uint32_t node = tree_.leaf(micro);
   auto fresh = claim(node, run);
   if (!fresh) return fail(std::move(fresh).error());
   if (!*fresh) return Added{.duplicate = true, .finished = {}};

@@ -51,6 +51,9 @@ class BlockSum {
   // error.
   Result<Added> add_leaf(std::uint32_t micro, std::uint32_t run, std::span<const float> gradient,
                          std::span<const float> statistics);
+  // The same of a node's value.
+  Result<Added> add_node(std::uint32_t node, std::uint32_t run, std::span<const float> gradient,
+                         std::span<const float> statistics);
   // One run of a node's value, grid().count(run) floats; the frame is kept while it is needed.
   Result<Added> add_partial(std::uint32_t node, std::uint32_t run, const Frame& values);
 
@@ -61,7 +64,7 @@ class BlockSum {
   std::span<float> total() { return {total_.get(), owner_ ? grid_.floats : 0}; }  // owner only
 
  private:
-  // A node's value: in a buffer of ours, in a received frame, or borrowed from the caller of add_leaf.
+  // A node's value: in a buffer of ours, in a received frame, or borrowed from the caller of add_node.
   struct Value {
     const float* data = nullptr;
     PooledFloats own;

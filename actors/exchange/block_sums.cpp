@@ -22,6 +22,12 @@ BlockSums::BlockSums(std::shared_ptr<const GroupView> group, const std::shared_p
   }
 }
 
+std::optional<std::uint32_t> BlockSums::node(const LeafRange& micro) const {
+  if (!fast_) return group_->tree().find(micro);
+  const std::uint32_t first = group_->own_range().first;
+  return own_tree_.find({micro.first - first, micro.last - first});
+}
+
 void BlockSums::begin() {
   for (auto* list : {&sums_, &own_}) {
     for (auto& sum : *list) {

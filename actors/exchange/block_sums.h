@@ -25,7 +25,8 @@ class BlockSums {
   // Of this actor's micro-batches. What it hands out has values where it is to be sent, to the owner or into
   // the link's sum; else it completes a block that is owned here. Under fast its only node is kRoot.
   BlockSum& of_leaves(std::uint32_t block) { return fast_ ? *own_[block] : *sums_[block]; }
-  std::uint32_t leaf(std::uint32_t micro) const { return fast_ ? micro - group_->own_range().first : micro; }
+  // Its node that is these own micro-batches; nothing if none is.
+  std::optional<std::uint32_t> node(const LeafRange& micro) const;
   // Of what comes from others; under fast only where the block is owned, and its only node is kRoot.
   BlockSum& of_arrivals(std::uint32_t block) { return *sums_[block]; }
 

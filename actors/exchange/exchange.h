@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "actors/engine/block.h"
+#include "actors/exchange/tree.h"
 #include "protocol/base/bytes.h"
 #include "protocol/base/error.h"
 #include "protocol/messages/lifecycle.h"
@@ -66,6 +67,11 @@ struct Group {
   BlockPath path = BlockPath::kZmq;           // all members choose the same (link_choice.h)
   Reduction reduction = Reduction::kOrdered;  // kFast: over NCCL only
 };
+
+// Whether NCCL adds, in such a group.
+inline bool is_fast(const Group& group) {
+  return group.reduction == Reduction::kFast && group.path == BlockPath::kNccl;
+}
 
 struct StepTraffic {
   std::uint64_t sum_bytes = 0, direction_bytes = 0,
@@ -124,6 +130,11 @@ class Exchange {
   // A micro-batch's vector of a block; copied or added before it returns. When it completes a maximal subtree
   // of this actor's range, that sum leaves for the owner at once.
   virtual void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
+                        std::span<const float> statistics) = 0;
+  // The same of several of this actor's micro-batches, where their vectors have been added already: as the
+  // tree adds them that own sums run along (own_tree(), sum_pieces.h), of which `node` is a node. No
+  // micro-batch is in two, or in one and by itself.
+  virtual void add_node(std::uint32_t block, const LeafRange& node, std::span<const float> gradient,
                         std::span<const float> statistics) = 0;
   // A micro-batch's fragment of a block, for its owner and backup (which may be this actor: then it comes
   // back as FragmentArrived without being copied). Comes before the same micro-batch's add_leaf of the block;

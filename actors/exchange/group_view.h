@@ -42,7 +42,7 @@ class GroupView {
   ActorId self() const { return group_.self; }
   bool alone() const { return group_.members.size() == 1; }
   // The link adds the members' vectors.
-  bool fast() const { return group_.reduction == Reduction::kFast && group_.path == BlockPath::kNccl; }
+  bool fast() const { return is_fast(group_); }
   LeafRange own_range() const { return own_range_; }
   // The maximal subtrees of the own range.
   const std::vector<std::uint32_t>& own_subtrees() const { return own_subtrees_; }

@@ -75,12 +75,19 @@ void StepExchange::begin_step(std::uint64_t step, bool renews_curvature) {
 
 void StepExchange::add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                             std::span<const float> statistics) {
+  add_node(block, {micro, micro + 1}, gradient, statistics);
+}
+
+void StepExchange::add_node(std::uint32_t block, const LeafRange& node, std::span<const float> gradient,
+                            std::span<const float> statistics) {
   std::shared_lock lock(step_mutex_);
-  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks(), "add_leaf outside of a step");
-  SENG_CHECK(group_->own_range().contains({micro, micro + 1}), "a micro-batch of another actor");
+  SENG_CHECK(group_ != nullptr && step_ > 0 && block < group_->blocks(), "a sum outside of a step");
+  SENG_CHECK(group_->own_range().contains(node), "a micro-batch of another actor");
+  const auto at = sums_->node(node);
+  SENG_CHECK(at.has_value(), "micro-batches " + to_string(node) + ", which are no node of the tree");
   BlockSum& sum = sums_->of_leaves(block);
   for (std::uint32_t run = 0; run < sum.grid().runs(); ++run) {
-    auto added = sum.add_leaf(sums_->leaf(micro), run, gradient, statistics);
+    auto added = sum.add_node(*at, run, gradient, statistics);
     SENG_CHECK(added.has_value(), added.error().message);
     finished(block, std::move(added->finished));
   }

@@ -118,6 +118,12 @@ void ZmqExchange::add_leaf(std::uint32_t block, std::uint32_t micro, std::span<c
   after_local_work();
 }
 
+void ZmqExchange::add_node(std::uint32_t block, const LeafRange& node, std::span<const float> gradient,
+                           std::span<const float> statistics) {
+  core_.add_node(block, node, gradient, statistics);
+  after_local_work();
+}
+
 void ZmqExchange::add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) {
   core_.add_fragment(block, micro, std::move(values));
   after_local_work();

@@ -66,6 +66,8 @@ class ZmqExchange final : public Exchange {
   void begin_step(std::uint64_t step, bool renews_curvature = false) override;
   void add_leaf(std::uint32_t block, std::uint32_t micro, std::span<const float> gradient,
                 std::span<const float> statistics) override;
+  void add_node(std::uint32_t block, const LeafRange& node, std::span<const float> gradient,
+                std::span<const float> statistics) override;
   void add_fragment(std::uint32_t block, std::uint32_t micro, std::vector<float> values) override;
   std::span<float> direction_buffer(std::uint32_t block) override;
   void publish(std::uint32_t block, std::span<const float> direction, const PublishWord& word = {}) override;

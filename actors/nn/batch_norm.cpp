@@ -37,12 +37,7 @@ class BatchNormLayerPlan final : public LayerPlan {
   void parameter_gradient(const Pass& pass, float* gradient, float* statistics) override {
     norm_->backward(pass.x[0], pass.dy, gamma(), mean(), variance(), pass.workspace, pass.dx, gradient,
                     gradient + shape_.c);
-    const float* batch = backend_.host_view(mean(), 2 * shape_.c, 0);
-    const double count = double(shape_.n) * shape_.h * shape_.w;
-    for (int c = 0; c < shape_.c; ++c) {
-      statistics[c] = batch[c];
-      statistics[shape_.c + c] = static_cast<float>(batch[shape_.c + c] * (count / (count - 1)));
-    }
+    norm_->statistics(mean(), variance(), statistics);
   }
 
   std::size_t plan_factors(int samples) override {

@@ -63,7 +63,7 @@ class LayerPlan {
   virtual void load(const float* /*parameters*/, const float* /*statistics*/) {}
   virtual void forward(const Pass& pass) = 0;  // training
   virtual void infer(const Pass& pass) { forward(pass); }
-  // gradient: block.count floats, overwritten; statistics: block.statistics_count, likewise.
+  // gradient: block.count floats, overwritten; statistics: block.statistics_count, likewise; the backend's.
   virtual void parameter_gradient(const Pass& /*pass*/, float* /*gradient*/, float* /*statistics*/) {}
   virtual void input_gradient(const Pass& /*pass*/) {}  // after parameter_gradient
 

@@ -79,10 +79,16 @@ class BackwardSink {
   // Called before on_gradient of the same block, only when factors were asked for.
   virtual void on_factors(std::size_t block, const SampleFactors& factors) = 0;
   // gradient: block.count floats, of the loss SUM over the micro-batch (not the mean). statistics: the
-  // micro-batch's own mean and unbiased variance for batch norm, else empty. Valid until it returns.
+  // micro-batch's own mean and unbiased variance for batch norm, else empty. Valid until it returns. Of a
+  // micro-batch that completes a sum (Replica::begin_sum): both summed over all of its micro-batches; of
+  // those before it there is no call.
   virtual void on_gradient(std::size_t block, std::span<const float> gradient,
                            std::span<const float> statistics) = 0;
 };
+
+// How the vectors of several micro-batches are added up with a stack: entry i is how often, once that of
+// micro-batch i is on it, the two on its top become one, the lower plus the upper. At the end one is left.
+using SumOrder = std::vector<std::uint8_t>;
 
 struct ReplicaOptions {
   Device device = Device::kCpu;  // one that make_backend() offers; else the constructor throws
@@ -94,6 +100,8 @@ struct ReplicaOptions {
   // memory, for up to another forward pass.
   bool checkpoint_activations = false;
   bool training = true;  // false: only evaluate() and logits(); holds no gradients
+  // Sums of gradients that may be on the stack at a time, in the backend's memory: 0: it adds none.
+  int sums_held = 0;
   // Asked while the constructor plans convolutions; null: the device goes by its library's expectation.
   ConvolutionChooser* chooser = nullptr;
   bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass
@@ -121,6 +129,12 @@ class Replica {
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.
   LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink);
+
+  // The calls of train() that follow, one per entry, form one sum: gradients and statistics stay in the
+  // device's memory and are added there, and the last call hands out the sum. What was begun and is not
+  // complete is dropped. Else each micro-batch is a sum of its own. Needs sums_held.
+  void begin_sum(SumOrder order);
+  bool adds_up() const;  // it may be called
 
   // The loss that train() would give, without its backward pass.
   LossSum training_loss(const MicroBatch& batch);

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "actors/nn/execution_plan.h"
+#include "actors/nn/gradient_sums.h"
 #include "actors/nn/network.h"
 
 namespace seng {
@@ -41,13 +42,18 @@ struct Replica::State {
         loss(backend->plan_cross_entropy(network.classes())) {
     for (const auto& step : plan.steps()) times.push_back({step.name, 0, 0});
     if (!options.training) return;
+    if (options.sums_held > 0) {
+      sums = std::make_unique<GradientSums>(*backend, network.blocks(), options.sums_held);
+      return;
+    }
     std::size_t parameters = 0, statistic_values = 0;
     for (const Block& block : network.blocks()) {
       parameters = std::max(parameters, block.count);
       statistic_values = std::max(statistic_values, block.statistics_count);
     }
     gradient = static_cast<float*>(backend->allocate(parameters * sizeof(float)));
-    statistics.resize(statistic_values);
+    if (statistic_values > 0)
+      statistics = static_cast<float*>(backend->allocate(statistic_values * sizeof(float)));
   }
 
   void take_images(const MicroBatch& batch);
@@ -55,6 +61,9 @@ struct Replica::State {
   void forward(const MicroBatch& batch, const DropoutKey& key);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
+  void hand_out(std::size_t block, const float* of_gradient, const float* of_statistics, float factor,
+                BackwardSink& sink);
+  void hand_out_sum(BackwardSink& sink);
   SampleFactors on_host(const Block& block, SampleFactors factors, float loss_scale);
   void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, float loss_scale,
                      BackwardSink& sink);
@@ -66,8 +75,9 @@ struct Replica::State {
   std::unique_ptr<Backend> backend;
   ExecutionPlan plan;
   std::unique_ptr<CrossEntropy> loss;
-  float* gradient = nullptr;      // of the block at hand
-  std::vector<float> statistics;  // likewise; host
+  std::unique_ptr<GradientSums> sums;  // null: it adds none
+  float* gradient = nullptr;           // of the block at hand, where nothing is added
+  float* statistics = nullptr;         // likewise; null where no block has any
   float* factor_memory = nullptr;
   std::size_t factor_floats = 0;
   int planned_factor_samples = 0;
@@ -146,14 +156,32 @@ void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int
       sink.on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
     {
       const Stopwatch watch(backward_time(index));
-      step.plan->parameter_gradient(step.pass, gradient, statistics.data());
+      step.plan->parameter_gradient(step.pass, sums ? sums->gradient(step.block) : gradient,
+                                    sums ? sums->statistics(step.block) : statistics);
     }
-    sink.on_gradient(step.block, {backend->host_view(gradient, block.count, 0, 1 / loss_scale), block.count},
-                     {statistics.data(), block.statistics_count});
+    if (!sums) hand_out(step.block, gradient, statistics, 1 / loss_scale, sink);
   }
   const Stopwatch watch(backward_time(index));
   step.plan->input_gradient(step.pass);
   for (const auto& sum : step.accumulations) sum.add->run(sum.a, sum.b, sum.sum);
+}
+
+void Replica::State::hand_out(std::size_t index, const float* of_gradient, const float* of_statistics,
+                              float factor, BackwardSink& sink) {
+  const Block& block = network.blocks()[index];
+  std::span<const float> values;
+  if (block.statistics_count > 0)
+    values = {backend->host_view(of_statistics, block.statistics_count, 1), block.statistics_count};
+  sink.on_gradient(index, {backend->host_view(of_gradient, block.count, 0, factor), block.count}, values);
+}
+
+// In the order of a backward pass.
+void Replica::State::hand_out_sum(BackwardSink& sink) {
+  for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
+    if (!step->backward || step->block < 0) continue;
+    const auto block = static_cast<std::size_t>(step->block);
+    hand_out(block, sums->sum_of_gradient(block), sums->sum_of_statistics(block), 1, sink);
+  }
 }
 
 Replica::Replica(const Network& network, const ReplicaOptions& options)
@@ -189,7 +217,17 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
     for (int i = segment->last; i-- > segment->first;)
       s.backward_step(i, key, factor_samples, batch.loss_scale, sink);
   }
+  if (s.sums && s.sums->add(1 / batch.loss_scale)) s.hand_out_sum(sink);
   return {loss.loss, loss.hits};
+}
+
+void Replica::begin_sum(SumOrder order) {
+  SENG_CHECK(adds_up(), "a replica that was made without room for sums");
+  state_->sums->begin(std::move(order));
+}
+
+bool Replica::adds_up() const {
+  return state_->sums != nullptr;
 }
 
 LossSum Replica::training_loss(const MicroBatch& batch) {

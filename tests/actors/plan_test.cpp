@@ -43,10 +43,12 @@ TEST(Plan, CountsWhatTheJobNeeds) {
                 memory["curvature"].get<std::size_t>() + memory["checkpoint"].get<std::size_t>() +
                 memory["joining"].get<std::size_t>() + memory["data"].get<std::size_t>());
   const auto& gpu = plan["gpu_memory"];
-  EXPECT_EQ(plan["gpu_memory_per_actor_bytes"].get<std::size_t>(), gpu["replicas"].get<std::size_t>() +
-                                                                       gpu["samples"].get<std::size_t>() +
-                                                                       gpu["libraries"].get<std::size_t>());
+  EXPECT_EQ(plan["gpu_memory_per_actor_bytes"].get<std::size_t>(),
+            gpu["replicas"].get<std::size_t>() + gpu["sums"].get<std::size_t>() +
+                gpu["samples"].get<std::size_t>() + gpu["libraries"].get<std::size_t>());
   EXPECT_EQ(gpu["replicas"], memory["replicas"]);
+  // Two lanes of four micro-batches each: a vector in hand and two sums.
+  EXPECT_EQ(gpu["sums"], 2 * 3 * 4 * (421738 + plan["statistics"].get<int>()));
   EXPECT_EQ(memory["checkpoint"], (2 * 421738 + plan["statistics"].get<int>()) * 4);
   // A snapshot and the records of steps.
   EXPECT_GT(memory["joining"].get<std::size_t>(), 2u * 421738 * 4 + (255u << 20));

@@ -8,6 +8,7 @@
 
 #include "actors/checkpoint/checkpoint.h"
 #include "actors/exchange/placement.h"
+#include "actors/exchange/sum_pieces.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/kept_curvature.h"
 #include "actors/trainer.h"
@@ -67,8 +68,9 @@ std::string hash_of(const std::vector<float>& values) {
 }
 
 // One member's life: what Driver does, without the daemon.
+// With adds_up its replicas add the gradients of pieces for themselves, as a GPU's do.
 MemberResult train(const std::string& text, std::vector<Member> members, ActorId self, int lane_count,
-                   std::barrier<>& resume) {
+                   bool adds_up, std::barrier<>& resume) {
   MemberResult result;
   const auto spec = parse_job_spec(text, "test");
   if (!spec) return result.problem = spec.error().message, result;
@@ -76,7 +78,9 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   if (!workload) return result.problem = workload.error().message, result;
   Lanes lanes(lane_count);
   std::vector<Replica> replicas;
-  for (int i = 0; i < lane_count; ++i) replicas.emplace_back(workload->network, replica_options(*spec));
+  ReplicaOptions options_of_replica = replica_options(*spec);
+  if (adds_up) options_of_replica.sums_held = sums_held(largest_piece(spec->micro_batches(), lane_count));
+  for (int i = 0; i < lane_count; ++i) replicas.emplace_back(workload->network, options_of_replica);
   TrainState state = TrainState::initial(*workload);
   ZmqExchangeOptions options;
   options.step.block_floats = block_floats(workload->network.blocks());
@@ -116,7 +120,7 @@ MemberResult train(const std::string& text, std::vector<Member> members, ActorId
   return result;
 }
 
-std::vector<MemberResult> train_group(const std::string& text, int actors, int lanes) {
+std::vector<MemberResult> train_group(const std::string& text, int actors, int lanes, bool adds_up = false) {
   const testing::TempDir directory;
   const auto micro = parse_job_spec(text, "test")->micro_batches();
   std::vector<Member> members;
@@ -128,7 +132,7 @@ std::vector<MemberResult> train_group(const std::string& text, int actors, int l
   std::vector<std::thread> threads;
   for (int i = 0; i < actors; ++i)
     threads.emplace_back(
-        [&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes, resume); });
+        [&, i] { results[i] = train(text, members, static_cast<ActorId>(i), lanes, adds_up, resume); });
   for (std::thread& thread : threads) thread.join();
   return results;
 }
@@ -170,6 +174,27 @@ TEST_P(TrainerGroup, TrainsTheSameBitsInAnyNumber) {
       curvature.insert(member.curvature.begin(), member.curvature.end());
     }
     EXPECT_EQ(curvature, alone[0].curvature) << actors << "x" << lanes;
+  }
+}
+
+// Lanes whose devices add take pieces, not micro-batches; V = 7 is no power of two.
+TEST(TrainerGroupThatAddsUp, TrainsTheSameBitsInAnyNumber) {
+  for (const char* model :
+       {"{name: mlp, hidden: \"16,8\"}",
+        "{layers: [{name: conv, type: conv2d, channels: 3, kernel: 3}, {name: bn, type: batch_norm}, {name: "
+        "relu, type: relu}, {name: flat, type: flatten}, {name: fc, type: linear, features: 5}]}"}) {
+    const std::string text = job_text(kSeng, model);
+    const std::vector<MemberResult> alone = train_group(text, 1, 1);
+    ASSERT_EQ(alone[0].problem, "");
+    for (const auto& [actors, lanes] :
+         std::vector<std::pair<int, int>>{{1, 1}, {1, 2}, {1, 3}, {2, 1}, {3, 2}}) {
+      for (const MemberResult& member : train_group(text, actors, lanes, true)) {
+        ASSERT_EQ(member.problem, "") << actors << "x" << lanes;
+        EXPECT_EQ(member.weights, alone[0].weights) << actors << "x" << lanes;
+        EXPECT_EQ(member.momentum, alone[0].momentum) << actors << "x" << lanes;
+        EXPECT_EQ(member.losses, alone[0].losses) << actors << "x" << lanes;
+      }
+    }
   }
 }
 

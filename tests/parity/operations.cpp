@@ -120,6 +120,9 @@ void batch_norm(Machine& m, Random& random, const Size& size, bool relu, bool pl
   m.results["dx"] = m.get(dx, layout);
   m.results["gradient"] = m.get(gradient, 2 * shape.c);
   m.results["inferred"] = m.get(inferred, layout);
+  float* statistics = m.room(2 * shape.c);
+  norm->statistics(batch_mean, batch_variance, statistics);
+  m.results["statistics"] = m.get(statistics, 2 * shape.c);
 
   const int samples = std::max(1, size.batch / 2);
   const std::size_t floats = std::size_t(samples) * 2 * shape.c;
@@ -181,6 +184,23 @@ void elementwise(Machine& m, Random& random, const Size& size) {
   m.results["sum in place"] = m.get(a, layout);
   m.results["relu in place"] = m.get(b, layout);
   m.results["relu backward in place"] = m.get(c, layout);
+}
+
+// As many values as blocks of several kinds have, and no multiple of four.
+void sums(Machine& m, Random& random, const Size& size) {
+  const std::size_t count = std::size_t(size.channels) * size.image * size.image * 9 + 3, scaled = count / 2;
+  const auto sums = m.backend().plan_sums(count);
+  float *a = m.put(normal(random, count)), *b = m.put(normal(random, count));
+  float *sum = m.room(count), *copied = m.room(count);
+  m.run("add", [&] { sums->add(a, b, sum); });
+  m.run("copy", [&] { sums->copy(sum, copied); });
+  sums->scale(sum, 1.0f / 3, scaled);
+  m.results["sum"] = m.get(copied, count);
+  m.results["half of it scaled"] = m.get(sum, count);
+  sums->add(a, b, b);
+  sums->add(a, b, a);
+  m.results["over the right"] = m.get(b, count);
+  m.results["over the left"] = m.get(a, count);
 }
 
 void reorder(Machine& m, Random& random, const Size& size) {
@@ -336,6 +356,7 @@ const std::vector<Operation>& operations() {
       pool_case("average_plain", kAverage, 2, 2, 0, true),
       pool_case("average_global", kAverage, 0, 1, 0),
       {"elementwise", false, elementwise},
+      {"sums", false, sums},
       {"reorder", false, reorder},
       {"dropout", false, dropout},
       samples_case("whole", 0, false),

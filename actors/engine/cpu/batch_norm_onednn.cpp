@@ -101,6 +101,14 @@ class OnednnBatchNorm final : public BatchNorm {
     batch_norm_sample_gradients(places_, samples, x, dy, {mean, variance, gamma, beta, epsilon_, relu_}, out);
   }
 
+  void statistics(const float* mean, const float* variance, float* out) override {
+    const double count = double(shape_.n) * shape_.h * shape_.w;
+    for (int c = 0; c < shape_.c; ++c) {
+      out[c] = mean[c];
+      out[shape_.c + c] = static_cast<float>(variance[c] * (count / (count - 1)));
+    }
+  }
+
  private:
   TensorShape shape_;
   ChannelPlaces places_;

@@ -66,6 +66,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) override;
   std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) override;
+  std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 

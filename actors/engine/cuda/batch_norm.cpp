@@ -51,6 +51,12 @@ class CudaBatchNorm final : public BatchNorm {
     SENG_CUDA_LAUNCH(launch_batch_norm_samples(backend_.stream(), args, extents_, samples));
   }
 
+  void statistics(const float* mean, const float* variance, float* out) override {
+    const auto count = static_cast<double>(extents_.rows());
+    SENG_CUDA_LAUNCH(launch_batch_norm_statistics(backend_.stream(), mean, variance, count / (count - 1),
+                                                  extents_.c, out));
+  }
+
  private:
   float* between() { return backend_.scratch_floats(CudaBackend::kBetweenSlot); }
 

@@ -215,6 +215,14 @@ __global__ void samples_kernel(BatchNormSamples args, Extents extents) {
   out[extents.c + channel] = sums[0][threadIdx.x];
 }
 
+__global__ void statistics_kernel(const float* mean, const float* variance, double unbiased, int channels,
+                                  float* out) {
+  for (std::size_t channel = grid_index(); channel < std::size_t(channels); channel += grid_size()) {
+    out[channel] = mean[channel];
+    out[channels + channel] = static_cast<float>(variance[channel] * unbiased);
+  }
+}
+
 dim3 chunk_grid(const Extents& extents, const RowChunks& chunks) {
   return dim3((extents.c + kColumns - 1) / kColumns, static_cast<unsigned>(chunks.count()));
 }
@@ -259,6 +267,12 @@ void launch_batch_norm_samples(Stream stream, const BatchNormSamples& args, Exte
   const dim3 grid((extents.c + kColumns - 1) / kColumns, static_cast<unsigned>(samples));
   SENG_FOR_ELEMENT(extents.element,
                    { SENG_LAUNCH(samples_kernel<T>, grid, dim3(kColumns, kLanes), stream, args, extents); });
+}
+
+void launch_batch_norm_statistics(Stream stream, const float* mean, const float* variance, double unbiased,
+                                  int channels, float* out) {
+  SENG_LAUNCH(statistics_kernel, grid_for(channels), kBlockThreads, stream, mean, variance, unbiased,
+              channels, out);
 }
 
 }  // namespace seng::cuda

@@ -61,6 +61,10 @@ void launch_map(Stream stream, Element element, const void* a, const void* b, vo
   });
 }
 
+__global__ void scale_kernel(float* x, float factor, std::size_t count) {
+  for (std::size_t i = grid_index(); i < count; i += grid_size()) x[i] *= factor;
+}
+
 template <class T>
 __global__ void add_bias_kernel(T* x, const float* bias, Extents extents) {
   const std::size_t count = extents.count(), inner = extents.channels_last ? 1 : extents.positions();
@@ -102,6 +106,10 @@ void launch_add(Stream stream, Element element, const void* a, const void* b, vo
   } else {
     launch_map<Sum>(stream, element, a, b, sum, count);
   }
+}
+
+void launch_scale(Stream stream, float* x, float factor, std::size_t count) {
+  SENG_LAUNCH(scale_kernel, grid_for(count), kBlockThreads, stream, x, factor, count);
 }
 
 void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents) {

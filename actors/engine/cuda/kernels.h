@@ -21,6 +21,7 @@ void launch_relu_backward(Stream stream, Element element, const void* y, const v
                           std::size_t count);
 void launch_add(Stream stream, Element element, const void* a, const void* b, void* sum, std::size_t count,
                 bool relu);
+void launch_scale(Stream stream, float* x, float factor, std::size_t count);
 // Adds bias[c] to every element of channel c; over x.
 void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents);
 // The mask of random.h's kDropout for samples first_sample .. + samples, of `elements` each.
@@ -88,6 +89,9 @@ struct BatchNormSamples {
   bool relu;
 };
 void launch_batch_norm_samples(Stream stream, const BatchNormSamples& args, Extents extents, int samples);
+// out: [mean | variance * unbiased].
+void launch_batch_norm_statistics(Stream stream, const float* mean, const float* variance, double unbiased,
+                                  int channels, float* out);
 
 // pool_kernels.cu. Input and output lie alike (channels last or plain).
 struct PoolWindow {

@@ -20,6 +20,7 @@ class Gated : public Dataset {
   int classes() const override { return 10; }
   std::size_t bytes() const override { return 0; }
   Status read(std::span<const std::uint32_t> indices, float* images, std::int32_t* labels) const override {
+    latest = indices[0];
     ++begun;
     begun.notify_all();
     open.wait(false);
@@ -38,6 +39,7 @@ class Gated : public Dataset {
     for (int now = begun; now < count; now = begun) begun.wait(now);
   }
   mutable std::atomic<int> begun{0};
+  mutable std::atomic<std::uint32_t> latest{0};  // the first sample of what was begun last
   std::atomic<bool> open{false};
 };
 
@@ -70,6 +72,20 @@ TEST_F(LoaderTest, ReadsAheadWithinItsBound) {
   data_.open_gate();
   for (std::uint64_t p = 0; p < 40; p += 4) expect_taken(loader, p);
   EXPECT_EQ(data_.begun, 10) << "each is read once";
+}
+
+// Lanes may come to later positions first.
+TEST_F(LoaderTest, ReadsInTheOrderOfTheAnnouncement) {
+  Loader loader(augmenter_, {.workers = 1, .ahead = 1});
+  loader.announce({batch_at(20), batch_at(0), batch_at(8)});
+  data_.await_begun(1);
+  EXPECT_EQ(data_.latest, 20u);
+  loader.announce({batch_at(20), batch_at(12), batch_at(8), batch_at(4)});
+  data_.open_gate();
+  expect_taken(loader, 20);
+  data_.await_begun(2);
+  EXPECT_EQ(data_.latest, 12u);
+  for (const std::uint64_t p : {12, 8, 4}) expect_taken(loader, p);
 }
 
 TEST_F(LoaderTest, WhatIsNotUnderWayIsReadByTheTaker) {

@@ -75,8 +75,13 @@ TEST(BlockSum, AnyOrderOfLeavesAndPartialsGivesTheTreesBits) {
         added = sum.add_leaf(range.first, run, leaf.first(grid.floats - statistics), leaf.last(statistics));
       } else {
         const auto value = tree_sum(leaves.values, range.first, range.last);
+        const std::span<const float> whole = value;
         const auto part = std::span(value).subspan(grid.offset(run), grid.count(run));
-        added = sum.add_partial(node, run, random.chance(0.5) ? frame_of(part) : unaligned_frame_of(part));
+        if (random.chance(0.5)) {
+          added = sum.add_node(node, run, whole.first(grid.floats - statistics), whole.last(statistics));
+        } else {
+          added = sum.add_partial(node, run, random.chance(0.5) ? frame_of(part) : unaligned_frame_of(part));
+        }
       }
       ASSERT_TRUE(added) << added.error().message;
       EXPECT_FALSE(added->duplicate);
@@ -134,7 +139,11 @@ TEST(BlockSum, IgnoresDuplicatesAndNamesOverlaps) {
     ASSERT_FALSE(refused) << to_string(range);
     EXPECT_THAT(refused.error().message, ::testing::HasSubstr(to_string(range)));
     EXPECT_THAT(refused.error().message, ::testing::HasSubstr("overlaps"));
+    EXPECT_FALSE(sum.add_node(*tree.find(range), 0, ones, {})) << to_string(range);
   }
+  again = sum.add_node(pair, 0, ones, {});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->duplicate);
   ASSERT_FALSE(sum.add_leaf(2, 0, ones, {}));
   // Nothing of that left a trace: the rest completes to the right sum.
   for (const std::uint32_t micro : {0, 1, 4, 5, 6, 7}) ASSERT_TRUE(sum.add_leaf(micro, 0, ones, {}));

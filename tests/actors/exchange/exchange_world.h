@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "actors/exchange/sum_pieces.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "protocol/base/sha256.h"
 #include "tests/actors/exchange/memory_group.h"
@@ -85,6 +86,7 @@ struct World {
   std::size_t round_bytes = 10'000;
   Reduction reduction = Reduction::kOrdered;
   bool knows_order = true;  // in which sums are added
+  bool adds_up = false;     // lanes hand in the sums of pieces, not leaves
 };
 
 // What a driver does in a step, its lanes being threads. Returns the reason of an interruption, or "".
@@ -119,12 +121,20 @@ class TestDriver {
  private:
   void compute(std::uint64_t step) {
     const Member& member = world_.members[self_];
-    std::atomic<std::uint32_t> next{member.first_micro};
+    const LeafRange own{member.first_micro, member.last_micro};
+    std::vector<LeafRange> pieces;
+    if (world_.adds_up) {
+      pieces = sum_pieces(own_tree(world_.group(self_)), own, lanes_);
+    } else {
+      for (std::uint32_t micro = own.first; micro < own.last; ++micro) pieces.push_back({micro, micro + 1});
+    }
+    std::atomic<std::size_t> next{0};
     const auto lane = [&] {
-      for (std::uint32_t micro; (micro = next.fetch_add(1)) < member.last_micro;) {
-        // Last layers first, as backward does; the summary at the end.
-        for (std::uint32_t i = world_.numbers.blocks() - 1; i-- > 0;) add(step, i, micro);
-        add(step, world_.numbers.blocks() - 1, micro);
+      for (std::size_t i; (i = next.fetch_add(1)) < pieces.size();) {
+        // Last layers first, as backward does; the summary at the end, for each micro-batch.
+        for (std::uint32_t block = world_.numbers.blocks() - 1; block-- > 0;) add(step, block, pieces[i]);
+        for (std::uint32_t micro = pieces[i].first; micro < pieces[i].last; ++micro)
+          add(step, world_.numbers.blocks() - 1, {micro, micro + 1});
       }
     };
     std::vector<std::thread> others;
@@ -133,14 +143,20 @@ class TestDriver {
     for (auto& other : others) other.join();
   }
 
-  void add(std::uint64_t step, std::uint32_t block, std::uint32_t micro) {
-    if (World::refresh(step) && block < world_.blocks.size()) {
-      exchange_.add_fragment(block, micro, world_.numbers.fragment(step, block, micro));
+  void add(std::uint64_t step, std::uint32_t block, const LeafRange& node) {
+    for (std::uint32_t micro = node.first; micro < node.last; ++micro) {
+      if (World::refresh(step) && block < world_.blocks.size())
+        exchange_.add_fragment(block, micro, world_.numbers.fragment(step, block, micro));
     }
-    const auto leaf = world_.numbers.leaf(step, block, micro);
+    const auto sum = world_.numbers.sum(step, block, node);
     const std::size_t statistics = block < world_.blocks.size() ? world_.blocks[block].statistics_count : 0;
-    const std::span<const float> values = leaf;
-    exchange_.add_leaf(block, micro, values.first(values.size() - statistics), values.last(statistics));
+    const std::span<const float> values = sum;
+    const auto gradient = values.first(values.size() - statistics);
+    if (node.size() == 1) {
+      exchange_.add_leaf(block, node.first, gradient, values.last(statistics));
+    } else {
+      exchange_.add_node(block, node, gradient, values.last(statistics));
+    }
   }
 
   void publish(std::uint64_t step, const BlockSummed& summed) {

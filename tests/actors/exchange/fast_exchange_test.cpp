@@ -38,10 +38,11 @@ class FastNcclExchange : public ::testing::TestWithParam<std::string> {
     if (GetParam() == kEmulated) return;
     if (const std::string why = what_is_missing(kReal); !why.empty()) GTEST_SKIP() << why;
   }
-  void steps_give_nccls_sums(std::uint32_t actors, std::uint32_t micro_batches) {
+  void steps_give_nccls_sums(std::uint32_t actors, std::uint32_t micro_batches, bool adds_up = false) {
     Random random;
     SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
     FastWorld world(random, actors, micro_batches, GetParam());
+    world.adds_up = adds_up;
     Meeting meeting(1);
     Pipe said;  // what each has got
     const auto body = [&](ActorId self) {
@@ -73,6 +74,9 @@ TEST_P(FastNcclExchange, TwoMembers) {
 }
 TEST_P(FastNcclExchange, ThreeMembersWithRangesThatAreNoSubtrees) {
   steps_give_nccls_sums(3, 7);
+}
+TEST_P(FastNcclExchange, SumsOfPieces) {
+  steps_give_nccls_sums(3, 16, true);
 }
 TEST_P(FastNcclExchange, AMemberWithoutMicroBatchesAddsNothing) {
   steps_give_nccls_sums(4, 3);

@@ -19,9 +19,14 @@ std::vector<float> StepNumbers::leaf(std::uint64_t step, std::uint32_t block, st
 }
 
 std::vector<float> StepNumbers::sum(std::uint64_t step, std::uint32_t block) const {
+  return sum(step, block, {0, micro_batches_});
+}
+
+std::vector<float> StepNumbers::sum(std::uint64_t step, std::uint32_t block, const LeafRange& node) const {
   std::vector<std::vector<float>> leaves;
-  for (std::uint32_t micro = 0; micro < micro_batches_; ++micro) leaves.push_back(leaf(step, block, micro));
-  return tree_sum(leaves, 0, micro_batches_);
+  for (std::uint32_t micro = node.first; micro < node.last; ++micro)
+    leaves.push_back(leaf(step, block, micro));
+  return tree_sum(leaves, 0, node.size());
 }
 
 std::vector<std::uint64_t> StepNumbers::fragment_floats() const {
@@ -108,8 +113,18 @@ void MemoryGroup::begin(Peer& peer, std::uint64_t step) {
   peer.tasks.clear();
   for (const Member& member : peer.group.members) {
     if (member.actor != peer.group.self) continue;
-    for (std::uint32_t micro = member.first_micro; micro < member.last_micro; ++micro) {
-      for (std::uint32_t block = 0; block < numbers_.blocks(); ++block) peer.tasks.push_back({block, micro});
+    for (std::uint32_t block = 0; block < numbers_.blocks(); ++block) {
+      std::vector<LeafRange> open = maximal_subtrees({member.first_micro, member.last_micro}, micro_batches_);
+      while (!open.empty()) {
+        const LeafRange node = open.back();
+        open.pop_back();
+        if (node.size() == 1 || random_.chance(options_.sums)) {
+          peer.tasks.push_back({block, node});
+        } else {
+          open.push_back({node.first, split_point(node)});
+          open.push_back({split_point(node), node.last});
+        }
+      }
     }
   }
   std::shuffle(peer.tasks.begin(), peer.tasks.end(), random_.engine);
@@ -119,15 +134,21 @@ void MemoryGroup::begin(Peer& peer, std::uint64_t step) {
 
 void MemoryGroup::work(Peer& peer) {
   if (peer.tasks.empty()) return;
-  const auto [block, micro] = peer.tasks.back();
+  const auto [block, node] = peer.tasks.back();
   peer.tasks.pop_back();
-  if (refresh(peer.step) && block + 1 < numbers_.blocks()) {
-    peer.exchange->add_fragment(block, micro, numbers_.fragment(peer.step, block, micro));
+  for (std::uint32_t micro = node.first; micro < node.last; ++micro) {
+    if (refresh(peer.step) && block + 1 < numbers_.blocks())
+      peer.exchange->add_fragment(block, micro, numbers_.fragment(peer.step, block, micro));
   }
-  const std::vector<float> leaf = numbers_.leaf(peer.step, block, micro);
-  const std::span<const float> values = leaf;
+  const std::vector<float> sum = numbers_.sum(peer.step, block, node);
+  const std::span<const float> values = sum;
   const std::size_t statistics = block < options_.blocks.size() ? options_.blocks[block].statistics_count : 0;
-  peer.exchange->add_leaf(block, micro, values.first(values.size() - statistics), values.last(statistics));
+  const auto gradient = values.first(values.size() - statistics);
+  if (node.size() == 1 && random_.chance(0.5)) {
+    peer.exchange->add_leaf(block, node.first, gradient, values.last(statistics));
+  } else {
+    peer.exchange->add_node(block, node, gradient, values.last(statistics));
+  }
 }
 
 void MemoryGroup::publish(Peer& peer) {

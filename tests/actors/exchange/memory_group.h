@@ -22,6 +22,7 @@ struct MemoryGroupOptions {
   double duplicate = 0.1;  // of a message: delivered now and once more at any later time
   std::uint32_t refresh_every = 3;
   bool fragment_sizes_known = true;
+  double sums = 0.3;  // of the own micro-batches' nodes: their sum is handed in, not the leaves
   ActorId slow_fragments_to = kNoActor;  // its fragments are overtaken by most of what is sent later
 };
 
@@ -30,6 +31,8 @@ class StepNumbers {
  public:
   StepNumbers(std::uint64_t seed, const std::vector<Block>& blocks, std::uint32_t micro_batches);
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(floats_.size()); }
+  // Of a node of a tree over all leaves or over others.
+  std::vector<float> sum(std::uint64_t step, std::uint32_t block, const LeafRange& node) const;
   std::vector<float> leaf(std::uint64_t step, std::uint32_t block, std::uint32_t micro) const;
   std::vector<float> sum(std::uint64_t step, std::uint32_t block) const;
   std::vector<float> fragment(std::uint64_t step, std::uint32_t block, std::uint32_t micro) const;
@@ -72,8 +75,9 @@ class MemoryGroup {
     MessageKind kind;
     std::vector<Frame> frames;
   };
-  struct Task {  // a micro-batch's work on a block
-    std::uint32_t block, micro;
+  struct Task {  // the work of a node of micro-batches on a block
+    std::uint32_t block;
+    LeafRange node;
   };
   struct Peer {
     std::unique_ptr<StepExchange> exchange;

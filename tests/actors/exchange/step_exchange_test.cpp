@@ -158,6 +158,9 @@ class Refusals : public ::testing::Test {
         exchange_.add_leaf(block, micro, std::vector<float>(kFloats, 1), {});
       exchange_.add_leaf(2, micro, std::vector<float>(4, 1), {});
     }
+    complete_from_the_peer();
+  }
+  void complete_from_the_peer() {
     const PartialSums sums{{{0, 3, 4, 0, 16}, {0, 3, 4, 16, 16}, {0, 3, 4, 32, 8}, {2, 3, 4, 0, 4}}};
     ASSERT_TRUE(exchange_.receive(make_message(envelope(), sums, {floats(44)})));
     for (int i = 0; i < 2; ++i) {
@@ -261,6 +264,26 @@ TEST_F(Refusals, Envelopes) {
   refused(garbage, "PartialSums");
   refused(make_message(envelope(), StateDigest{}, {floats(1)}), "payload frames instead of 0");
   step_completes();
+}
+
+// What is handed in here comes from this actor's own code: it stops there.
+TEST_F(Refusals, OwnSumsThatAreNoNodes) {
+  const std::vector<float> ones(kFloats, 1), twos(kFloats, 2);
+  EXPECT_THROW(exchange_.add_node(0, {1, 3}, ones, {}), InvariantError) << "no node";
+  EXPECT_THROW(exchange_.add_node(0, {0, 3}, ones, {}), InvariantError) << "no node";
+  EXPECT_THROW(exchange_.add_node(0, {2, 2}, ones, {}), InvariantError) << "no node";
+  EXPECT_THROW(exchange_.add_node(0, {2, 4}, ones, {}), InvariantError) << "not all its own";
+  EXPECT_THROW(exchange_.add_node(0, {0, 2}, std::vector<float>(3, 1), {}), InvariantError) << "too short";
+  EXPECT_THROW(exchange_.add_node(3, {0, 2}, ones, {}), InvariantError) << "no block";
+  exchange_.add_node(0, {0, 2}, twos, {});
+  exchange_.add_node(1, {0, 2}, twos, {});
+  EXPECT_THROW(exchange_.add_leaf(0, 1, ones, {}), InvariantError) << "it is in a node already";
+  exchange_.add_node(0, {0, 2}, ones, {});  // again: nothing
+  exchange_.add_leaf(0, 2, ones, {});
+  exchange_.add_node(1, {2, 3}, ones, {});
+  for (std::uint32_t micro = 0; micro < 3; ++micro)
+    exchange_.add_leaf(2, micro, std::vector<float>(4, 1), {});
+  complete_from_the_peer();
 }
 
 TEST_F(Refusals, OverlapOfPartialSums) {

@@ -25,13 +25,12 @@ using testing::StepNumbers;
 using testing::TestDriver;
 using testing::World;
 
-class ZmqExchangeSizes : public ::testing::TestWithParam<std::pair<std::uint32_t, std::uint32_t>> {};
-
-TEST_P(ZmqExchangeSizes, StepsOverSocketsGiveTheTreesBits) {
-  const auto [actors, micro_batches] = GetParam();
+// With leaves, or sums of pieces, of more than one lane.
+void steps_give_the_trees_bits(std::uint32_t actors, std::uint32_t micro_batches, bool adds_up) {
   Random random;
   SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
-  const World world(random, actors, micro_batches, 3000, 1024);
+  World world(random, actors, micro_batches, 3000, 1024);
+  world.adds_up = adds_up;
   for_each_member(world, [&](ActorId self) {
     const auto exchange = world.open(self);
     ASSERT_TRUE(exchange);
@@ -43,6 +42,15 @@ TEST_P(ZmqExchangeSizes, StepsOverSocketsGiveTheTreesBits) {
     EXPECT_EQ(exchange->counters().stale, 0u);
     EXPECT_EQ(exchange->strangers(), 0u);
   });
+}
+
+class ZmqExchangeSizes : public ::testing::TestWithParam<std::pair<std::uint32_t, std::uint32_t>> {};
+
+TEST_P(ZmqExchangeSizes, StepsOverSocketsGiveTheTreesBits) {
+  steps_give_the_trees_bits(GetParam().first, GetParam().second, false);
+}
+TEST_P(ZmqExchangeSizes, SumsOfPiecesGiveTheTreesBits) {
+  steps_give_the_trees_bits(GetParam().first, GetParam().second, true);
 }
 INSTANTIATE_TEST_SUITE_P(All, ZmqExchangeSizes,
                          ::testing::Values(std::pair{1u, 5u}, std::pair{2u, 8u}, std::pair{3u, 8u},

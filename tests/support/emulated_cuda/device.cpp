@@ -1,5 +1,6 @@
 #include "tests/support/emulated_cuda/device.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -119,6 +120,12 @@ extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_al
   return allocated_times;
 }
 
+// Copies from the device to the host that were ever asked for.
+std::atomic<std::uint64_t> copied_to_host{0};
+extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_copies_to_host() {
+  return copied_to_host;
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
@@ -220,8 +227,9 @@ cudaError_t cudaFreeHost(void* memory) {
   std::free(memory);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
+  if (kind == cudaMemcpyDeviceToHost) ++copied_to_host;
   emulated_cuda::queue(stream, [=] { std::memmove(to, from, bytes); });
   return cudaGetLastError();
 }

@@ -1,0 +1,54 @@
+// What leaves the GPU: of a replica that adds up, the gradient of each block once for all the micro-batches
+// of a sum. Counted on the emulated GPU.
+#include <dlfcn.h>
+
+#include "tests/actors/nn/recorder.h"
+#include "tests/parity/machine.h"
+#include "tests/parity/require_cuda.h"
+
+namespace seng::testing::copies_test {
+namespace {
+
+using reference::Recorder;
+
+std::uint64_t copies_to_host() {
+  void* library = dlopen(cuda::default_module_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
+  auto* count = reinterpret_cast<std::uint64_t (*)()>(dlsym(library, "emulated_cuda_copies_to_host"));
+  return count();
+}
+
+TEST(Copies, OfGradientsAreOnePerBlockAndSum) {
+  if (!emulated()) GTEST_SKIP() << "only the emulated GPU counts";
+  const auto network = Network::create("resnet18", {{"width", "2"}}, {3, 8, 8}, 10);
+  ASSERT_TRUE(network) << network.error().message;
+  std::uint64_t vectors = 0;  // gradients and statistics
+  for (const Block& block : network->blocks()) vectors += block.statistics_count > 0 ? 2 : 1;
+  const auto weights = reference::random_weights(*network, 5);
+  const Values images(2 * 3 * 8 * 8, 0.5f);
+  const std::int32_t labels[] = {1, 2};
+  const MicroBatch batch{2, images.data(), labels, 1, 1, 0};
+  ReplicaOptions options;
+  options.device = Device::kCuda;
+  options.micro_batch = 2;
+  options.sums_held = 2;
+  Replica replica(*network, options);
+  replica.load(weights.parameters, weights.statistics);
+  const auto copies_of = [&](const std::function<void()>& work) {
+    const std::uint64_t before = copies_to_host();
+    work();
+    return copies_to_host() - before;
+  };
+  const std::uint64_t of_loss = copies_of([&] { replica.training_loss(batch); });
+  for (const SumOrder& order : {SumOrder{0}, SumOrder{0, 1}, SumOrder{0, 1, 1, 0, 2}}) {
+    Recorder recorder(*network);
+    const std::uint64_t copies = copies_of([&] {
+      replica.begin_sum(order);
+      for (std::size_t i = 0; i < order.size(); ++i) replica.train(batch, 0, recorder);
+    });
+    EXPECT_EQ(copies, order.size() * of_loss + vectors) << order.size();
+    EXPECT_EQ(recorder.order.size(), network->blocks().size());
+  }
+}
+
+}  // namespace
+}  // namespace seng::testing::copies_test
