@@ -26,6 +26,7 @@ TEST(Allocations, AStepMakesNone) {
     options.device = Device::kCuda;
     options.precision = precision;
     options.micro_batch = 2;
+    options.sums_held = precision == Arithmetic::kBf16 ? 2 : 0;
     Replica replica(*network, options);
     const auto weights = reference::random_weights(*network, 5);
     const Values images(2 * 3 * 8 * 8, 0.5f);

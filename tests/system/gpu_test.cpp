@@ -53,6 +53,29 @@ TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// With a lane for each of its 11 micro-batches the host adds all; else lanes add theirs on the GPU, in pieces
+// that are cut differently each time.
+TEST_F(OnEmulatedGpus, WhatLanesAddOnTheGpuHasTheBitsOfWhatTheHostAdds) {
+  Cluster cluster(3, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  std::string state;
+  for (const auto& [actors, lanes] : {std::pair{1, 11}, {1, 1}, {1, 3}, {2, 2}, {3, 1}}) {
+    JobText job = small_gpu_job();
+    job.optimizer = "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 22}}";
+    job.global = 22;
+    job.steps = 3;
+    job.actors = actors;
+    job.lanes = lanes;
+    const auto result = cluster.train(to_text(job));
+    ASSERT_TRUE(result.is_object()) << cluster.last().err;
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    if (state.empty()) state = result.value("state_sha256", "");
+    EXPECT_EQ(result.value("state_sha256", ""), state) << actors << "x" << lanes;
+    EXPECT_EQ(state.size(), 64u);
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 // With f16 the first loss scale is so large that gradients overflow: steps are left out until it fits.
 TEST_F(OnEmulatedGpus, MixedPrecisionComesToTheSameBitsToo) {
   Cluster cluster(3, kOnGpus);
