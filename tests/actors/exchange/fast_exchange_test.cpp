@@ -171,5 +171,30 @@ TEST(FastStepExchange, HandsInOneVectorPerBlockAndTakesNoPartialSums) {
   EXPECT_GT(refused, 0u);
 }
 
+// Its nodes are those of a tree over the member's own micro-batches, whatever the whole tree's are.
+TEST(FastStepExchange, TakesTheSumsOfItsOwnTreesNodes) {
+  Random random;
+  const auto blocks = random_blocks(random, 1, 50);
+  Group group = make_group(blocks, make_members(2, 10), 1);
+  group.members[0].last_micro = group.members[1].first_micro = 3;
+  group.path = BlockPath::kNccl;
+  group.reduction = Reduction::kFast;
+  StepExchange exchange({.block_floats = block_floats(blocks)});
+  const auto link = std::make_shared<NoLink>();
+  ASSERT_TRUE(exchange.join(group, link));
+  exchange.begin_step(1, false);
+  const auto gradient = random.floats(blocks[0].count),
+             statistics = random.floats(blocks[0].statistics_count);
+  const auto summary = random.floats(kSummaryFloats);
+  EXPECT_THROW(exchange.add_node(0, {5, 8}, gradient, statistics), InvariantError);
+  EXPECT_THROW(exchange.add_node(0, {0, 3}, gradient, statistics), InvariantError);
+  exchange.add_node(0, {3, 7}, gradient, statistics);
+  EXPECT_TRUE(link->sums.empty());
+  exchange.add_node(0, {7, 10}, gradient, statistics);
+  exchange.add_node(1, {3, 10}, summary, {});
+  EXPECT_EQ(link->sums,
+            (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0, SumTree::kRoot}, {1, SumTree::kRoot}}));
+}
+
 }  // namespace
 }  // namespace seng
