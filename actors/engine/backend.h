@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,8 @@
 #include "actors/engine/block.h"
 #include "actors/engine/convolution_chooser.h"
 #include "actors/engine/layout.h"
+#include "actors/engine/random.h"
+#include "actors/engine/recording.h"
 #include "actors/engine/samples.h"
 #include "actors/engine/sums.h"
 #include "protocol/base/error.h"
@@ -134,18 +137,12 @@ class Reorder {
   virtual void run(const float* from, float* to) = 0;
 };
 
-// The place of a dropout mask's values among all random numbers (random.h, kDropout).
-struct DropoutKey {
-  std::uint64_t seed = 0, step = 0;
-  std::uint32_t first_sample = 0;  // of sample 0 of the batch
-  std::uint32_t layer = 0;
-};
-
 // Keeps a value with probability 1 - p, then scaled by 1/(1 - p). The backward pass is the same operation.
 class Dropout {
  public:
   virtual ~Dropout() = default;
-  virtual void run(const DropoutKey& key, const float* x, float* y) = 0;  // plain; y may be x
+  // key: memory. Plain; y may be x.
+  virtual void run(const DropoutKey* key, std::uint32_t layer, const float* x, float* y) = 0;
 };
 
 struct LossResult {
@@ -153,17 +150,12 @@ struct LossResult {
   std::uint64_t hits = 0;
 };
 
-// What each sample should be; host, [samples] each. Without `others` it is onehot(label), with them
-// weight * onehot(label) + (1 - weight) * onehot(other). Classes are in [0, classes).
+// What each sample should be: weight * onehot(label) + (1 - weight) * onehot(other). Memory, [batch] each.
+// Classes are in [0, classes): the caller has looked.
 struct LossTargets {
   const std::int32_t* labels = nullptr;
   const std::int32_t* others = nullptr;
   const float* weights = nullptr;
-};
-
-struct LossOptions {
-  double smoothing = 0;
-  float scale = 1;  // of the gradient
 };
 
 // Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes, s the
@@ -172,9 +164,12 @@ struct LossOptions {
 class CrossEntropy {
  public:
   virtual ~CrossEntropy() = default;
-  // gradient: of `scale` times the loss sum, [samples, classes], or null. gradient may be logits.
-  virtual LossResult run(const float* logits, const LossTargets& targets, int samples,
-                         const LossOptions& options, float* gradient) = 0;
+  // gradient: of `*scale` (memory) times the loss sum, [batch, classes], or null, and scale with it. gradient
+  // may be logits.
+  virtual void run(const float* logits, const LossTargets& targets, double smoothing, const float* scale,
+                   float* gradient) = 0;
+  // Of the first `samples` samples of the last run, added up in their order. Waits for the device.
+  virtual LossResult result(int samples) = 0;
 };
 
 class Backend {
@@ -196,6 +191,11 @@ class Backend {
   static constexpr int kViews = 2;
   virtual const float* host_view(const float* memory, std::size_t count, int view, float factor = 1) = 0;
 
+  // `calls` run plans and do nothing else: no upload, no view. What changes from run to run they find in
+  // memory, of which they are made to read the same places each time. A GPU calls them twice or more often.
+  virtual std::unique_ptr<Recording> record(std::function<void()> calls) = 0;
+  virtual std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) = 0;
+
   virtual LayoutPtr plain(TensorShape shape) = 0;
   virtual std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) = 0;
   virtual std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) = 0;
@@ -204,7 +204,7 @@ class Backend {
   virtual std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) = 0;
   virtual std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) = 0;  // relu: max(0, a + b)
   virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
-  virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) = 0;
+  virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) = 0;
   virtual std::unique_ptr<Sums> plan_sums(std::size_t count) = 0;
   // Of the optimizer: always in f32. The memory that it holds goes back with it.
   virtual std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) = 0;

@@ -19,6 +19,12 @@ enum class RandomPurpose : std::uint32_t {
   kSubspace = 7,  // a: refresh * 2^24 + sample's place among the curvature's, b: block
 };
 
+// Which random numbers a micro-batch's dropout masks are made of.
+struct DropoutKey {
+  std::uint64_t seed = 0, step = 0;
+  std::uint32_t first_sample = 0;  // place of sample 0 of the batch
+};
+
 // The block function: four words of counter and two of key give four words. constexpr, so that device code
 // shares it.
 constexpr std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter,

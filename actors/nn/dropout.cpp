@@ -16,21 +16,15 @@ class DropoutLayerPlan final : public LayerPlan {
   bool forward_in_place() const override { return true; }
   bool backward_in_place() const override { return true; }
 
-  void forward(const Pass& pass) override { dropout_->run(key(pass), pass.x[0], pass.y); }
+  void forward(const Pass& pass) override { dropout_->run(pass.dropout, index_, pass.x[0], pass.y); }
   void infer(const Pass& pass) override {
     if (pass.y != pass.x[0]) copy_->run(pass.x[0], pass.y);
   }
   void input_gradient(const Pass& pass) override {
-    if (pass.dx != nullptr) dropout_->run(key(pass), pass.dy, pass.dx);
+    if (pass.dx != nullptr) dropout_->run(pass.dropout, index_, pass.dy, pass.dx);
   }
 
  private:
-  DropoutKey key(const Pass& pass) const {
-    DropoutKey key = pass.dropout;
-    key.layer = index_;
-    return key;
-  }
-
   std::uint32_t index_;
   LayoutPtr layout_;
   std::unique_ptr<Dropout> dropout_;

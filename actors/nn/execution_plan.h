@@ -24,7 +24,7 @@ class ExecutionPlan {
     std::string name;
     std::unique_ptr<LayerPlan> plan;
     int block = -1;
-    Pass forward;           // of the forward pass; the pointers are settled, `dropout` is the caller's
+    Pass forward;           // of the forward pass; all but `dropout` is settled
     Pass pass;              // of the backward pass, and of the forward pass where it is done again before it
     bool again = false;     // it is
     bool backward = false;  // something before or in this step learns

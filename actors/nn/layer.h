@@ -37,7 +37,7 @@ struct Pass {
   const float* dy = nullptr;
   float* dx = nullptr;        // null where the gradient of the input is not wanted
   void* workspace = nullptr;  // workspace_bytes(), kept from forward to backward
-  DropoutKey dropout;         // all but the layer
+  const DropoutKey* dropout = nullptr;
 };
 
 class LayerPlan {

@@ -58,7 +58,7 @@ struct LossSum {
 struct MicroBatch {
   int samples = 0;                       // training: exactly the replica's size; evaluation: at most
   const float* images = nullptr;         // [samples, C, H, W]
-  const std::int32_t* labels = nullptr;  // [samples]
+  const std::int32_t* labels = nullptr;  // [samples]; logits() needs none
   std::uint64_t seed = 0;                // for dropout, with step and first_sample
   std::uint64_t step = 0;
   std::uint32_t first_sample = 0;  // place of sample 0 in the global batch
@@ -104,7 +104,8 @@ struct ReplicaOptions {
   int sums_held = 0;
   // Asked while the constructor plans convolutions; null: the device goes by its library's expectation.
   ConvolutionChooser* chooser = nullptr;
-  bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass
+  bool graphs = true;    // a GPU repeats passes by itself (recording.h); the same bits without
+  bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass, and no graphs
 };
 
 // Seconds spent in one layer since the replica was made, over all passes. A relu that its predecessor does
@@ -142,6 +143,9 @@ class Replica {
   // Forward with running statistics and no dropout. The loss has no label smoothing.
   LossSum evaluate(const MicroBatch& batch);
   void logits(const MicroBatch& batch, std::span<float> out);  // [samples, classes]
+
+  // Why passes are not repeated by the GPU itself as they could be; empty: they are, or there is no GPU.
+  std::string graph_shortfall() const;
 
   // Curvature factors of so many samples will be asked for: makes room for them.
   void plan_factors(int samples);

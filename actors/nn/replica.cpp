@@ -1,9 +1,11 @@
+#include <array>
 #include <chrono>
 #include <cstring>
 
 #include "actors/nn/execution_plan.h"
 #include "actors/nn/gradient_sums.h"
 #include "actors/nn/network.h"
+#include "actors/nn/pass_inputs.h"
 
 namespace seng {
 namespace {
@@ -34,13 +36,22 @@ std::unique_ptr<Backend> require_backend(const ReplicaOptions& options) {
 }  // namespace
 
 struct Replica::State {
+  // What is repeated with every micro-batch: of training, the forward pass and the loss.
+  enum Part { kTraining, kTrainingLoss, kEvaluation, kParts };
+
   State(const Network& source, const ReplicaOptions& replica_options)
       : network(source),
         options(replica_options),
         backend(require_backend(options)),
         plan(network.graph(), *backend, options),
-        loss(backend->plan_cross_entropy(network.classes())) {
-    for (const auto& step : plan.steps()) times.push_back({step.name, 0, 0});
+        inputs(*backend, plan.image(), network.input().count(), options.micro_batch, network.classes()),
+        loss(backend->plan_cross_entropy(options.micro_batch, network.classes())) {
+    for (auto& step : plan.steps()) {
+      times.push_back({step.name, 0, 0});
+      step.forward.dropout = step.pass.dropout = inputs.dropout();
+    }
+    for (const Part part : {kTraining, kTrainingLoss, kEvaluation})
+      recordings[part] = backend->record([this, part] { make_calls(part); });
     if (!options.training) return;
     if (options.sums_held > 0) {
       sums = std::make_unique<GradientSums>(*backend, network.blocks(), options.sums_held);
@@ -56,17 +67,19 @@ struct Replica::State {
       statistics = static_cast<float*>(backend->allocate(statistic_values * sizeof(float)));
   }
 
-  void take_images(const MicroBatch& batch);
-  void infer(const MicroBatch& batch);
-  void forward(const MicroBatch& batch, const DropoutKey& key);
+  void run(Part part, const MicroBatch& batch);
+  void make_calls(Part part);
   void prepare_factors(int samples);
-  void forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key);
+  void forward_again(const ExecutionPlan::Segment& segment);
   void hand_out(std::size_t block, const float* of_gradient, const float* of_statistics, float factor,
                 BackwardSink& sink);
   void hand_out_sum(BackwardSink& sink);
   SampleFactors on_host(const Block& block, SampleFactors factors, float loss_scale);
-  void backward_step(std::size_t index, const DropoutKey& key, int factor_samples, float loss_scale,
-                     BackwardSink& sink);
+  void backward_step(std::size_t index, int factor_samples, float loss_scale, BackwardSink& sink);
+  LossSum loss_of(const MicroBatch& batch) {
+    const LossResult sum = loss->result(batch.samples);
+    return {sum.loss, sum.hits};
+  }
   double* forward_time(std::size_t step) { return options.profile ? &times[step].forward : nullptr; }
   double* backward_time(std::size_t step) { return options.profile ? &times[step].backward : nullptr; }
 
@@ -74,7 +87,9 @@ struct Replica::State {
   ReplicaOptions options;
   std::unique_ptr<Backend> backend;
   ExecutionPlan plan;
+  PassInputs inputs;
   std::unique_ptr<CrossEntropy> loss;
+  std::array<std::unique_ptr<Recording>, kParts> recordings;
   std::unique_ptr<GradientSums> sums;  // null: it adds none
   float* gradient = nullptr;           // of the block at hand, where nothing is added
   float* statistics = nullptr;         // likewise; null where no block has any
@@ -85,32 +100,27 @@ struct Replica::State {
   std::vector<LayerTime> times;  // per step
 };
 
-void Replica::State::take_images(const MicroBatch& batch) {
+// What an earlier pass left in the places of missing samples only gives logits that nobody reads.
+void Replica::State::run(Part part, const MicroBatch& batch) {
   SENG_CHECK(loaded, "load() comes before the first pass");
   SENG_CHECK(batch.samples >= 1 && batch.samples <= options.micro_batch, "samples of a micro-batch");
-  backend->enter();
-  backend->upload(batch.images, plan.image(), batch.samples * network.input().count() * sizeof(float));
-}
-
-// What an earlier pass left in the places of missing samples only gives logits that nobody reads.
-void Replica::State::infer(const MicroBatch& batch) {
-  take_images(batch);
-  for (std::size_t i = 0; i < plan.steps().size(); ++i) {
-    const Stopwatch watch(forward_time(i));
-    plan.steps()[i].plan->infer(plan.steps()[i].forward);
-  }
-}
-
-// A training pass' first half.
-void Replica::State::forward(const MicroBatch& batch, const DropoutKey& key) {
-  SENG_CHECK(options.training && batch.samples == options.micro_batch,
+  SENG_CHECK(part == kEvaluation || (options.training && batch.samples == options.micro_batch),
              "a training pass takes whole micro-batches");
-  take_images(batch);
+  backend->enter();
+  inputs.put(batch);
+  inputs.take();
+  if (options.profile || !options.graphs) return make_calls(part);
+  recordings[part]->run();
+}
+
+void Replica::State::make_calls(Part part) {
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Stopwatch watch(forward_time(i));
-    plan.steps()[i].forward.dropout = key;
-    plan.steps()[i].plan->forward(plan.steps()[i].forward);
+    const auto& step = plan.steps()[i];
+    part == kEvaluation ? step.plan->infer(step.forward) : step.plan->forward(step.forward);
   }
+  loss->run(plan.logits(), inputs.targets(), part == kEvaluation ? 0 : options.label_smoothing,
+            inputs.loss_scale(), part == kTraining ? plan.logits_gradient() : nullptr);
 }
 
 void Replica::State::prepare_factors(int samples) {
@@ -125,12 +135,11 @@ void Replica::State::prepare_factors(int samples) {
   planned_factor_samples = samples;
 }
 
-void Replica::State::forward_again(const ExecutionPlan::Segment& segment, const DropoutKey& key) {
+void Replica::State::forward_again(const ExecutionPlan::Segment& segment) {
   for (int i = segment.first; i < segment.last; ++i) {
     auto& step = plan.steps()[i];
     if (!step.again) continue;
     const Stopwatch watch(backward_time(i));
-    step.pass.dropout = key;
     step.plan->forward(step.pass);
   }
 }
@@ -145,11 +154,10 @@ SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors,
   return factors;
 }
 
-void Replica::State::backward_step(std::size_t index, const DropoutKey& key, int factor_samples,
-                                   float loss_scale, BackwardSink& sink) {
+void Replica::State::backward_step(std::size_t index, int factor_samples, float loss_scale,
+                                   BackwardSink& sink) {
   auto& step = plan.steps()[index];
   if (!step.backward) return;
-  step.pass.dropout = key;
   if (step.block >= 0) {
     const Block& block = network.blocks()[step.block];
     if (factor_samples > 0)
@@ -206,19 +214,15 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
 LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink) {
   State& s = *state_;
   if (factor_samples > 0) s.prepare_factors(factor_samples);
-  const DropoutKey key{batch.seed, batch.step, batch.first_sample, 0};
-  s.forward(batch, key);
-  const LossResult loss =
-      s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights}, batch.samples,
-                  {s.options.label_smoothing, batch.loss_scale}, s.plan.logits_gradient());
+  s.run(State::kTraining, batch);
   const auto& segments = s.plan.segments();
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-    if (segment->again) s.forward_again(*segment, key);
+    if (segment->again) s.forward_again(*segment);
     for (int i = segment->last; i-- > segment->first;)
-      s.backward_step(i, key, factor_samples, batch.loss_scale, sink);
+      s.backward_step(i, factor_samples, batch.loss_scale, sink);
   }
   if (s.sums && s.sums->add(1 / batch.loss_scale)) s.hand_out_sum(sink);
-  return {loss.loss, loss.hits};
+  return s.loss_of(batch);
 }
 
 void Replica::begin_sum(SumOrder order) {
@@ -231,26 +235,27 @@ bool Replica::adds_up() const {
 }
 
 LossSum Replica::training_loss(const MicroBatch& batch) {
-  State& s = *state_;
-  s.forward(batch, {batch.seed, batch.step, batch.first_sample, 0});
-  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels, batch.partners, batch.weights},
-                                      batch.samples, {s.options.label_smoothing}, nullptr);
-  return {loss.loss, loss.hits};
+  state_->run(State::kTrainingLoss, batch);
+  return state_->loss_of(batch);
 }
 
 LossSum Replica::evaluate(const MicroBatch& batch) {
-  State& s = *state_;
-  s.infer(batch);
-  const LossResult loss = s.loss->run(s.plan.logits(), {batch.labels}, batch.samples, {}, nullptr);
-  return {loss.loss, loss.hits};
+  state_->run(State::kEvaluation, batch);
+  return state_->loss_of(batch);
 }
 
 void Replica::logits(const MicroBatch& batch, std::span<float> out) {
   State& s = *state_;
   const std::size_t count = std::size_t(batch.samples) * s.network.classes();
   SENG_CHECK(out.size() == count, "room for the logits of each sample");
-  s.infer(batch);
+  s.run(State::kEvaluation, batch);
   std::memcpy(out.data(), s.backend->host_view(s.plan.logits(), count, 0), count * sizeof(float));
+}
+
+std::string Replica::graph_shortfall() const {
+  for (const auto& recording : state_->recordings)
+    if (!recording->shortfall().empty()) return recording->shortfall();
+  return "";
 }
 
 void Replica::plan_factors(int samples) {

@@ -1,8 +1,7 @@
 // A step allocates nothing: neither a micro-batch's passes nor, once two refreshes have been, the optimizer's
 // products. Counted on the emulated GPU.
-#include <dlfcn.h>
-
 #include "tests/actors/nn/recorder.h"
+#include "tests/parity/emulated_count.h"
 #include "tests/parity/machine.h"
 #include "tests/parity/require_cuda.h"
 
@@ -12,9 +11,7 @@ namespace {
 using reference::Recorder;
 
 std::uint64_t allocations() {
-  void* library = dlopen(cuda::default_module_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
-  auto* count = reinterpret_cast<std::uint64_t (*)()>(dlsym(library, "emulated_cuda_allocations"));
-  return count();
+  return emulated_count("allocations");
 }
 
 TEST(Allocations, AStepMakesNone) {

@@ -1,8 +1,7 @@
 // What leaves the GPU: of a replica that adds up, the gradient of each block once for all the micro-batches
 // of a sum. Counted on the emulated GPU.
-#include <dlfcn.h>
-
 #include "tests/actors/nn/recorder.h"
+#include "tests/parity/emulated_count.h"
 #include "tests/parity/machine.h"
 #include "tests/parity/require_cuda.h"
 
@@ -12,9 +11,7 @@ namespace {
 using reference::Recorder;
 
 std::uint64_t copies_to_host() {
-  void* library = dlopen(cuda::default_module_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
-  auto* count = reinterpret_cast<std::uint64_t (*)()>(dlsym(library, "emulated_cuda_copies_to_host"));
-  return count();
+  return emulated_count("copies_to_host");
 }
 
 TEST(Copies, OfGradientsAreOnePerBlockAndSum) {

@@ -23,6 +23,12 @@ float* Machine::put(const Values& values) {
   return memory;
 }
 
+void* Machine::put_bytes(const void* host, std::size_t bytes) {
+  void* memory = backend_->allocate(bytes);
+  backend_->upload(host, memory, bytes);
+  return memory;
+}
+
 float* Machine::put(const LayoutPtr& layout, const Values& values) {
   float* plain = put(values);
   if (layout->plain()) return plain;

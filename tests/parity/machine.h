@@ -24,6 +24,7 @@ class Machine {
   // Memory for a tensor of this layout, holding `values`, which are plain [n, c, h, w].
   float* put(const LayoutPtr& layout, const Values& values);
   float* put(const Values& values);  // as they are
+  void* put_bytes(const void* host, std::size_t bytes);
   float* room(const LayoutPtr& layout);
   float* room(std::size_t floats);
   Values get(const float* memory, const LayoutPtr& layout);  // in plain order

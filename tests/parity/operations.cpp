@@ -225,16 +225,17 @@ void reorder(Machine& m, Random& random, const Size& size) {
 void dropout(Machine& m, Random& random, const Size& size) {
   const TensorShape shape{size.batch, size.channels * 11 + 1};
   const auto drop = m.backend().plan_dropout(shape, 0.3);
-  const DropoutKey key{random.next_u32(), random.next_u32(), random.next_u32(), 7};
+  const DropoutKey host_key{random.next_u32(), random.next_u32(), random.next_u32()};
+  const auto* key = static_cast<const DropoutKey*>(m.put_bytes(&host_key, sizeof host_key));
   const float* x = m.put(normal(random, shape.count()));
   float* y = m.room(shape.count());
-  m.run("forward", [&] { drop->run(key, x, y); });
+  m.run("forward", [&] { drop->run(key, 7, x, y); });
   m.results["y"] = m.get(y, shape.count());
 }
 
 void cross_entropy(Machine& m, Random& random, const Size& size, double smoothing, bool mixed) {
   const int classes = size.channels * 3 + 1, samples = size.batch;
-  const auto loss = m.backend().plan_cross_entropy(classes);
+  const auto loss = m.backend().plan_cross_entropy(samples, classes);
   const std::size_t count = std::size_t(samples) * classes;
   float* logits = m.put(normal(random, count, 0, 5));
   std::vector<std::int32_t> labels(samples), others(samples);
@@ -244,16 +245,24 @@ void cross_entropy(Machine& m, Random& random, const Size& size, double smoothin
     others[i] = static_cast<std::int32_t>(random.below(classes));
     weights[i] = i % 3 == 0 ? 0.5f : random.uniform();
   }
-  LossTargets targets{labels.data()};
-  if (mixed) targets = {labels.data(), others.data(), weights.data()};
+  if (!mixed) {
+    others = labels;
+    weights.assign(weights.size(), 1);
+  }
+  const auto put = [&](const auto& values) { return m.put_bytes(values.data(), values.size() * 4); };
+  const LossTargets targets{static_cast<const std::int32_t*>(put(labels)),
+                            static_cast<const std::int32_t*>(put(others)),
+                            static_cast<const float*>(put(weights))};
+  const float* scale = m.put({4});
   float* gradient = m.room(count);
-  LossResult result;
-  m.run("with gradient", [&] { result = loss->run(logits, targets, samples, {smoothing, 4}, gradient); });
+  m.run("with gradient", [&] { loss->run(logits, targets, smoothing, scale, gradient); });
+  const LossResult result = loss->result(samples);
   m.results["loss"] = {static_cast<float>(result.loss), static_cast<float>(result.hits)};
   m.results["gradient"] = m.get(gradient, count);
-  const LossResult alone = loss->run(logits, targets, std::max(1, samples - 1), {smoothing}, nullptr);
-  m.results["fewer samples"] = {static_cast<float>(alone.loss), static_cast<float>(alone.hits)};
-  loss->run(logits, targets, samples, {smoothing}, logits);
+  loss->run(logits, targets, smoothing, nullptr, nullptr);
+  const LossResult fewer = loss->result(std::max(1, samples - 1));
+  m.results["fewer samples"] = {static_cast<float>(fewer.loss), static_cast<float>(fewer.hits)};
+  loss->run(logits, targets, smoothing, m.put({1}), logits);
   m.results["gradient in place"] = m.get(logits, count);
 }
 

@@ -57,6 +57,9 @@ class CpuBackend final : public Backend {
   void upload(const void* host, void* memory, std::size_t bytes) override;
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
+  std::unique_ptr<Recording> record(std::function<void()> calls) override;
+  std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) override;
+
   LayoutPtr plain(TensorShape shape) override;
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;
   std::unique_ptr<Linear> plan_linear(const LinearPlan& plan) override;
@@ -65,7 +68,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) override;
   std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) override;
   std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
-  std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) override;
+  std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;

@@ -7,18 +7,25 @@ namespace {
 
 class CpuCrossEntropy final : public CrossEntropy {
  public:
-  explicit CpuCrossEntropy(int classes) : classes_(classes), exponentials_(classes) {}
+  CpuCrossEntropy(int batch, int classes)
+      : classes_(classes), exponentials_(classes), samples_(static_cast<std::size_t>(batch)) {}
 
-  LossResult run(const float* logits, const LossTargets& targets, int samples, const LossOptions& options,
-                 float* gradient) override {
+  void run(const float* logits, const LossTargets& targets, double smoothing, const float* scale,
+           float* gradient) override {
+    for (std::size_t i = 0; i < samples_.size(); ++i) {
+      const Target target{targets.labels[i], targets.others[i], targets.weights[i]};
+      const std::size_t row = i * classes_;
+      samples_[i] = sample(logits + row, target, smoothing);
+      if (gradient != nullptr) put_gradient(target, smoothing, *scale, gradient + row);
+    }
+  }
+
+  LossResult result(int samples) override {
     LossResult result;
-    for (int sample = 0; sample < samples; ++sample) {
-      Target target{targets.labels[sample], targets.labels[sample], 1};
-      if (targets.others != nullptr) target = {target.label, targets.others[sample], targets.weights[sample]};
-      SENG_CHECK(is_class(target.label) && is_class(target.other),
-                 "a label outside of the network's classes");
-      const std::size_t row = std::size_t(sample) * classes_;
-      add_sample(logits + row, target, options, gradient == nullptr ? nullptr : gradient + row, result);
+    for (int i = 0; i < samples; ++i) {
+      result.loss += samples_[i].loss;
+      result.loss -= samples_[i].others_part;
+      result.hits += samples_[i].hit;
     }
     return result;
   }
@@ -28,45 +35,54 @@ class CpuCrossEntropy final : public CrossEntropy {
     int label, other;
     double weight;  // of label; the rest is other's
   };
+  struct Sample {
+    double loss = 0, others_part = 0;  // to be taken from it
+    bool hit = false;
+  };
 
-  bool is_class(int label) const { return label >= 0 && label < classes_; }
-
-  void add_sample(const float* logits, const Target& target, const LossOptions& options, float* gradient,
-                  LossResult& result) {
+  // Leaves the exponentials and their sum for the gradient.
+  Sample sample(const float* logits, const Target& target, double smoothing) {
     int best = 0;
     for (int c = 1; c < classes_; ++c) {
       if (logits[c] > logits[best]) best = c;
     }
     const double largest = logits[best];
-    double sum = 0, logit_sum = 0;
+    double logit_sum = 0;
+    sum_ = 0;
     for (int c = 0; c < classes_; ++c) {
       exponentials_[c] = std::exp(logits[c] - largest);
-      sum += exponentials_[c];
+      sum_ += exponentials_[c];
       logit_sum += logits[c];
     }
-    const double log_sum = largest + std::log(sum);
-    const double smoothing = options.smoothing, off_target = smoothing / classes_;
     const double on_target = (1 - smoothing) * target.weight,
                  on_other = (1 - smoothing) * (1 - target.weight);
-    result.loss += log_sum - on_target * logits[target.label] - off_target * logit_sum;
-    if (on_other > 0) result.loss -= on_other * logits[target.other];
-    result.hits += best == (target.weight >= 0.5 ? target.label : target.other);
-    if (gradient == nullptr) return;
+    const double log_sum = largest + std::log(sum_);
+    Sample out{log_sum - on_target * logits[target.label] - smoothing / classes_ * logit_sum};
+    if (on_other > 0) out.others_part = on_other * logits[target.other];
+    out.hit = best == (target.weight >= 0.5 ? target.label : target.other);
+    return out;
+  }
+
+  void put_gradient(const Target& target, double smoothing, float scale, float* gradient) const {
+    const double on_target = (1 - smoothing) * target.weight,
+                 on_other = (1 - smoothing) * (1 - target.weight);
     for (int c = 0; c < classes_; ++c) {
       const double wanted =
-          off_target + (c == target.label ? on_target : 0.0) + (c == target.other ? on_other : 0.0);
-      gradient[c] = options.scale * static_cast<float>(exponentials_[c] / sum - wanted);
+          smoothing / classes_ + (c == target.label ? on_target : 0.0) + (c == target.other ? on_other : 0.0);
+      gradient[c] = scale * static_cast<float>(exponentials_[c] / sum_ - wanted);
     }
   }
 
   int classes_;
-  std::vector<double> exponentials_;
+  std::vector<double> exponentials_;  // of the sample at hand
+  double sum_ = 0;                    // of these
+  std::vector<Sample> samples_;       // [batch]
 };
 
 }  // namespace
 
-std::unique_ptr<CrossEntropy> CpuBackend::plan_cross_entropy(int classes) {
-  return std::make_unique<CpuCrossEntropy>(classes);
+std::unique_ptr<CrossEntropy> CpuBackend::plan_cross_entropy(int batch, int classes) {
+  return std::make_unique<CpuCrossEntropy>(batch, classes);
 }
 
 }  // namespace seng::cpu

@@ -14,10 +14,10 @@ class CpuDropout final : public Dropout {
         dropped_below_(static_cast<std::uint64_t>(std::llround(probability * 0x1p32))),
         scale_(static_cast<float>(1.0 / (1.0 - probability))) {}
 
-  void run(const DropoutKey& key, const float* x, float* y) override {
+  void run(const DropoutKey* key, std::uint32_t of_layer, const float* x, float* y) override {
     for (int sample = 0; sample < samples_; ++sample) {
-      const Random random(key.seed, RandomPurpose::kDropout, key.step, key.first_sample + sample);
-      const std::uint64_t layer = std::uint64_t{key.layer} << 32;
+      const Random random(key->seed, RandomPurpose::kDropout, key->step, key->first_sample + sample);
+      const std::uint64_t layer = std::uint64_t{of_layer} << 32;
       const std::size_t row = sample * elements_;
       for (std::size_t i = 0; i < elements_; i += 4) {
         const auto words = random.at(layer | (i / 4));

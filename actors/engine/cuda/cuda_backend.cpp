@@ -31,6 +31,7 @@ CudaBackend::CudaBackend(Arithmetic precision, ConvolutionChooser* chooser)
     throw VendorError("CUDA: " + name_ + " does not compute in " + arithmetic_name(precision) +
                       " (compute capability 8.0 and later do)");
   stream_ = make_stream();
+  copies_ = make_stream();
   for (Staging& staging : staging_) {
     staging.memory = make_pinned_memory(kStaging);
     staging.copied = make_event();
@@ -38,7 +39,8 @@ CudaBackend::CudaBackend(Arithmetic precision, ConvolutionChooser* chooser)
 }
 
 CudaBackend::~CudaBackend() {
-  if (stream_) (void)cudaStreamSynchronize(stream());  // memory goes next
+  for (const StreamHandle* stream : {&copies_, &stream_})
+    if (*stream) (void)cudaStreamSynchronize(stream->get());  // memory goes next
 }
 
 void CudaBackend::enter() {
@@ -153,8 +155,14 @@ void* CudaBackend::scratch(int slot) {
     scratch.memory = make_device_memory(scratch.needed);
     scratch.held = scratch.needed;
     allocated_ += scratch.held;
+    ++scratch_moves_;
   }
   return scratch.memory.get();
+}
+
+std::uint64_t CudaBackend::settle_scratch() {
+  for (const int slot : {kKernelSlot, kBetweenSlot}) scratch(slot);
+  return scratch_moves_;
 }
 
 }  // namespace seng::cuda

@@ -1,5 +1,5 @@
-// The GPU's backend: cuDNN convolutions, cuBLAS products, own kernels for the rest, on one stream. Tensors
-// between convolutions lie channels last.
+// The GPU's backend: cuDNN convolutions, cuBLAS products, own kernels for the rest, on one stream; a second
+// one takes in what passes to come will read. Tensors between convolutions lie channels last.
 //
 // Memory: slabs that are cut up while planning and given back with the backend; one scratch area for all
 // kernels, since a stream runs one after another; two pinned areas that uploads alternate between, and one a
@@ -39,6 +39,9 @@ class CudaBackend final : public Backend {
   void upload(const void* host, void* memory, std::size_t bytes) override;
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
+  std::unique_ptr<Recording> record(std::function<void()> calls) override;
+  std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) override;
+
   LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false, Element::kF32); }
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override {
     return plan_convolution(plan, precision_);
@@ -51,14 +54,15 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Relu> plan_relu(const LayoutPtr& layout) override;
   std::unique_ptr<Add> plan_add(const LayoutPtr& layout, bool relu) override;
   std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
-  std::unique_ptr<CrossEntropy> plan_cross_entropy(int classes) override;
+  std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   ConvolutionChooser* chooser() const { return chooser_; }  // null: none
   cudaStream_t stream() const { return stream_.get(); }
-  cudnnHandle_t cudnn();    // made when first asked for
+  cudaStream_t copies() const { return copies_.get(); }  // of the inputs of a pass that is to come
+  cudnnHandle_t cudnn();                                 // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
   Arithmetic precision() const { return precision_; }
   Element element() const { return element_of(precision_); }
@@ -72,6 +76,7 @@ class CudaBackend final : public Backend {
   static constexpr int kKernelSlot = 0, kBetweenSlot = 1;
   void reserve(int slot, std::size_t bytes);  // while planning
   void* scratch(int slot);                    // moves only when more was reserved since
+  std::uint64_t settle_scratch();  // makes it as large as it has to be; how often some has moved so far
   float* scratch_floats(int slot) { return static_cast<float*>(scratch(slot)); }
 
  private:
@@ -95,11 +100,12 @@ class CudaBackend final : public Backend {
   Arithmetic precision_;
   ConvolutionChooser* chooser_;
   std::string name_;
-  StreamHandle stream_;
+  StreamHandle stream_, copies_;
   std::vector<Slab> slabs_;
   std::size_t allocated_ = 0;
   std::multimap<std::size_t, DeviceMemory> spare_;  // by bytes
   std::array<Scratch, 2> scratch_;
+  std::uint64_t scratch_moves_ = 0;
   std::array<Staging, 2> staging_;
   std::size_t next_staging_ = 0;
   std::array<View, kViews> views_;

@@ -14,12 +14,9 @@ class CudaDropout final : public Dropout {
     mask_.scale = static_cast<float>(1.0 / (1.0 - probability));
   }
 
-  void run(const DropoutKey& key, const float* x, float* y) override {
-    mask_.seed = key.seed;
-    mask_.step = key.step;
-    mask_.first_sample = key.first_sample;
-    mask_.layer = key.layer;
-    SENG_CUDA_LAUNCH(launch_dropout(backend_.stream(), mask_, x, y, samples_, elements_));
+  void run(const DropoutKey* key, std::uint32_t layer, const float* x, float* y) override {
+    mask_.layer = layer;
+    SENG_CUDA_LAUNCH(launch_dropout(backend_.stream(), mask_, key, x, y, samples_, elements_));
   }
 
  private:

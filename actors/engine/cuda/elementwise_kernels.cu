@@ -73,13 +73,13 @@ __global__ void add_bias_kernel(T* x, const float* bias, Extents extents) {
 }
 
 // A thread makes the four words of one counter and masks the four elements that they belong to.
-__global__ void dropout_kernel(DropoutMask mask, const float* x, float* y, int samples,
+__global__ void dropout_kernel(DropoutMask mask, const DropoutKey* key, const float* x, float* y, int samples,
                                std::size_t elements) {
   const std::size_t quads = (elements + 3) / 4;
   for (std::size_t i = grid_index(); i < quads * samples; i += grid_size()) {
     const std::size_t sample = i / quads, quad = i % quads;
-    const Random random(mask.seed, RandomPurpose::kDropout, mask.step,
-                        mask.first_sample + static_cast<std::uint32_t>(sample));
+    const Random random(key->seed, RandomPurpose::kDropout, key->step,
+                        key->first_sample + static_cast<std::uint32_t>(sample));
     const auto words = random.at(std::uint64_t{mask.layer} << 32 | quad);
     for (std::size_t k = 0; k < 4 && quad * 4 + k < elements; ++k) {
       const std::size_t at = sample * elements + quad * 4 + k;
@@ -119,9 +119,9 @@ void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents)
   });
 }
 
-void launch_dropout(Stream stream, const DropoutMask& mask, const float* x, float* y, int samples,
-                    std::size_t elements) {
-  SENG_LAUNCH(dropout_kernel, grid_for((elements + 3) / 4 * samples), kBlockThreads, stream, mask, x, y,
+void launch_dropout(Stream stream, const DropoutMask& mask, const DropoutKey* key, const float* x, float* y,
+                    int samples, std::size_t elements) {
+  SENG_LAUNCH(dropout_kernel, grid_for((elements + 3) / 4 * samples), kBlockThreads, stream, mask, key, x, y,
               samples, elements);
 }
 

@@ -21,6 +21,8 @@ using Handle = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroyer<Pointer
 
 using StreamHandle = Handle<cudaStream_t, cudaStreamDestroy>;
 using EventHandle = Handle<cudaEvent_t, cudaEventDestroy>;
+using GraphHandle = Handle<cudaGraph_t, cudaGraphDestroy>;
+using GraphExecHandle = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;  // a graph that can be launched
 using CudnnHandle = Handle<cudnnHandle_t, cudnnDestroy>;
 using CublasHandle = Handle<cublasHandle_t, cublasDestroy>;
 using TensorDescriptor = Handle<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;

@@ -10,6 +10,9 @@
 #include "actors/engine/cuda/extents.h"
 
 struct CUstream_st;
+namespace seng {
+struct DropoutKey;
+}
 
 namespace seng::cuda {
 
@@ -24,15 +27,14 @@ void launch_add(Stream stream, Element element, const void* a, const void* b, vo
 void launch_scale(Stream stream, float* x, float factor, std::size_t count);
 // Adds bias[c] to every element of channel c; over x.
 void launch_add_bias(Stream stream, void* x, const float* bias, Extents extents);
-// The mask of random.h's kDropout for samples first_sample .. + samples, of `elements` each.
+// The mask of random.h's kDropout for samples key->first_sample .. + samples, of `elements` each.
 struct DropoutMask {
-  std::uint64_t seed = 0, step = 0;
-  std::uint32_t first_sample = 0, layer = 0;
+  std::uint32_t layer = 0;
   std::uint64_t dropped_below = 0;  // of 2^32
   float scale = 1;
 };
-void launch_dropout(Stream stream, const DropoutMask& mask, const float* x, float* y, int samples,
-                    std::size_t elements);
+void launch_dropout(Stream stream, const DropoutMask& mask, const DropoutKey* key, const float* x, float* y,
+                    int samples, std::size_t elements);
 
 // reorder_kernels.cu. Elements of 16 bits and floats become each other; between two kinds of 16 bits nothing
 // does.
@@ -110,14 +112,14 @@ void launch_average_pool_backward(Stream stream, const void* dy, void* dx, Exten
 struct LossKernel {
   const float* logits;         // [samples, classes]
   const std::int32_t* labels;  // [samples]
-  const std::int32_t* others;  // or null
-  const float* weights;        // or null
-  float* gradient;             // or null; may be logits
-  double* losses;              // [samples]
-  std::int32_t* hits;          // [samples], 0 or 1
+  const std::int32_t* others;
+  const float* weights;
+  float* gradient;     // or null; may be logits
+  double* losses;      // [samples]
+  std::int32_t* hits;  // [samples], 0 or 1
   int samples, classes;
   double smoothing;
-  float scale;  // of the gradient
+  const float* scale;  // one, of the gradient
 };
 void launch_cross_entropy(Stream stream, const LossKernel& args);
 

@@ -56,8 +56,8 @@ __global__ void cross_entropy_kernel(LossKernel args) {
   }
   sum = shared.sums[0];
 
-  const int label = args.labels[sample], other = args.others != nullptr ? args.others[sample] : label;
-  const double weight = args.others != nullptr ? args.weights[sample] : 1.0;
+  const int label = args.labels[sample], other = args.others[sample];
+  const double weight = args.weights[sample];
   const double off_target = args.smoothing / args.classes, on_target = (1 - args.smoothing) * weight,
                on_other = (1 - args.smoothing) * (1 - weight);
   if (thread == 0) {
@@ -71,7 +71,7 @@ __global__ void cross_entropy_kernel(LossKernel args) {
   float* gradient = args.gradient + std::size_t(sample) * args.classes;
   for (int c = thread; c < args.classes; c += kThreads) {
     const double wanted = off_target + (c == label ? on_target : 0.0) + (c == other ? on_other : 0.0);
-    gradient[c] = args.scale * static_cast<float>(exp(logits[c] - largest) / sum - wanted);
+    gradient[c] = *args.scale * static_cast<float>(exp(logits[c] - largest) / sum - wanted);
   }
 }
 

@@ -9,18 +9,22 @@ namespace {
 
 class DropoutMask : public ::testing::Test {
  protected:
-  std::vector<float> mask(const DropoutKey& key, int samples = 16, int elements = 999,
+  struct Place {
+    DropoutKey key;
+    std::uint32_t layer;
+  };
+  std::vector<float> mask(const Place& place, int samples = 16, int elements = 999,
                           double probability = 0.3) {
     auto backend = *make_backend(Device::kCpu);
     const auto dropout = backend->plan_dropout({samples, elements}, probability);
     std::vector<float> ones(samples * elements, 1.0f), kept(ones.size());
-    dropout->run(key, ones.data(), kept.data());
+    dropout->run(&place.key, place.layer, ones.data(), kept.data());
     return kept;
   }
 };
 
 TEST_F(DropoutMask, DropsTheRightShareAndScalesTheRest) {
-  const auto kept = mask({1, 2, 3, 4});
+  const auto kept = mask({{1, 2, 3}, 4});
   double dropped = 0;
   for (const float value : kept) {
     if (value == 0) {
@@ -34,19 +38,19 @@ TEST_F(DropoutMask, DropsTheRightShareAndScalesTheRest) {
 }
 
 TEST_F(DropoutMask, IsAFunctionOfSeedStepLayerAndPlaceInTheGlobalBatch) {
-  const DropoutKey key{1, 2, 32, 4};
+  const Place key{{1, 2, 32}, 4};
   const auto kept = mask(key);
   EXPECT_EQ(kept, mask(key));
-  for (const DropoutKey other : {DropoutKey{9, 2, 32, 4}, {1, 9, 32, 4}, {1, 2, 99, 4}, {1, 2, 32, 9}}) {
+  for (const Place& other : {Place{{9, 2, 32}, 4}, {{1, 9, 32}, 4}, {{1, 2, 99}, 4}, {{1, 2, 32}, 9}}) {
     EXPECT_NE(kept, mask(other));
   }
   // The same samples cut into other micro-batches have the same masks.
-  const auto later = mask({1, 2, 40, 4}, 8);
+  const auto later = mask({{1, 2, 40}, 4}, 8);
   EXPECT_TRUE(std::equal(later.begin(), later.end(), kept.begin() + 8 * 999));
 }
 
 TEST_F(DropoutMask, ZeroProbabilityKeepsAll) {
-  for (const float value : mask({1, 2, 3, 4}, 2, 100, 0.0)) EXPECT_EQ(value, 1.0f);
+  for (const float value : mask({{1, 2, 3}, 4}, 2, 100, 0.0)) EXPECT_EQ(value, 1.0f);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ double element(const void* memory, cudaDataType_t type, std::size_t at) {
 }  // namespace
 
 cublasStatus_t cublasCreate(cublasHandle_t* handle) {
+  if (emulated_cuda::refused_in_capture()) return CUBLAS_STATUS_NOT_INITIALIZED;
   *handle = new cublasContext;
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -173,6 +173,7 @@ cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha,
     return CUDNN_STATUS_BAD_PARAM;
   if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0)
     return CUDNN_STATUS_NOT_SUPPORTED;
+  if (emulated_cuda::invalidates_capture(handle->stream)) return CUDNN_STATUS_EXECUTION_FAILED;
   emulated_cuda::queue(
       handle->stream,
       [=] {
@@ -189,6 +190,7 @@ cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha,
 }  // namespace
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+  if (emulated_cuda::refused_in_capture()) return CUDNN_STATUS_NOT_INITIALIZED;
   *handle = new cudnnContext;
   return CUDNN_STATUS_SUCCESS;
 }
@@ -200,8 +202,8 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
   handle->stream = stream;
   return CUDNN_STATUS_SUCCESS;
 }
-const char* cudnnGetErrorString(cudnnStatus_t) {
-  return "CUDNN_STATUS_BAD_PARAM";
+const char* cudnnGetErrorString(cudnnStatus_t status) {
+  return status == CUDNN_STATUS_EXECUTION_FAILED ? "CUDNN_STATUS_EXECUTION_FAILED" : "CUDNN_STATUS_BAD_PARAM";
 }
 void cudnnGetLastErrorString(char* message, std::size_t most) {
   std::snprintf(message, most, "emulated");

@@ -1,18 +1,15 @@
 #include "tests/support/emulated_cuda/device.h"
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,43 +17,31 @@
 
 #include <sys/mman.h>
 
-#include "tests/support/emulated_cuda/cuda_runtime_api.h"
-
-struct CUstream_st {
-  std::deque<std::pair<std::function<void()>, double>> waiting;
-  std::uint64_t queued = 0, done = 0;
-  double clock = 0;  // milliseconds
-};
-struct CUevent_st {
-  bool timed = false;
-  cudaStream_t stream = nullptr;
-  std::uint64_t place = 0;
-  std::shared_ptr<double> reached = {};  // the stream's clock
-};
+#include "tests/support/emulated_cuda/stream.h"
 
 namespace {
 
 constexpr std::size_t kPage = 4096;
 
-// One for the process: lanes take turns.
-std::recursive_mutex device_mutex;
 std::map<void*, std::size_t> allocations;
+std::map<void*, std::size_t> pinned;
+int running = 0;  // streams, that wait for one another
 
 void protect(int how) {
   for (const auto& [memory, bytes] : allocations) mprotect(memory, bytes, how);
 }
 
-void run_until(cudaStream_t stream, std::uint64_t place) {
-  if (stream->done >= place) return;
-  protect(PROT_READ | PROT_WRITE);
-  while (stream->done < place) {
-    const auto& [work, milliseconds] = stream->waiting.front();
-    work();
-    stream->clock += milliseconds;
-    stream->waiting.pop_front();
-    ++stream->done;
-  }
-  protect(PROT_NONE);
+bool is_pinned(const void* memory) {
+  const auto after = pinned.upper_bound(const_cast<void*>(memory));
+  if (after == pinned.begin()) return false;
+  const auto found = std::prev(after);
+  return static_cast<const std::byte*>(memory) < static_cast<const std::byte*>(found->first) + found->second;
+}
+
+// The host waits for a stream's work.
+void wait_until(cudaStream_t stream, std::uint64_t place) {
+  if (stream->done < place) ++emulated_cuda::counts.waits;
+  emulated_cuda::run_until(stream, place);
 }
 
 // SENG_EMULATED_GPU_MIB: a GPU with so much memory.
@@ -86,24 +71,39 @@ Failure read_failure() {
   return failure;
 }
 
-cudaError_t last_error = cudaSuccess;
-std::uint64_t total_work = 0, allocated_times = 0;
-
-// What every call gives once the device has failed.
-cudaError_t failure_now() {
-  static const Failure failure = read_failure();
-  if (total_work < failure.after) return cudaSuccess;
-  if (!failure.mark.empty()) std::ofstream(failure.mark) << "failed\n";
-  return failure.error;
-}
-
 }  // namespace
 
 namespace emulated_cuda {
 
+std::recursive_mutex device_mutex;
+cudaError_t last_error = cudaSuccess;
+Counts counts;
+
+cudaError_t failure_now() {
+  static const Failure failure = read_failure();
+  if (counts.work < failure.after) return cudaSuccess;
+  if (!failure.mark.empty()) std::ofstream(failure.mark) << "failed\n";
+  return failure.error;
+}
+
+void run_until(cudaStream_t stream, std::uint64_t place) {
+  if (stream->done >= place) return;
+  if (running++ == 0) protect(PROT_READ | PROT_WRITE);
+  while (stream->done < place) {
+    const auto& [work, milliseconds] = stream->waiting.front();
+    work();
+    stream->clock += milliseconds;
+    stream->waiting.pop_front();
+    ++stream->done;
+  }
+  if (--running == 0) protect(PROT_NONE);
+}
+
 void queue(CUstream_st* stream, std::function<void()> work, double milliseconds) {
   const std::lock_guard lock(device_mutex);
-  ++total_work;
+  if (captured(stream, {work, milliseconds})) return;
+  ++counts.work;
+  ++counts.calls;
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) {
     last_error = failed;
     return;
@@ -114,16 +114,19 @@ void queue(CUstream_st* stream, std::function<void()> work, double milliseconds)
 
 }  // namespace emulated_cuda
 
-// Device and pinned areas that were ever asked for: tests look whether a step asks for any.
-extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_allocations() {
-  const std::lock_guard lock(device_mutex);
-  return allocated_times;
-}
+using namespace emulated_cuda;
 
-// Copies from the device to the host that were ever asked for.
-std::atomic<std::uint64_t> copied_to_host{0};
-extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_copies_to_host() {
-  return copied_to_host;
+// What tests look at; `what` is a name of stream.h's Counts.
+extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_count(const char* what) {
+  const std::lock_guard lock(device_mutex);
+  const std::string name = what;
+  if (name == "allocations") return counts.allocations;
+  if (name == "copies_to_host") return counts.copies_to_host;
+  if (name == "waits") return counts.waits;
+  if (name == "calls") return counts.calls;
+  if (name == "graphs") return counts.graphs;
+  if (name == "captures") return counts.captures;
+  throw std::invalid_argument(name);
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
@@ -151,8 +154,21 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(device_mutex);
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
-  run_until(stream, stream->queued);
+  if (stream->capture) return refuse(stream);
+  wait_until(stream, stream->queued);
   return cudaSuccess;
+}
+// A GPU takes an event that was never recorded for one that has passed: here it is a mistake.
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard lock(device_mutex);
+  if (event->stream == nullptr) return cudaErrorInvalidValue;
+  if (event->captured) return cudaErrorCapturedEvent;
+  if (stream->capture) {
+    refuse(stream);
+    return cudaErrorStreamCaptureIsolation;
+  }
+  emulated_cuda::queue(stream, [of = event->stream, place = event->place] { run_until(of, place); });
+  return cudaGetLastError();
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st{(flags & cudaEventDisableTiming) == 0};
@@ -164,6 +180,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(device_mutex);
+  event->captured = stream->capture != nullptr;
+  if (event->captured) return cudaSuccess;
   if (event->timed) {
     event->reached = std::make_shared<double>(0);
     emulated_cuda::queue(stream, [stream, reached = event->reached] { *reached = stream->clock; });
@@ -175,7 +193,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(device_mutex);
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
-  if (event->stream != nullptr) run_until(event->stream, event->place);
+  if (event->captured) return cudaErrorCapturedEvent;
+  if (event->stream != nullptr) wait_until(event->stream, event->place);
   return cudaSuccess;
 }
 // SENG_EMULATED_CUDNN_HOLDS=PATH: whoever measures waits while that file is there.
@@ -193,7 +212,8 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   const std::lock_guard lock(device_mutex);
   static const std::size_t most = memory_of_gpu();
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
-  ++allocated_times;
+  if (refused_in_capture()) return last_error;
+  ++counts.allocations;
   bytes = (bytes + kPage - 1) / kPage * kPage;
   std::size_t held = bytes;
   for (const auto& [_, size] : allocations) held += size;
@@ -207,6 +227,7 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
 }
 cudaError_t cudaFree(void* memory) {
   const std::lock_guard lock(device_mutex);
+  if (refused_in_capture()) return last_error;
   const auto found = allocations.find(memory);
   if (found == allocations.end()) return cudaErrorUnknown;
   munmap(memory, found->second);
@@ -214,23 +235,33 @@ cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
-  {
-    const std::lock_guard lock(device_mutex);
-    ++allocated_times;
-  }
+  const std::lock_guard lock(device_mutex);
+  if (refused_in_capture()) return last_error;
+  ++counts.allocations;
   *memory = std::malloc(bytes);
   if (*memory == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*memory, 0xff, bytes);
+  pinned[*memory] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  const std::lock_guard lock(device_mutex);
+  if (refused_in_capture()) return last_error;
+  pinned.erase(memory);
   std::free(memory);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  if (kind == cudaMemcpyDeviceToHost) ++copied_to_host;
-  emulated_cuda::queue(stream, [=] { std::memmove(to, from, bytes); });
+  {
+    const std::lock_guard lock(device_mutex);
+    const void* host = kind == cudaMemcpyHostToDevice ? from : kind == cudaMemcpyDeviceToHost ? to : nullptr;
+    if (stream->capture && host != nullptr && !is_pinned(host)) return refuse(stream);
+  }
+  emulated_cuda::queue(stream, [=] {
+    std::memmove(to, from, bytes);
+    counts.copies_to_host += kind == cudaMemcpyDeviceToHost;
+  });
   return cudaGetLastError();
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
@@ -248,6 +279,10 @@ cudaError_t cudaPeekAtLastError() {
 }
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     case cudaErrorInsufficientDriver:
       return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorDevicesUnavailable:
@@ -264,6 +299,10 @@ const char* cudaGetErrorString(cudaError_t error) {
 }
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
     case cudaErrorInsufficientDriver:
       return "cudaErrorInsufficientDriver";
     case cudaErrorDevicesUnavailable:
