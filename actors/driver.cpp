@@ -310,6 +310,7 @@ Status Driver::interrupted(const std::string& reason) const {
 }
 
 Status Driver::after_step(bool last) {
+  tell_missing_graphs();
   const std::uint64_t step = state_.step;
   const bool saves = workload_->checkpoints(step) || last;
   look_for_divergence(saves || workload_->evaluates(step));

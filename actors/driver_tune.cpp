@@ -1,4 +1,5 @@
-// Driver: with which algorithms a GPU convolves, in a job with `engine.tune`.
+// Driver: what it says of replicas on GPUs: with which algorithms they convolve, in a job with `engine.tune`,
+// and whether passes are repeated.
 #include <chrono>
 #include <optional>
 
@@ -68,6 +69,19 @@ Status Driver::plan_replicas() {
     event(Severity::kWarning, "ChoicesMissing", missing);
   }
   return {};
+}
+
+// Once: of each kind of pass the second is the first that could be repeated.
+void Driver::tell_missing_graphs() {
+  if (told_of_graphs_) return;
+  for (const Replica& replica : replicas_) {
+    const std::string missing = replica.graph_shortfall();
+    if (missing.empty()) continue;
+    log_warning("{}", missing);
+    event(Severity::kWarning, "GraphsMissing", missing);
+    told_of_graphs_ = true;
+    return;
+  }
 }
 
 }  // namespace seng

@@ -30,6 +30,9 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
   const auto held = static_cast<std::size_t>(sums_held(largest_piece(workload.spec.micro_batches(), lanes)));
   const std::size_t vector = workload.network.parameter_count() + workload.network.statistics_count();
   if (held > 0) out.sums = (1 + held) * vector * sizeof(float) * of_lanes;
+  // Where the next micro-batch's images arrive, and a few words a sample.
+  out.replicas +=
+      workload.spec.batch_micro * (workload.network.input().count() + 4) * sizeof(float) * of_lanes;
   const auto& blocks = workload.network.blocks();
   bool raw = false;
   for (std::size_t b = 0; b < workload.fragments.size(); ++b) {

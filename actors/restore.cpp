@@ -25,7 +25,7 @@ const std::vector<std::string_view> kMayDiffer = {"name",          "data.root",
                                                   "evaluate",      "ledger",
                                                   "initial",       "optimizer.lr.end_epochs",
                                                   "on_divergence", "engine.checkpoint_activations",
-                                                  "exchange.path"};
+                                                  "engine.graphs", "exchange.path"};
 
 // How a job goes on with the schedule of the checkpoint's, which ends at `epochs`.
 std::string way_to_same_schedule(const JobSpec& checkpoint, double epochs) {

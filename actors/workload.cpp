@@ -102,6 +102,7 @@ ReplicaOptions replica_options(const JobSpec& spec) {
   options.label_smoothing = spec.label_smoothing;
   options.direct_convolution = spec.engine_convolution == "direct";
   options.precision = arithmetic_of(spec.engine_precision).value_or(Arithmetic::kF32);
+  options.graphs = spec.engine_graphs == "auto";
   options.checkpoint_activations = spec.engine_checkpoint_activations;
   return options;
 }

@@ -124,6 +124,7 @@ struct JobSpec {
   std::string engine_precision = "f32";        // f32 | tf32 | bf16 | f16; the CPU has f32 only
   std::uint32_t engine_loss_scale = 256;       // f16: of the first step; a power of two
   std::string engine_convolution = "auto";     // auto | direct
+  std::string engine_graphs = "auto";          // auto | off: whether GPUs repeat recorded passes
   bool engine_checkpoint_activations = false;  // drop activations, and make them again in the backward pass
   bool engine_tune = false;                    // a GPU's convolutions run with algorithms that were measured
   std::string engine_choices;          // which, once that is decided (actors/engine/convolution_choices.h)

@@ -173,6 +173,7 @@ std::vector<SpecField> make_fields() {
       {"engine.precision", ChoiceField{SENG_AT(engine_precision), {"f32", "tf32", "bf16", "f16"}}},
       {"engine.loss_scale", count(SENG_AT(engine_loss_scale), 1, 1 << 24)},
       {"engine.convolution", ChoiceField{SENG_AT(engine_convolution), {"auto", "direct"}}},
+      {"engine.graphs", ChoiceField{SENG_AT(engine_graphs), {"auto", "off"}}},
       {"engine.checkpoint_activations", FlagField{SENG_AT(engine_checkpoint_activations)}},
       {"engine.tune", FlagField{SENG_AT(engine_tune)}},
       {"engine.choices", TextField{SENG_AT(engine_choices), refuse_choices}},

@@ -7,7 +7,7 @@
 namespace seng::testing {
 
 std::uint64_t emulated_count(const char* what) {
-  void* library = dlopen(cuda::default_module_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
+  void* library = dlopen(cuda::default_module_path().c_str(), RTLD_NOW);
   auto* count = reinterpret_cast<std::uint64_t (*)(const char*)>(dlsym(library, "emulated_cuda_count"));
   return count(what);
 }

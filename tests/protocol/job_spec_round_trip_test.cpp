@@ -52,6 +52,7 @@ class RandomSpecs {
     s.engine_tune = !s.allow_mixed_devices && whole(0, 1) == 1;
     s.engine_choices = std::array{"", "H; forward f32 nhwc 2x1x8x8 4x3x3 s1 p1 = 6"}[whole(0, 1)];
     s.engine_convolution = whole(0, 1) ? "auto" : "direct";
+    s.engine_graphs = whole(0, 1) ? "auto" : "off";
     s.engine_checkpoint_activations = whole(0, 1) == 1;
     s.ledger = whole(0, 1) == 1;
     s.exchange = std::array{"auto", "nccl", "zmq"}[whole(0, 2)];

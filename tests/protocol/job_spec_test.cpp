@@ -146,6 +146,7 @@ TEST(JobSpec, AcceptsTheShortFormsAndOddTexts) {
       {"engine: {tune: true, choices: \"H; data f32 nhwc 1 = 1\"}",
        [](const JobSpec& s) { return s.engine_tune && s.engine_choices == "H; data f32 nhwc 1 = 1"; }},
       {"engine: {convolution: direct}", [](const JobSpec& s) { return s.engine_convolution == "direct"; }},
+      {"engine: {graphs: off}", [](const JobSpec& s) { return s.engine_graphs == "off"; }},
       {"engine: {checkpoint_activations: true}",
        [](const JobSpec& s) { return s.engine_checkpoint_activations && s.engine_convolution == "auto"; }},
       {"exchange: nccl", [](const JobSpec& s) { return s.exchange == "nccl" && s.reduce == "ordered"; }},
@@ -283,6 +284,7 @@ TEST(JobSpec, RefusesWithPlacePathAndExpectation) {
       {"initial: a", "f.yaml:6:10: initial: \"a\"; expected a map"},
       {"engine: {convolution: winograd}",
        "f.yaml:6:23: engine.convolution: unknown value \"winograd\"; expected auto or direct"},
+      {"engine: {graphs: on}", "f.yaml:6:18: engine.graphs: unknown value \"on\"; expected auto or off"},
       {"allow_mixed_devices: true\nengine: {tune: true}",
        "f.yaml:7:16: engine.tune: given beside allow_mixed_devices; expected one of the two: what is "
        "measured "

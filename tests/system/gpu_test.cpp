@@ -134,6 +134,33 @@ TEST_F(OnEmulatedGpus, EveryFormOfCurvatureComesToTheSameBitsToo) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// The passes of a micro-batch are graphs, or are queued call by call: wanted so, or since cuDNN refuses.
+TEST_F(OnEmulatedGpus, WithAndWithoutGraphsTheBitsAreTheSame) {
+  std::set<std::string> states;
+  for (const bool refused : {false, true}) {
+    if (refused) setenv("SENG_EMULATED_CAPTURE_REFUSES", "cudnn", 1);
+    Cluster cluster(2, kOnGpus);
+    unsetenv("SENG_EMULATED_CAPTURE_REFUSES");
+    ASSERT_TRUE(cluster.started()) << cluster.start_error();
+    JobText job = small_gpu_job();
+    job.actors = 2;
+    std::string number = "0";
+    for (const char* graphs : {"auto", "off"}) {
+      ++number[0];
+      const auto result = cluster.train(to_text(job), {std::string("engine.graphs=") + graphs});
+      ASSERT_TRUE(result.is_object()) << cluster.last().err;
+      ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+      states.insert(result.value("state_sha256", ""));
+      const std::string events = cluster.ctl({"events", number}).out;
+      const bool told = events.find("GraphsMissing") != std::string::npos;
+      EXPECT_EQ(told, refused && graphs == std::string("auto")) << events;
+      if (told) EXPECT_THAT(events, HasSubstr("not as a CUDA graph: cuDNN: CUDNN_STATUS_EXECUTION_FAILED"));
+    }
+    EXPECT_TRUE(cluster.stop().empty());
+  }
+  EXPECT_EQ(states.size(), 1u);
+}
+
 TEST_F(OnEmulatedGpus, WhatKfacLeavesToTheCpuIsSaid) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();

@@ -1,0 +1,261 @@
+// Passes that are recorded: a graph's replay gives what the calls give, bit for bit, whatever a micro-batch
+// brings; the host then queues the graph and waits for nothing; and what cannot be captured is called. On the
+// emulated GPU, which refuses in a capture what CUDA does.
+#include <cstdlib>
+
+#include "tests/actors/nn/recorder.h"
+#include "tests/parity/emulated_count.h"
+#include "tests/parity/machine.h"
+#include "tests/parity/require_cuda.h"
+
+namespace seng::testing::graphs_test {
+namespace {
+
+using reference::Recorder;
+using reference::Weights;
+using ::testing::Test;
+
+constexpr int kSamples = 3, kClasses = 10;
+
+struct Case {
+  std::string name;
+  Network network;
+  bool mixed = false;
+  Arithmetic precision = Arithmetic::kF32;
+};
+
+Network made(Result<Network> network) {
+  SENG_CHECK(network.has_value(), "a network of the test");
+  return *network;
+}
+
+// A residual network with all that a pass is made of: both layouts, dropout, a value with two users.
+std::vector<LayerSpec> layers() {
+  return {{"conv1", "conv2d", {}, {{"channels", "4"}, {"kernel", "5"}, {"padding", "2"}}},
+          {"bn1", "batch_norm", {}, {}},
+          {"a", "relu", {}, {}},
+          {"conv2", "conv2d", {"a"}, {{"channels", "4"}, {"kernel", "3"}, {"padding", "1"}}},
+          {"bn2", "batch_norm", {}, {}},
+          {"sum", "add", {"a", "bn2"}, {}},
+          {"relu", "relu", {}, {}},
+          {"pool", "max_pool", {}, {{"kernel", "2"}, {"stride", "2"}}},
+          {"flat", "flatten", {}, {}},
+          {"drop", "dropout", {}, {{"probability", "0.4"}}},
+          {"fc", "linear", {}, {{"features", "10"}}}};
+}
+
+const ImageShape kImage{3, 8, 8};
+
+Network residual() {
+  return made(Network::create(layers(), kImage, kClasses));
+}
+
+std::vector<Case> cases() {
+  return {{"mlp", made(Network::create("mlp", {{"hidden", "12"}}, kImage, kClasses))},
+          {"residual", residual()},
+          {"mixtures", residual(), true},
+          {"bf16", residual(), true, Arithmetic::kBf16},
+          {"f16", residual(), false, Arithmetic::kF16}};
+}
+
+// Micro-batches that differ in all that one may differ in.
+struct Batches {
+  Batches(bool mixed, Arithmetic precision) {
+    Random random(7, RandomPurpose::kSynthetic);
+    for (int i = 0; i < 4; ++i) {
+      images.push_back(normal(random, kSamples * kImage.count()));
+      labels.emplace_back();
+      partners.emplace_back();
+      weights.emplace_back();
+      for (int sample = 0; sample < kSamples; ++sample) {
+        labels.back().push_back(static_cast<std::int32_t>(random.below(kClasses)));
+        partners.back().push_back(static_cast<std::int32_t>(random.below(kClasses)));
+        weights.back().push_back(random.uniform());
+      }
+    }
+    for (int i = 0; i < 4; ++i) {
+      MicroBatch batch{kSamples, images[i].data(),     labels[i].data(),
+                       5,        std::uint64_t(i / 2), static_cast<std::uint32_t>(i * kSamples)};
+      if (mixed && i % 2 == 0) batch.partners = partners[i].data(), batch.weights = weights[i].data();
+      if (precision == Arithmetic::kF16) batch.loss_scale = i < 2 ? 256.0f : 64.0f;
+      all.push_back(batch);
+    }
+  }
+  std::vector<Values> images, weights;
+  std::vector<std::vector<std::int32_t>> labels, partners;
+  std::vector<MicroBatch> all;
+};
+
+ReplicaOptions options_of(Arithmetic precision) {
+  ReplicaOptions options;
+  options.device = Device::kCuda;
+  options.precision = precision;
+  options.micro_batch = kSamples;
+  options.label_smoothing = 0.1;
+  return options;
+}
+
+// All that a job asks of a replica, over two steps with other weights; a refresh in the second.
+struct Outcome {
+  std::vector<Recorder> recorders;
+  std::vector<LossSum> losses;
+  Values logits = Values(kSamples * kClasses);
+  std::string shortfall;
+
+  bool operator==(const Outcome& other) const {
+    const auto same = [](const LossSum& a, const LossSum& b) { return a.loss == b.loss && a.hits == b.hits; };
+    return recorders == other.recorders && std::ranges::equal(losses, other.losses, same) &&
+           logits == other.logits;
+  }
+};
+Outcome run(const Network& network, const ReplicaOptions& options, const std::vector<MicroBatch>& batches) {
+  Replica replica(network, options);
+  Outcome out;
+  for (int step = 0; step < 2; ++step) {
+    const Weights weights = reference::random_weights(network, 11 + step);
+    replica.load(weights.parameters, weights.statistics);
+    for (const MicroBatch& batch : batches) {
+      out.losses.push_back(replica.training_loss(batch));
+      out.recorders.emplace_back(network);
+      out.recorders.back().loss = replica.train(batch, step == 1 ? 2 : 0, out.recorders.back());
+    }
+    for (MicroBatch batch : batches) {
+      batch.samples = kSamples - step;
+      batch.partners = nullptr;
+      out.losses.push_back(replica.evaluate(batch));
+    }
+  }
+  replica.logits(batches[0], out.logits);
+  out.shortfall = replica.graph_shortfall();
+  return out;
+}
+
+class Graphs : public Test {
+ protected:
+  ~Graphs() override { unsetenv("SENG_EMULATED_CAPTURE_REFUSES"); }
+};
+
+TEST_F(Graphs, GiveTheBitsOfTheCalls) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  for (const Case& c : cases()) {
+    const Batches batches(c.mixed, c.precision);
+    ReplicaOptions options = options_of(c.precision);
+    const std::uint64_t before = emulated() ? emulated_count("graphs") : 0;
+    const Outcome graphs = run(c.network, options, batches.all);
+    if (emulated()) {
+      EXPECT_GT(emulated_count("graphs"), before + 20) << c.name;
+    }
+    EXPECT_EQ(graphs.shortfall, "") << c.name;
+    options.graphs = false;
+    EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
+    options.profile = options.graphs = options.checkpoint_activations = true;
+    EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
+    options.profile = false;
+    EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
+    // Else the comparisons would say nothing of what a graph might have kept from the first micro-batch.
+    for (std::size_t i = 1; i < 4; ++i)
+      EXPECT_FALSE(graphs.recorders[i] == graphs.recorders[0]) << c.name << i;
+  }
+}
+
+TEST_F(Graphs, RefusedOnesAreCallsAndSaySo) {
+  if (!emulated()) GTEST_SKIP() << "only the emulated GPU refuses";
+  const Network network = residual();
+  const Batches batches(true, Arithmetic::kF32);
+  const Outcome graphs = run(network, options_of(Arithmetic::kF32), batches.all);
+  for (const auto& [what, words] : {std::pair{"cudnn", "cuDNN: CUDNN_STATUS_EXECUTION_FAILED"},
+                                    {"kernel", "operation not permitted when stream is capturing"},
+                                    {"instantiate", "CUDA: out of memory"}}) {
+    setenv("SENG_EMULATED_CAPTURE_REFUSES", what, 1);
+    const std::uint64_t before = emulated_count("graphs");
+    const Outcome calls = run(network, options_of(Arithmetic::kF32), batches.all);
+    EXPECT_TRUE(calls == graphs) << what;
+    EXPECT_NE(calls.shortfall.find(words), std::string::npos) << calls.shortfall;
+    EXPECT_EQ(emulated_count("graphs"), before) << what;
+  }
+}
+
+// The forward pass and the loss: one graph, four copies and their events, one wait for the loss.
+TEST_F(Graphs, AReplayedForwardPassIsAFewCallsAndOneWait) {
+  if (!emulated()) GTEST_SKIP() << "only the emulated GPU counts";
+  const Network network = residual();
+  const Batches batches(false, Arithmetic::kF32);
+  Replica replica(network, options_of(Arithmetic::kF32));
+  const Weights weights = reference::random_weights(network, 3);
+  replica.load(weights.parameters, weights.statistics);
+  for (int i = 0; i < 3; ++i) replica.training_loss(batches.all[i]);
+  std::map<std::string, std::uint64_t> before;
+  for (const char* what : {"allocations", "captures", "graphs", "calls", "waits"})
+    before[what] = emulated_count(what);
+  replica.training_loss(batches.all[3]);
+  const auto since = [&](const char* what) { return emulated_count(what) - before[what]; };
+  EXPECT_EQ(since("allocations"), 0u);
+  EXPECT_EQ(since("captures"), 0u);
+  EXPECT_EQ(since("graphs"), 1u);
+  EXPECT_EQ(since("calls"), 9u);  // images and the rest, each: two copies, two waits of a stream
+  EXPECT_EQ(since("waits"), 1u);
+}
+
+// A graph has the scratch space's address in it.
+TEST_F(Graphs, AreMadeAnewWhenScratchSpaceHasMoved) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  Machine m(*make_backend(Device::kCuda));
+  const auto norm_of = [&](int channels) {
+    BatchNormPlan plan;
+    plan.layout = m.convolutional({2, channels, 4, 4});
+    return std::pair{plan.layout, m.backend().plan_batch_norm(plan)};
+  };
+  const auto [layout, norm] = norm_of(8);
+  float *x = m.room(layout), *y = m.room(layout), *mean = m.room(std::size_t{8}),
+        *variance = m.room(std::size_t{8});
+  const Values ones(8, 1);
+  float *gamma = m.put(ones), *beta = m.put(ones);
+  auto* workspace = m.room(norm->workspace_bytes() / sizeof(float));
+  Random random(3, RandomPurpose::kSynthetic);
+  const auto feed = m.backend().plan_feed(x, layout->bytes());
+  const auto recording =
+      m.backend().record([&, n = norm.get()] { n->forward(x, gamma, beta, mean, variance, workspace, y); });
+  const auto next = [&] {
+    const Values values = normal(random, layout->shape().count());
+    feed->put(values.data(), layout->bytes());
+    feed->take();
+    recording->run();
+    const Values replayed = m.get(y, layout);
+    norm->forward(x, gamma, beta, mean, variance, workspace, y);
+    EXPECT_EQ(replayed, m.get(y, layout));
+  };
+  for (int i = 0; i < 3; ++i) next();
+  const std::uint64_t before = emulated() ? emulated_count("captures") : 0;
+  const auto larger = norm_of(4096);
+  next();
+  next();
+  if (emulated()) {
+    EXPECT_EQ(emulated_count("captures"), before + 1);
+  }
+}
+
+// What is put while a pass reads the memory does not reach it.
+TEST_F(Graphs, AFeedKeepsWhatIsPutUntilItIsTaken) {
+  for (const Device device : {Device::kCpu, Device::kCuda}) {
+    if (device == Device::kCuda) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+    Machine m(*make_backend(device));
+    float* memory = m.room(std::size_t{100});
+    float* copy = m.room(std::size_t{100});
+    const auto feed = m.backend().plan_feed(memory, 100 * sizeof(float));
+    const LayoutPtr plain = m.backend().plain({1, 100});
+    const auto add = m.backend().plan_add(plain, false);
+    Values host(100);
+    for (int i = 0; i < 5; ++i) {
+      std::fill(host.begin(), host.end(), static_cast<float>(i + 1));
+      feed->put(host.data(), host.size() * sizeof(float));
+      std::fill(host.begin(), host.end(), -1.0f);
+      EXPECT_EQ(m.get(copy, 100), Values(100, 2.0f * static_cast<float>(i)));
+      feed->take();
+      add->run(memory, memory, copy);
+    }
+    EXPECT_EQ(m.get(copy, 100), Values(100, 10.0f));
+  }
+}
+
+}  // namespace
+}  // namespace seng::testing::graphs_test
