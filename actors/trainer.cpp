@@ -199,17 +199,17 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);
   });
   parts_.lanes->run(pieces_.size(), [&](std::size_t i, int lane) {
-    compute_piece(pieces_[i], lane, step, refresh ? w.factor_samples : 0);
+    compute_piece({pieces_[i], lane, step, refresh ? w.factor_samples : 0});
   });
 }
 
-void Trainer::compute_piece(const LeafRange& piece, int lane, std::uint64_t step, int factor_samples) {
-  Replica& replica = (*parts_.replicas)[lane];
-  if (replica.adds_up()) replica.begin_sum(additions_after(piece.size()));
-  for (std::uint32_t micro = piece.first; micro < piece.last; ++micro) {
+void Trainer::compute_piece(PieceInHand piece) {
+  Replica& replica = (*parts_.replicas)[piece.lane];
+  if (replica.adds_up()) replica.begin_sum(additions_after(piece.micros.size()));
+  for (std::uint32_t micro = piece.micros.first; micro < piece.micros.last; ++micro) {
     if (parts_.exchange->interrupted()) return;  // it would be for nothing
     const auto start = std::chrono::steady_clock::now();
-    compute_micro(micro, piece, lane, step, factor_samples);
+    compute_micro(micro, piece);
     const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
     parts_.gauges->compute_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
     parts_.gauges->micro_batches.fetch_add(1, std::memory_order_relaxed);
@@ -268,13 +268,20 @@ MicroBatch Trainer::take(std::uint32_t micro, int lane, std::uint64_t step,
   return batch;
 }
 
-void Trainer::compute_micro(std::uint32_t micro, const LeafRange& sum, int lane, std::uint64_t step,
-                            int factor_samples) {
+void Trainer::compute_micro(std::uint32_t micro, PieceInHand& piece) {
+  const auto& [micros, lane, step, factor_samples, _] = piece;
   Replica& replica = (*parts_.replicas)[lane];
   double judged = 0;
   if (!judged_.empty()) judged = replica.training_loss(take(micro, lane, step - 1, judged_)).loss;
-  LaneSink sink(*this, micro, sum, step);
-  const LossSum loss = replica.train(take(micro, lane, step, order_), factor_samples, sink);
+  LaneSink sink(*this, micro, micros, step);
+  const MicroBatch batch = piece.next ? *piece.next : take(micro, lane, step, order_);
+  piece.next.reset();
+  const auto read_next = [&] {
+    if (micro + 1 == piece.micros.last || !judged_.empty()) return;
+    piece.next = take(micro + 1, piece.lane, piece.step, order_);
+    replica.send_ahead(*piece.next);
+  };
+  const LossSum loss = replica.train(batch, factor_samples, sink, read_next);
 
   std::array<float, kSummaryFloats> summary{};
   summary[0] = static_cast<float>(loss.loss);

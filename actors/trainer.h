@@ -70,14 +70,21 @@ class Trainer {
  private:
   class LaneSink;
   struct OwnedBlock;
+  // Micro-batches that a lane computes one after the other.
+  struct PieceInHand {
+    LeafRange micros;
+    int lane = 0;
+    std::uint64_t step = 0;
+    int factor_samples = 0;
+    std::optional<MicroBatch> next = {};  // has been read while the device was at the one before
+  };
 
   void compute(std::uint64_t step, bool refresh);
   void announce(std::uint64_t step);
   std::vector<SampleUse> samples_of(std::uint64_t step);
   MicroBatch take(std::uint32_t micro, int lane, std::uint64_t step, const std::vector<SampleUse>& order);
-  void compute_piece(const LeafRange& piece, int lane, std::uint64_t step, int factor_samples);
-  void compute_micro(std::uint32_t micro, const LeafRange& sum, int lane, std::uint64_t step,
-                     int factor_samples);
+  void compute_piece(PieceInHand piece);
+  void compute_micro(std::uint32_t micro, PieceInHand& piece);
   void begin_refresh(std::uint64_t step, double damping);
   void estimate_costs();
   void on_sum(const BlockSummed& event);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -69,6 +70,8 @@ struct MicroBatch {
   // Training: what the loss is multiplied by on the way back, so that small gradients are not lost in 16
   // bits; all that is handed out is divided by it. A power of two changes no bits of floats but the smallest.
   float loss_scale = 1;
+
+  bool operator==(const MicroBatch&) const = default;
 };
 
 // Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward
@@ -129,7 +132,13 @@ class Replica {
 
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.
-  LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink);
+  // `meanwhile`, if any, is called when all of the pass is queued and nothing of it was waited for; not where
+  // it hands things out on its way. The memory that `batch` points to may be written by then.
+  LossSum train(const MicroBatch& batch, int factor_samples, BackwardSink& sink,
+                const std::function<void()>& meanwhile = {});
+  // Called by `meanwhile`: sends the next train()'s micro-batch on its way while the device is at this one.
+  // Should another pass come first, nothing is lost but the time.
+  void send_ahead(const MicroBatch& next);
 
   // The calls of train() that follow, one per entry, form one sum: gradients and statistics stay in the
   // device's memory and are added there, and the last call hands out the sum. What was begun and is not

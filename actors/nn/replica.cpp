@@ -1,6 +1,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "actors/nn/execution_plan.h"
 #include "actors/nn/gradient_sums.h"
@@ -36,8 +37,9 @@ std::unique_ptr<Backend> require_backend(const ReplicaOptions& options) {
 }  // namespace
 
 struct Replica::State {
-  // What is repeated with every micro-batch: of training, the forward pass and the loss.
-  enum Part { kTraining, kTrainingLoss, kEvaluation, kParts };
+  // What is repeated with every micro-batch. kForward ends with the loss's gradient; kTraining, where
+  // gradients are added up and no factors wanted, with the gradients of all blocks.
+  enum Part { kForward, kTraining, kTrainingLoss, kEvaluation, kParts };
 
   State(const Network& source, const ReplicaOptions& replica_options)
       : network(source),
@@ -50,7 +52,7 @@ struct Replica::State {
       times.push_back({step.name, 0, 0});
       step.forward.dropout = step.pass.dropout = inputs.dropout();
     }
-    for (const Part part : {kTraining, kTrainingLoss, kEvaluation})
+    for (const Part part : {kForward, kTraining, kTrainingLoss, kEvaluation})
       recordings[part] = backend->record([this, part] { make_calls(part); });
     if (!options.training) return;
     if (options.sums_held > 0) {
@@ -69,13 +71,14 @@ struct Replica::State {
 
   void run(Part part, const MicroBatch& batch);
   void make_calls(Part part);
+  void backward(int factor_samples, float loss_scale, BackwardSink* sink);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment);
   void hand_out(std::size_t block, const float* of_gradient, const float* of_statistics, float factor,
                 BackwardSink& sink);
   void hand_out_sum(BackwardSink& sink);
   SampleFactors on_host(const Block& block, SampleFactors factors, float loss_scale);
-  void backward_step(std::size_t index, int factor_samples, float loss_scale, BackwardSink& sink);
+  void backward_step(std::size_t index, int factor_samples, float loss_scale, BackwardSink* sink);
   LossSum loss_of(const MicroBatch& batch) {
     const LossResult sum = loss->result(batch.samples);
     return {sum.loss, sum.hits};
@@ -97,7 +100,8 @@ struct Replica::State {
   std::size_t factor_floats = 0;
   int planned_factor_samples = 0;
   bool loaded = false;
-  std::vector<LayerTime> times;  // per step
+  std::optional<MicroBatch> ahead;  // it is on its way
+  std::vector<LayerTime> times;     // per step
 };
 
 // What an earlier pass left in the places of missing samples only gives logits that nobody reads.
@@ -107,7 +111,8 @@ void Replica::State::run(Part part, const MicroBatch& batch) {
   SENG_CHECK(part == kEvaluation || (options.training && batch.samples == options.micro_batch),
              "a training pass takes whole micro-batches");
   backend->enter();
-  inputs.put(batch);
+  if (ahead != batch) inputs.put(batch);
+  ahead.reset();
   inputs.take();
   if (options.profile || !options.graphs) return make_calls(part);
   recordings[part]->run();
@@ -119,8 +124,19 @@ void Replica::State::make_calls(Part part) {
     const auto& step = plan.steps()[i];
     part == kEvaluation ? step.plan->infer(step.forward) : step.plan->forward(step.forward);
   }
+  const bool learns = part == kForward || part == kTraining;
   loss->run(plan.logits(), inputs.targets(), part == kEvaluation ? 0 : options.label_smoothing,
-            inputs.loss_scale(), part == kTraining ? plan.logits_gradient() : nullptr);
+            inputs.loss_scale(), learns ? plan.logits_gradient() : nullptr);
+  if (part == kTraining) backward(0, 1, nullptr);
+}
+
+// Without a sink, where gradients are added up and no factors wanted, it reads nothing on the host.
+void Replica::State::backward(int factor_samples, float loss_scale, BackwardSink* sink) {
+  const auto& segments = plan.segments();
+  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
+    if (segment->again) forward_again(*segment);
+    for (int i = segment->last; i-- > segment->first;) backward_step(i, factor_samples, loss_scale, sink);
+  }
 }
 
 void Replica::State::prepare_factors(int samples) {
@@ -155,19 +171,19 @@ SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors,
 }
 
 void Replica::State::backward_step(std::size_t index, int factor_samples, float loss_scale,
-                                   BackwardSink& sink) {
+                                   BackwardSink* sink) {
   auto& step = plan.steps()[index];
   if (!step.backward) return;
   if (step.block >= 0) {
     const Block& block = network.blocks()[step.block];
     if (factor_samples > 0)
-      sink.on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
+      sink->on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
     {
       const Stopwatch watch(backward_time(index));
       step.plan->parameter_gradient(step.pass, sums ? sums->gradient(step.block) : gradient,
                                     sums ? sums->statistics(step.block) : statistics);
     }
-    if (!sums) hand_out(step.block, gradient, statistics, 1 / loss_scale, sink);
+    if (!sums) hand_out(step.block, gradient, statistics, 1 / loss_scale, *sink);
   }
   const Stopwatch watch(backward_time(index));
   step.plan->input_gradient(step.pass);
@@ -211,18 +227,21 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
   s.loaded = true;
 }
 
-LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink) {
+LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink,
+                       const std::function<void()>& meanwhile) {
   State& s = *state_;
   if (factor_samples > 0) s.prepare_factors(factor_samples);
-  s.run(State::kTraining, batch);
-  const auto& segments = s.plan.segments();
-  for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
-    if (segment->again) s.forward_again(*segment);
-    for (int i = segment->last; i-- > segment->first;)
-      s.backward_step(i, factor_samples, batch.loss_scale, sink);
-  }
+  const bool whole = s.sums && factor_samples == 0;
+  s.run(whole ? State::kTraining : State::kForward, batch);
+  if (!whole) s.backward(factor_samples, batch.loss_scale, &sink);
+  if (whole && meanwhile) meanwhile();
   if (s.sums && s.sums->add(1 / batch.loss_scale)) s.hand_out_sum(sink);
   return s.loss_of(batch);
+}
+
+void Replica::send_ahead(const MicroBatch& next) {
+  state_->inputs.put(next);
+  state_->ahead = next;
 }
 
 void Replica::begin_sum(SumOrder order) {

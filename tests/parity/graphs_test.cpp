@@ -15,7 +15,7 @@ using reference::Recorder;
 using reference::Weights;
 using ::testing::Test;
 
-constexpr int kSamples = 3, kClasses = 10;
+constexpr int kSamples = 2, kClasses = 10;
 
 struct Case {
   std::string name;
@@ -86,12 +86,14 @@ struct Batches {
   std::vector<MicroBatch> all;
 };
 
-ReplicaOptions options_of(Arithmetic precision) {
+// With room for sums the whole pass is recorded, without them what comes before the backward pass.
+ReplicaOptions options_of(Arithmetic precision, int sums_held) {
   ReplicaOptions options;
   options.device = Device::kCuda;
   options.precision = precision;
   options.micro_batch = kSamples;
   options.label_smoothing = 0.1;
+  options.sums_held = sums_held;
   return options;
 }
 
@@ -114,6 +116,7 @@ Outcome run(const Network& network, const ReplicaOptions& options, const std::ve
   for (int step = 0; step < 2; ++step) {
     const Weights weights = reference::random_weights(network, 11 + step);
     replica.load(weights.parameters, weights.statistics);
+    if (replica.adds_up()) replica.begin_sum({0, 1, 0, 2});
     for (const MicroBatch& batch : batches) {
       out.losses.push_back(replica.training_loss(batch));
       out.recorders.emplace_back(network);
@@ -135,11 +138,10 @@ class Graphs : public Test {
   ~Graphs() override { unsetenv("SENG_EMULATED_CAPTURE_REFUSES"); }
 };
 
-TEST_F(Graphs, GiveTheBitsOfTheCalls) {
-  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+void compare_bits(int sums_held) {
   for (const Case& c : cases()) {
     const Batches batches(c.mixed, c.precision);
-    ReplicaOptions options = options_of(c.precision);
+    ReplicaOptions options = options_of(c.precision, sums_held);
     const std::uint64_t before = emulated() ? emulated_count("graphs") : 0;
     const Outcome graphs = run(c.network, options, batches.all);
     if (emulated()) {
@@ -148,52 +150,120 @@ TEST_F(Graphs, GiveTheBitsOfTheCalls) {
     EXPECT_EQ(graphs.shortfall, "") << c.name;
     options.graphs = false;
     EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
+    if (!c.mixed) continue;
     options.profile = options.graphs = options.checkpoint_activations = true;
     EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
     options.profile = false;
     EXPECT_TRUE(run(c.network, options, batches.all) == graphs) << c.name;
     // Else the comparisons would say nothing of what a graph might have kept from the first micro-batch.
     for (std::size_t i = 1; i < 4; ++i)
-      EXPECT_FALSE(graphs.recorders[i] == graphs.recorders[0]) << c.name << i;
+      EXPECT_NE(graphs.recorders[i].loss.loss, graphs.recorders[0].loss.loss) << c.name << i;
   }
+}
+
+TEST_F(Graphs, GiveTheBitsOfTheCalls) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  compare_bits(0);
+}
+
+TEST_F(Graphs, OfWholePassesToo) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  compare_bits(2);
 }
 
 TEST_F(Graphs, RefusedOnesAreCallsAndSaySo) {
   if (!emulated()) GTEST_SKIP() << "only the emulated GPU refuses";
   const Network network = residual();
   const Batches batches(true, Arithmetic::kF32);
-  const Outcome graphs = run(network, options_of(Arithmetic::kF32), batches.all);
+  const Outcome graphs = run(network, options_of(Arithmetic::kF32, 2), batches.all);
   for (const auto& [what, words] : {std::pair{"cudnn", "cuDNN: CUDNN_STATUS_EXECUTION_FAILED"},
                                     {"kernel", "operation not permitted when stream is capturing"},
                                     {"instantiate", "CUDA: out of memory"}}) {
     setenv("SENG_EMULATED_CAPTURE_REFUSES", what, 1);
     const std::uint64_t before = emulated_count("graphs");
-    const Outcome calls = run(network, options_of(Arithmetic::kF32), batches.all);
+    const Outcome calls = run(network, options_of(Arithmetic::kF32, 2), batches.all);
     EXPECT_TRUE(calls == graphs) << what;
     EXPECT_NE(calls.shortfall.find(words), std::string::npos) << calls.shortfall;
     EXPECT_EQ(emulated_count("graphs"), before) << what;
   }
 }
 
-// The forward pass and the loss: one graph, four copies and their events, one wait for the loss.
-TEST_F(Graphs, AReplayedForwardPassIsAFewCallsAndOneWait) {
+// One graph, four copies with the streams' waits for one another, one wait of the host, for the loss; a whole
+// pass has its place in the sum besides.
+TEST_F(Graphs, AReplayedPassIsAFewCallsAndOneWait) {
   if (!emulated()) GTEST_SKIP() << "only the emulated GPU counts";
   const Network network = residual();
   const Batches batches(false, Arithmetic::kF32);
-  Replica replica(network, options_of(Arithmetic::kF32));
+  Replica replica(network, options_of(Arithmetic::kF32, 2));
   const Weights weights = reference::random_weights(network, 3);
   replica.load(weights.parameters, weights.statistics);
-  for (int i = 0; i < 3; ++i) replica.training_loss(batches.all[i]);
-  std::map<std::string, std::uint64_t> before;
-  for (const char* what : {"allocations", "captures", "graphs", "calls", "waits"})
-    before[what] = emulated_count(what);
-  replica.training_loss(batches.all[3]);
-  const auto since = [&](const char* what) { return emulated_count(what) - before[what]; };
-  EXPECT_EQ(since("allocations"), 0u);
-  EXPECT_EQ(since("captures"), 0u);
-  EXPECT_EQ(since("graphs"), 1u);
-  EXPECT_EQ(since("calls"), 9u);  // images and the rest, each: two copies, two waits of a stream
-  EXPECT_EQ(since("waits"), 1u);
+  const std::function<void(int)> passes[] = {
+      [&](int i) { replica.training_loss(batches.all[i]); },
+      [&](int i) { replica.evaluate(batches.all[i]); },
+      [&](int i) {
+        Recorder recorder(network);
+        if (i % 4 == 0) replica.begin_sum({0, 1, 0, 2});
+        replica.train(batches.all[i], 0, recorder);
+      },
+  };
+  for (const auto& pass : passes) {
+    const bool trains = &pass == &passes[2];
+    for (int i = 0; i < 4; ++i) pass(i);
+    pass(0);
+    std::map<std::string, std::uint64_t> before;
+    for (const char* what : {"allocations", "captures", "graphs", "calls", "waits", "copies_to_host"})
+      before[what] = emulated_count(what);
+    pass(1);
+    const auto since = [&](const char* what) { return emulated_count(what) - before[what]; };
+    EXPECT_EQ(since("allocations"), 0u);
+    EXPECT_EQ(since("captures"), 0u);
+    EXPECT_EQ(since("graphs"), 1u);
+    EXPECT_EQ(since("calls"), 9u + trains);  // the addition
+    EXPECT_EQ(since("waits"), 1u);
+    EXPECT_EQ(since("copies_to_host"), 1u);  // losses and hits
+  }
+}
+
+// The next micro-batch is read into the same host memory while the device is at the one before.
+TEST_F(Graphs, TakeWhatIsSentAhead) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  const Network network = residual();
+  const Batches batches(true, Arithmetic::kF32);
+  const Weights weights = reference::random_weights(network, 3);
+  const auto sum_of = [&](bool ahead) {
+    Replica replica(network, options_of(Arithmetic::kF32, 2));
+    replica.load(weights.parameters, weights.statistics);
+    Values images = batches.images[0];
+    const auto at = [&](std::size_t i) {
+      MicroBatch batch = batches.all[i];
+      images = batches.images[i];
+      batch.images = images.data();
+      return batch;
+    };
+    Recorder recorder(network);
+    for (int round = 0; round < 3; ++round) {
+      replica.begin_sum({0, 1, 0, 2});
+      std::optional<MicroBatch> next;
+      for (std::size_t i = 0; i < 4; ++i) {
+        const std::uint64_t waits = emulated() ? emulated_count("waits") : 0;
+        const MicroBatch batch = next ? *next : at(i);
+        next.reset();
+        const LossSum loss = replica.train(batch, 0, recorder, [&] {
+          if (emulated() && round == 2) {
+            EXPECT_EQ(emulated_count("waits"), waits);
+          }
+          if (!ahead || i == 3) return;
+          next = at(i + 1);
+          replica.send_ahead(*next);
+        });
+        recorder.loss.loss += loss.loss;
+        if (round == 1 && i == 1) replica.evaluate(at(3));  // what was sent is lost
+        if (round == 1 && i == 1 && next) next = at(2);
+      }
+    }
+    return recorder;
+  };
+  EXPECT_TRUE(sum_of(true) == sum_of(false));
 }
 
 // A graph has the scratch space's address in it.
@@ -254,6 +324,19 @@ TEST_F(Graphs, AFeedKeepsWhatIsPutUntilItIsTaken) {
       add->run(memory, memory, copy);
     }
     EXPECT_EQ(m.get(copy, 100), Values(100, 10.0f));
+    // A second one waits until the first has arrived, which must not come before the last one was taken.
+    std::fill(host.begin(), host.end(), 6.0f);
+    feed->put(host.data(), host.size() * sizeof(float));
+    feed->take();
+    add->run(memory, memory, copy);
+    if (device == Device::kCpu) continue;  // has been read by now
+    for (const float value : {7.0f, 8.0f}) {
+      std::fill(host.begin(), host.end(), value);
+      feed->put(host.data(), host.size() * sizeof(float));
+    }
+    EXPECT_EQ(m.get(copy, 100), Values(100, 12.0f));
+    feed->take();
+    EXPECT_EQ(m.get(memory, 100), Values(100, 8.0f));
   }
 }
 

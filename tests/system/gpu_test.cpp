@@ -154,7 +154,9 @@ TEST_F(OnEmulatedGpus, WithAndWithoutGraphsTheBitsAreTheSame) {
       const std::string events = cluster.ctl({"events", number}).out;
       const bool told = events.find("GraphsMissing") != std::string::npos;
       EXPECT_EQ(told, refused && graphs == std::string("auto")) << events;
-      if (told) EXPECT_THAT(events, HasSubstr("not as a CUDA graph: cuDNN: CUDNN_STATUS_EXECUTION_FAILED"));
+      if (told) {
+        EXPECT_THAT(events, HasSubstr("not as a CUDA graph: cuDNN: CUDNN_STATUS_EXECUTION_FAILED"));
+      }
     }
     EXPECT_TRUE(cluster.stop().empty());
   }

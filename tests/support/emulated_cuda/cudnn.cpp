@@ -173,7 +173,7 @@ cudnnStatus_t compute(cudnnHandle_t handle, const Problem& p, const void* alpha,
     return CUDNN_STATUS_BAD_PARAM;
   if (*static_cast<const float*>(alpha) != 1 || *static_cast<const float*>(beta) != 0)
     return CUDNN_STATUS_NOT_SUPPORTED;
-  if (emulated_cuda::invalidates_capture(handle->stream)) return CUDNN_STATUS_EXECUTION_FAILED;
+  if (emulated_cuda::invalidates_capture(handle->stream, "cudnn")) return CUDNN_STATUS_EXECUTION_FAILED;
   emulated_cuda::queue(
       handle->stream,
       [=] {

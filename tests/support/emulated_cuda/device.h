@@ -18,6 +18,6 @@ void queue(CUstream_st* stream, std::function<void()> work, double milliseconds 
 bool refused_in_capture();
 // SENG_EMULATED_CAPTURE_REFUSES: "kernel", "cudnn" or "instantiate" is what cannot be captured.
 bool capture_refuses(const char* what);
-bool invalidates_capture(CUstream_st* stream);  // a call of cuDNN, where it says so
+bool invalidates_capture(CUstream_st* stream, const char* what);  // where it says so
 
 }  // namespace emulated_cuda

@@ -36,9 +36,9 @@ bool refused_in_capture() {
   return true;
 }
 
-bool invalidates_capture(CUstream_st* stream) {
+bool invalidates_capture(CUstream_st* stream, const char* what) {
   const std::lock_guard lock(device_mutex);
-  if (!stream->capture || !capture_refuses("cudnn")) return false;
+  if (!stream->capture || !capture_refuses(what)) return false;
   last_error = refuse(stream);
   return true;
 }
@@ -47,8 +47,6 @@ bool captured(cudaStream_t stream, Work work) {
   if (!stream->capture) return false;
   if (stream->capture->invalid) {
     last_error = cudaErrorStreamCaptureInvalidated;
-  } else if (capture_refuses("kernel")) {
-    last_error = refuse(stream);
   } else {
     stream->capture->work.push_back(std::move(work));
   }

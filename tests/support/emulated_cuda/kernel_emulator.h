@@ -30,12 +30,14 @@ inline thread_local uint3 thread_index, block_index;
 inline thread_local dim3 block_size, grid_size;
 
 void queue(CUstream_st* stream, std::function<void()> work, double milliseconds = 0);
+bool invalidates_capture(CUstream_st* stream, const char* what);
 void run_grid(const void* kernel, dim3 grid, dim3 block, const std::function<void()>& thread);
 void barrier();
 
 template <class... Parameters, class... Arguments>
 void launch(CUstream_st* stream, dim3 grid, dim3 block, void (*kernel)(Parameters...),
             Arguments... arguments) {
+  if (invalidates_capture(stream, "kernel")) return;
   queue(stream,
         [=] { run_grid(reinterpret_cast<const void*>(kernel), grid, block, [=] { kernel(arguments...); }); });
 }

@@ -51,13 +51,13 @@ void run_until(cudaStream_t stream, std::uint64_t place);
 
 // What tests count, since the process began.
 struct Counts {
-  std::uint64_t allocations = 0;  // device and pinned areas
+  std::uint64_t allocations = 0;     // device and pinned areas
   std::uint64_t copies_to_host = 0;  // done
-  std::uint64_t waits = 0;        // of the host, for work that was not done
-  std::uint64_t calls = 0;        // pieces of work that the host queued, a graph being one
-  std::uint64_t work = 0;         // that the device was given, each piece of a graph being one
-  std::uint64_t graphs = 0;       // launched
-  std::uint64_t captures = 0;     // ended with a graph
+  std::uint64_t waits = 0;           // of the host, for work that was not done
+  std::uint64_t calls = 0;           // pieces of work that the host queued, a graph being one
+  std::uint64_t work = 0;            // that the device was given, each piece of a graph being one
+  std::uint64_t graphs = 0;          // launched
+  std::uint64_t captures = 0;        // ended with a graph
 };
 extern Counts counts;
 
