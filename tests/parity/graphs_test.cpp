@@ -265,6 +265,10 @@ TEST_F(Graphs, TakeWhatIsSentAhead) {
     return recorder;
   };
   EXPECT_TRUE(sum_of(true) == sum_of(false));
+  // One that is given up while something is on its way.
+  Replica left(network, options_of(Arithmetic::kF32, 2));
+  left.load(weights.parameters, weights.statistics);
+  left.send_ahead(batches.all[0]);
 }
 
 // A graph has the scratch space's address in it.
@@ -303,6 +307,28 @@ TEST_F(Graphs, AreMadeAnewWhenScratchSpaceHasMoved) {
   if (emulated()) {
     EXPECT_EQ(emulated_count("captures"), before + 1);
   }
+}
+
+// As CUDA has it: what waits or allocates cannot be captured. Its recording makes the calls, and says why.
+TEST_F(Graphs, WhatWaitsOrAllocatesIsCalledEachTime) {
+  if (!emulated()) SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  Machine m(*make_backend(Device::kCuda));
+  float* memory = m.put(Values(10, 3));
+  int calls = 0;
+  const auto views = m.backend().record([&] {
+    ++calls;
+    m.backend().host_view(memory, 10, 0);
+  });
+  const auto allocates = m.backend().record([&] { m.backend().allocate(std::size_t{64} << 20); });
+  for (int i = 0; i < 4; ++i) {
+    views->run();
+    allocates->run();
+  }
+  EXPECT_EQ(calls, 5) << "once more, in the capture";
+  for (const auto* recording : {views.get(), allocates.get()})
+    EXPECT_NE(recording->shortfall().find("not permitted when stream is capturing"), std::string::npos)
+        << recording->shortfall();
+  EXPECT_EQ(m.get(memory, 10), Values(10, 3));
 }
 
 // What is put while a pass reads the memory does not reach it.

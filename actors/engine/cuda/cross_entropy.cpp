@@ -16,6 +16,8 @@ class CudaCrossEntropy final : public CrossEntropy {
         results_(static_cast<std::byte*>(backend.allocate(result_bytes()))),
         on_host_(make_pinned_memory(result_bytes())) {}
 
+  ~CudaCrossEntropy() override { (void)cudaStreamSynchronize(backend_.stream()); }  // on_host_ goes next
+
   void run(const float* logits, const LossTargets& targets, double smoothing, const float* scale,
            float* gradient) override {
     LossKernel args{};

@@ -22,6 +22,8 @@ class CudaFeed final : public Feed {
     SENG_CUDA(cudaEventRecord(taken_.get(), backend_.stream()));
   }
 
+  ~CudaFeed() override { (void)cudaEventSynchronize(arrived_.get()); }  // the pinned area goes next
+
   void put(const void* host, std::size_t bytes) override {
     SENG_CHECK(bytes <= room_, "more than a feed has room for");
     SENG_CUDA(cudaEventSynchronize(arrived_.get()));  // at once, but where two are put behind each other

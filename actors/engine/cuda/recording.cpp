@@ -40,6 +40,10 @@ class CudaRecording final : public Recording {
   CudaRecording(CudaBackend& backend, std::function<void()> calls)
       : backend_(backend), calls_(std::move(calls)) {}
 
+  ~CudaRecording() override {
+    if (graph_) (void)cudaStreamSynchronize(backend_.stream());
+  }
+
   void run() override {
     if (!shortfall_.empty() || !std::exchange(called_, true)) return calls_();
     const std::uint64_t moves = backend_.settle_scratch();

@@ -253,12 +253,15 @@ cudaError_t cudaFreeHost(void* memory) {
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  {
-    const std::lock_guard lock(device_mutex);
-    const void* host = kind == cudaMemcpyHostToDevice ? from : kind == cudaMemcpyDeviceToHost ? to : nullptr;
-    if (stream->capture && host != nullptr && !is_pinned(host)) return refuse(stream);
-  }
+  const std::lock_guard lock(device_mutex);
+  const void* host = kind == cudaMemcpyHostToDevice ? from : kind == cudaMemcpyDeviceToHost ? to : nullptr;
+  const bool of_pinned = host != nullptr && is_pinned(host);
+  if (stream->capture && host != nullptr && !of_pinned) return refuse(stream);
   emulated_cuda::queue(stream, [=] {
+    if (of_pinned && !is_pinned(host)) {
+      std::fputs("emulated CUDA: pinned memory was given back before its copy was done\n", stderr);
+      std::abort();
+    }
     std::memmove(to, from, bytes);
     counts.copies_to_host += kind == cudaMemcpyDeviceToHost;
   });
