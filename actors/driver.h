@@ -127,12 +127,12 @@ class Driver {
   bool done_ = false;                 // Finished was sent, and the daemon has not answered yet
   bool finished_ = false;
   bool in_vain_ = false;
-  bool followed_ = false;        // its state is one that it has followed, not one that it was in a group with
-  bool ledger_failed_ = false;   // said so
-  std::string path_;             // how sums and directions travel, as said last
-  bool told_of_cpu_ = false;     // what a GPU leaves to it
-  bool told_of_graphs_ = false;  // that there are none
-  std::string divergence_;       // of the training in hand, for the user; empty: it has not diverged
+  bool followed_ = false;       // its state is one that it has followed, not one that it was in a group with
+  bool ledger_failed_ = false;  // said so
+  bool graphless_ = false;      // likewise
+  std::string path_;            // how sums and directions travel, as said last
+  bool told_of_cpu_ = false;    // what a GPU leaves to it
+  std::string divergence_;      // of the training in hand, for the user; empty: it has not diverged
 
   std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left
   mutable std::mutex announced_mutex_;

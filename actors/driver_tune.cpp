@@ -73,13 +73,13 @@ Status Driver::plan_replicas() {
 
 // Once: of each kind of pass the second is the first that could be repeated.
 void Driver::tell_missing_graphs() {
-  if (told_of_graphs_) return;
+  if (graphless_) return;
   for (const Replica& replica : replicas_) {
     const std::string missing = replica.graph_shortfall();
     if (missing.empty()) continue;
     log_warning("{}", missing);
     event(Severity::kWarning, "GraphsMissing", missing);
-    told_of_graphs_ = true;
+    graphless_ = true;
     return;
   }
 }

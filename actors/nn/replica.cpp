@@ -234,8 +234,9 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   const bool whole = s.sums && factor_samples == 0;
   s.run(whole ? State::kTraining : State::kForward, batch);
   if (!whole) s.backward(factor_samples, batch.loss_scale, &sink);
+  const bool complete = s.sums && s.sums->add(1 / batch.loss_scale);
   if (whole && meanwhile) meanwhile();
-  if (s.sums && s.sums->add(1 / batch.loss_scale)) s.hand_out_sum(sink);
+  if (complete) s.hand_out_sum(sink);
   return s.loss_of(batch);
 }
 

@@ -46,7 +46,9 @@ TEST(Plan, CountsWhatTheJobNeeds) {
   EXPECT_EQ(plan["gpu_memory_per_actor_bytes"].get<std::size_t>(),
             gpu["replicas"].get<std::size_t>() + gpu["sums"].get<std::size_t>() +
                 gpu["samples"].get<std::size_t>() + gpu["libraries"].get<std::size_t>());
-  EXPECT_EQ(gpu["replicas"], memory["replicas"]);
+  // And where each lane's next 8 images and their targets arrive.
+  EXPECT_EQ(gpu["replicas"].get<std::size_t>(),
+            memory["replicas"].get<std::size_t>() + 2 * 8 * (28 * 28 + 4) * 4);
   // Two lanes of four micro-batches each: a vector in hand and two sums.
   EXPECT_EQ(gpu["sums"], 2 * 3 * 4 * (421738 + plan["statistics"].get<int>()));
   EXPECT_EQ(memory["checkpoint"], (2 * 421738 + plan["statistics"].get<int>()) * 4);
