@@ -131,7 +131,6 @@ class Driver {
   bool ledger_failed_ = false;  // said so
   bool graphless_ = false;      // likewise
   std::string path_;            // how sums and directions travel, as said last
-  bool told_of_cpu_ = false;    // what a GPU leaves to it
   std::string divergence_;      // of the training in hand, for the user; empty: it has not diverged
 
   std::chrono::milliseconds patience_{0};  // with holders of state, and for the daemon's word that they left

@@ -45,11 +45,6 @@ Status Driver::join_exchange() {
   group_.reduction = choice->reduction;
   if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
     event(Severity::kInfo, "Exchange", path_ = choice->why);
-  if (leads() && options_.device == Device::kCuda && workload_->spec.optimizer.name == "kfac" &&
-      !std::exchange(told_of_cpu_, true))
-    event(Severity::kInfo, "Device",
-          "the GPU computes gradients; K-FAC's factors are multiplied and "
-          "decomposed on the CPU");
   const Status joined = exchange_->join(group_, [this] { return must_leave(); });
   // A communicator may say anything when a rank dies while it forms: whose fault it is the daemon knows.
   if (!joined && !will_leave()) return joined;

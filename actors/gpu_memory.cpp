@@ -1,7 +1,10 @@
 #include "actors/gpu_memory.h"
 
+#include <algorithm>
+
 #include "actors/engine/arithmetic.h"
 #include "actors/exchange/sum_pieces.h"
+#include "actors/optim/device_kronecker.h"
 
 namespace seng {
 namespace {
@@ -11,13 +14,28 @@ constexpr std::size_t kPerStream = std::size_t{64} << 20;  // cuBLAS's workspace
 
 constexpr std::size_t kRuns = std::size_t{128} << 20;  // what is made of raw convolutions' samples at a time
 
-// Whether a block's samples go to the GPU: all but Kronecker factors.
-bool goes_there(const CurvatureForm& form) {
+// Whether a block's samples stay on the GPU: not those of Kronecker factors, whose eigenvectors do.
+bool stays_there(const CurvatureForm& form) {
   return form.representation == Representation::kExplicit ||
          form.representation == Representation::kImplicit || form.representation == Representation::kLowRank;
 }
 bool is_raw_convolution(const Block& block, const CurvatureForm& form) {
   return block.kind == BlockKind::kConvolution && form.representation == Representation::kImplicit;
+}
+
+// Eigenvectors and eigenvalues of both factors.
+std::size_t inverse_floats(const KroneckerPlan& plan) {
+  return plan.m * (plan.m + 1) + plan.n * (plan.n + 1);
+}
+// What all blocks share: a group of samples, raw and as rows, their product, sums in double, and beside them
+// cuSOLVER's workspace, about.
+std::size_t shared_floats(const KroneckerPlan& plan) {
+  const std::size_t order = std::max(plan.m, plan.n);
+  const std::size_t raw = std::max({plan.group() * plan.input_floats(), plan.group() * plan.output_floats(),
+                                    plan.packed_a(), plan.packed_g()});
+  const std::size_t sums =
+      raw + plan.group() * plan.positions * order + order * order + 2 * (plan.packed_a() + plan.packed_g());
+  return std::max(sums, raw + 3 * plan.parameters()) + 3 * order * order;
 }
 
 }  // namespace
@@ -35,14 +53,24 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
       workload.spec.batch_micro * (workload.network.input().count() + 4) * sizeof(float) * of_lanes;
   const auto& blocks = workload.network.blocks();
   bool raw = false;
+  std::size_t shared = 0;  // R^T R and cuSOLVER's workspace, about; or what K-FAC's factors take
   for (std::size_t b = 0; b < workload.fragments.size(); ++b) {
     const CurvatureForm& form = workload.fragments[b].form;
-    if (goes_there(form))
-      out.samples +=
-          2 * curvature_values(blocks[b], form, workload.spec.optimizer.curvature.samples) * sizeof(float);
+    if (stays_there(form)) {
+      const std::size_t samples = workload.spec.optimizer.curvature.samples;
+      const std::size_t system = samples * (samples + 1) * sizeof(double);
+      out.samples += 2 * (curvature_values(blocks[b], form, samples) * sizeof(float) + system);
+      shared = std::max(shared, 2 * system);
+    }
+    if (form.representation == Representation::kKronecker) {
+      const KroneckerPlan plan = kronecker_plan(blocks[b]);
+      out.samples += 2 * inverse_floats(plan) * sizeof(float);
+      shared = std::max(shared, shared_floats(plan) * sizeof(float));
+    }
     raw = raw || is_raw_convolution(blocks[b], form);
   }
   if (raw) out.samples += kRuns;
+  out.samples += shared;
   out.libraries = kContext + (of_lanes + (workload.second_order ? 1 : 0)) * kPerStream;
   return out;
 }

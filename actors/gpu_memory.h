@@ -8,9 +8,10 @@
 namespace seng {
 
 struct GpuMemory {
-  std::size_t replicas = 0;   // of all lanes: tensors, weights, a block's gradient
-  std::size_t sums = 0;       // of all lanes: gradients of a micro-batch, and sums of several
-  std::size_t samples = 0;    // curvature's, of a group of one, that in force and that of a refresh
+  std::size_t replicas = 0;  // of all lanes: tensors, weights, a block's gradient
+  std::size_t sums = 0;      // of all lanes: gradients of a micro-batch, and sums of several
+  std::size_t samples =
+      0;  // curvature's, K-FAC's eigenvectors too, of a group of one: in force and of a refresh
   std::size_t libraries = 0;  // CUDA's context, cuBLAS's and cuDNN's workspaces: about
   std::size_t total() const { return replicas + sums + samples + libraries; }
 };

@@ -54,7 +54,8 @@ class Trainer::LaneSink : public BackwardSink {
     if (shape.floats == 0) return;
     const FragmentKey key{workload.spec.seed, step_, static_cast<std::uint32_t>(block),
                           micro_ * static_cast<std::uint32_t>(workload.factor_samples)};
-    std::vector<float> fragment = make_fragment(workload.network.blocks()[block], shape, factors, key);
+    std::vector<float> fragment =
+        make_fragment(workload.network.blocks()[block], shape, factors, key, workload.sample_device.get());
     // What stays here is put in its place by the lanes side by side; on_fragment(), which it comes back to
     // from the exchange, says what is wrong with it.
     (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, fragment);

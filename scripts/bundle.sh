@@ -59,7 +59,7 @@ cat >"$root/RUN" <<'TEXT'
 bin/sengd, bin/sengctl: as in README.md.        bin/*_tests: tests; bin/*_bench: timing.
 On a machine with a GPU: scripts/gpu/check_gpu.py (Python 3.9) says whether all of it works there, and how fast; of that,
 bin/parity_tests compares every operation of the CPU and CUDA backends and prints times.
-CUDA 13's cuBLAS, cuDNN 9 and NCCL are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
+CUDA 13's cuBLAS and cuSOLVER, cuDNN 9 and NCCL are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
 TEXT
 tar -C "$out" -I 'xz -T2 -3' -cf "$out/$name.tar.xz" "$name"
 echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($(du -m "$out/$name.tar.xz" | cut -f1) MB)"

@@ -41,7 +41,7 @@ VENDOR = {
     r"yaml-cpp/.*": r"protocol/spec/.*\.cpp|cli/.*\.cpp",
     r"sqlite3\.h": r"daemon/store_sqlite.*\.cpp|tests/daemon/.*",
     r"oneapi/.*|dnnl.*": r"actors/engine/cpu/.*",
-    r"cblas\.h|lapacke\.h|openblas_config\.h": r"actors/engine/cpu/.*",
+    r"cblas\.h|lapacke\.h|openblas_config\.h": r"actors/engine/cpu/.*|tests/support/emulated_cuda/.*",
     r"omp\.h": r"actors/engine/.*\.cpp",
     r"sodium\.h": r"protocol/(base|channel)/.*\.cpp",
     r"openssl/.*": r"protocol/base/sha256\.cpp",

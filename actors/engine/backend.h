@@ -20,9 +20,9 @@
 #include "actors/engine/block.h"
 #include "actors/engine/convolution_chooser.h"
 #include "actors/engine/layout.h"
+#include "actors/engine/optimizer_backend.h"
 #include "actors/engine/random.h"
 #include "actors/engine/recording.h"
-#include "actors/engine/samples.h"
 #include "actors/engine/sums.h"
 #include "protocol/base/error.h"
 
@@ -172,9 +172,8 @@ class CrossEntropy {
   virtual LossResult result(int samples) = 0;
 };
 
-class Backend {
+class Backend : public OptimizerBackend {
  public:
-  virtual ~Backend() = default;
   virtual Device device() const = 0;
   virtual std::string device_name() const = 0;  // "cpu", "NVIDIA H100 80GB HBM3"
 
@@ -206,8 +205,6 @@ class Backend {
   virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
   virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) = 0;
   virtual std::unique_ptr<Sums> plan_sums(std::size_t count) = 0;
-  // Of the optimizer: always in f32. The memory that it holds goes back with it.
-  virtual std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) = 0;
   // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.
   virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
 };

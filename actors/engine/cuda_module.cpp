@@ -28,9 +28,9 @@ Result<const Module*> open_module(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (library == nullptr) {
     const char* why = dlerror();
-    return missing(
-        "the CUDA backend cannot be loaded: " + std::string(why == nullptr ? path : why) +
-        "; it needs cuBLAS 13 and cuDNN 9 of the CUDA Toolkit: LD_LIBRARY_PATH may say where they are");
+    return missing("the CUDA backend cannot be loaded: " + std::string(why == nullptr ? path : why) +
+                   "; it needs cuBLAS 13 and cuSOLVER 12 of the CUDA Toolkit, and cuDNN 9: LD_LIBRARY_PATH "
+                   "may say where they are");
   }
   const auto* module = static_cast<const Module*>(dlsym(library, kModuleSymbol));
   if (module == nullptr)

@@ -60,6 +60,16 @@ struct SampleBuckets {
   }
 };
 
+// What forming K = lambda I + R^T R / N came to.
+struct SampleSystem {
+  bool formed = false;
+  // Where it is not: the first entry of R^T R that is not finite; without one K is not positive definite.
+  struct Entry {
+    std::size_t i, j;
+  };
+  std::optional<Entry> overflow;
+};
+
 // All pointers are the host's. Each call returns when its result is there. Sums are floats, R^T R's in double
 // over runs of at most 16,384 columns. Backend's rules hold: one thread at a time, equal bits.
 class Samples {
@@ -73,6 +83,17 @@ class Samples {
   virtual void project(const float* g, double* c) = 0;  // c = R^T g
   // d = (g - R b) * inverse_lambda
   virtual void correct(const float* g, const double* b, double inverse_lambda, float* d) = 0;
+
+  // Forms K (with more than one worker its diagonal blocks, over N / workers: actors/optim/damped_system.h)
+  // and keeps its Cholesky factor, in double. What is below goes by it, and leaves the device only with d:
+  virtual SampleSystem form_system(double lambda, std::size_t workers) = 0;
+  // d = (g - R b) * inverse_lambda, b = K^-1 R^T g / N
+  virtual void precondition(const float* g, double inverse_lambda, float* d) = 0;
+  // The same in two halves, where the system is one of sketched samples and g sketched for it: b, which stays
+  // with the system; then d by the b of `solved`, samples of the same backend.
+  virtual void solve(const float* g) = 0;
+  virtual void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) = 0;
+
   virtual std::size_t bytes() const = 0;  // of the device, held
 };
 

@@ -58,6 +58,9 @@ class ApproximateColumns : public GradientColumns {
   }
   std::size_t bytes() const override { return exact_->bytes(); }
 
+ protected:
+  const GradientColumns& exact() const { return *exact_; }
+
  private:
   std::unique_ptr<GradientColumns> exact_;
 };

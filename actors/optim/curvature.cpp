@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "actors/engine/linalg.h"
+#include "actors/optim/device_kronecker.h"
 #include "actors/optim/generation.h"
 #include "actors/optim/tasks.h"
 
@@ -61,7 +62,7 @@ struct Curvature::State {
     auto made =
         std::make_shared<Generation>(block_kept, step, lambda, make_store(count, size, options.stored));
     if (kronecker()) {
-      made->set_factors(std::size_t(options.form.factor_sets));
+      made->set_factors(std::size_t(options.form.factor_sets), options.device);
     } else if (!scale()) {
       made->set_columns(columns(made->store(), step), std::size_t(options.workers));
     }
@@ -79,7 +80,12 @@ struct Curvature::State {
       refresh.old_a = current->factor_a(0);
       refresh.old_g = current->factor_g(0);
     }
-    fold_factors(block, made.arrived(), refresh, made.factor_a(0), made.factor_g(0), lanes);
+    if (options.device) {
+      device_fold_factors(*options.device, block, made.arrived(), refresh, made.factor_a(0),
+                          made.factor_g(0));
+    } else {
+      fold_factors(block, made.arrived(), refresh, made.factor_a(0), made.factor_g(0), lanes);
+    }
     made.arrived() = {};
     if (options.form.factor_sets == 1) return;
     const bool renews = !current || renews_inverse(options.kronecker, made.step());
@@ -313,11 +319,13 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   if (s.kronecker()) return curvature.basis().precondition(s.block, g, curvature.lambda(), d, lanes);
   if (s.scale()) return scaled_direction(g, curvature.lambda(), d);
   // With K = lambda I + R^T R / N and c = R^T g:  d = (g - R K^-1 c / N) / lambda.
+  const GradientColumns& columns = curvature.columns();
+  if (columns.keeps_system()) return columns.precondition(g, 1.0 / curvature.lambda(), d, lanes);
   std::vector<double> b(s.samples);
-  curvature.columns().project(g, b.data(), lanes);
+  columns.project(g, b.data(), lanes);
   curvature.system().solve(b.data());
   for (double& weight : b) weight /= double(s.samples);
-  return curvature.columns().correct(g, b.data(), 1.0 / curvature.lambda(), d, lanes);
+  return columns.correct(g, b.data(), 1.0 / curvature.lambda(), d, lanes);
 }
 
 double Curvature::curvature_along(std::span<const float> v, Lanes& lanes) {

@@ -59,7 +59,7 @@ struct CurvatureOptions {
   std::uint64_t seed = 0;              // the job's, and
   std::uint32_t index = 0;             // the block's place: they key the sketches
   KroneckerOptions kronecker;
-  std::shared_ptr<SampleDevice> device;  // multiplies samples, where it can; none: the CPU
+  std::shared_ptr<SampleDevice> device;  // multiplies samples, decomposes factors; none: the CPU
 };
 
 class Curvature {

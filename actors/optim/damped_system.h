@@ -12,6 +12,10 @@
 
 namespace seng {
 
+// What is said where it cannot be formed.
+Error overflow_of(std::size_t i, std::size_t j);  // the inner product of two samples is not finite
+Error not_positive_definite(double lambda);
+
 class DampedSystem {
  public:
   // `gram` holds R^T R in its lower triangle and is taken over. Refused: a value that is not finite, a K that

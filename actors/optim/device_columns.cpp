@@ -1,7 +1,9 @@
 #include "actors/optim/device_columns.h"
 
 #include <algorithm>
+#include <atomic>
 
+#include "actors/optim/damped_system.h"
 #include "actors/optim/update.h"
 
 namespace seng {
@@ -39,6 +41,42 @@ class DeviceColumns final : public GradientColumns {
     return inner_product(g, d, lanes);
   }
 
+  bool keeps_system() const override { return true; }
+  Status form_system(double lambda, std::size_t workers, Lanes&) const override {
+    SENG_CHECK(workers > 0 && plan_.samples % workers == 0, "samples do not share out among the workers");
+    const std::lock_guard lock(device_->mutex);
+    const SampleSystem system = there().form_system(lambda, workers);
+    held_ = samples_->bytes();
+    if (system.overflow) return fail(overflow_of(system.overflow->i, system.overflow->j));
+    if (!system.formed) return fail(not_positive_definite(lambda));
+    return {};
+  }
+  double precondition(std::span<const float> g, double inverse_lambda, std::span<float> d,
+                      Lanes& lanes) const override {
+    {
+      const std::lock_guard lock(device_->mutex);
+      there().precondition(g.data(), inverse_lambda, d.data());
+    }
+    return inner_product(g, d, lanes);
+  }
+  void solve(std::span<const float> g) const override {
+    const std::lock_guard lock(device_->mutex);
+    there().solve(g.data());
+  }
+  double correct_by(std::span<const float> g, const GradientColumns& solved, double inverse_lambda,
+                    std::span<float> d, Lanes& lanes) const override {
+    const auto& other = dynamic_cast<const DeviceColumns&>(solved);
+    SENG_CHECK(other.device_ == device_, "a system of another device");
+    {
+      const std::lock_guard lock(device_->mutex);
+      there().correct_by(g.data(), *other.samples_, inverse_lambda, d.data());
+      held_ = samples_->bytes();
+    }
+    return inner_product(g, d, lanes);
+  }
+
+  std::size_t bytes() const override { return held_; }
+
  private:
   Samples& there() const {
     if (samples_) return *samples_;
@@ -69,7 +107,8 @@ class DeviceColumns final : public GradientColumns {
   const SamplesPlan plan_;
   const SampleStore& store_;
   const std::optional<SampleBuckets> buckets_;
-  mutable std::unique_ptr<Samples> samples_;  // guarded by the device's mutex
+  mutable std::unique_ptr<Samples> samples_;   // guarded by the device's mutex
+  mutable std::atomic<std::size_t> held_ = 0;  // of the device
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ struct SampleDevice {
   std::unique_ptr<Backend> backend;  // guarded by mutex
 };
 
-// Not for kScale and kKronecker. `block` and `store` as make_columns() has
+// Not for kScale and kKronecker (device_kronecker.h). `block` and `store` as make_columns() has
 // them; with `buckets` R b is estimated. The samples are taken to the device when they are first asked for;
 // nobody may write to them after.
 std::unique_ptr<GradientColumns> device_columns(std::shared_ptr<SampleDevice> device, const Block& block,

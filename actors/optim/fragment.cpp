@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/engine/linalg.h"
+#include "actors/optim/device_kronecker.h"
 #include "actors/optim/kronecker.h"
 #include "actors/optim/low_rank.h"
 #include "actors/optim/unfold.h"
@@ -87,7 +88,8 @@ std::vector<float> low_rank_fragment(const Block& block, const FragmentShape& sh
 }
 
 std::vector<float> fragment_values(const Block& block, const FragmentShape& shape,
-                                   const SampleFactors& factors, const FragmentKey& key) {
+                                   const SampleFactors& factors, const FragmentKey& key,
+                                   SampleDevice* device) {
   if (shape.form.representation == Representation::kLowRank && shape.floats > 0) {
     SENG_CHECK(factors.samples >= shape.samples, "fewer samples' factors than the fragment of " + block.name);
     return low_rank_fragment(block, shape, factors, key);
@@ -99,7 +101,8 @@ std::vector<float> fragment_values(const Block& block, const FragmentShape& shap
   const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
   const bool kronecker = shape.form.representation == Representation::kKronecker;
   if (kronecker && kronecker_fragment(block, shape.samples).sums)
-    return kronecker_sums(block, factors, shape.samples);
+    return device != nullptr ? device_kronecker_sums(*device, block, factors, shape.samples)
+                             : kronecker_sums(block, factors, shape.samples);
   if (kronecker || shape.form.representation == Representation::kImplicit) {
     const std::size_t inputs = sample_size(block, Representation::kImplicit).first;
     std::copy_n(factors.activations, samples * inputs, values.data());
@@ -121,8 +124,8 @@ std::vector<float> fragment_values(const Block& block, const FragmentShape& shap
 }  // namespace
 
 std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
-                                 const FragmentKey& key) {
-  std::vector<float> values = fragment_values(block, shape, factors, key);
+                                 const FragmentKey& key, SampleDevice* device) {
+  std::vector<float> values = fragment_values(block, shape, factors, key, device);
   if (shape.wire == Precision::kF32) return values;
   std::vector<float> packed(shape.words);  // bits, not numbers
   narrow(values.data(), reinterpret_cast<Bf16*>(packed.data()), values.size());

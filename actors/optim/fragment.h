@@ -9,6 +9,8 @@
 
 namespace seng {
 
+struct SampleDevice;
+
 // What the random choices of a fragment are keyed by (RandomPurpose::kSubspace).
 struct FragmentKey {
   std::uint64_t seed = 0, refresh = 0;  // the job's seed, the step of the refresh
@@ -27,8 +29,9 @@ struct FragmentKey {
 //   kKronecker sum_i A_i A_i^T, sum_i G_i G_i^T, packed, or as kImplicit: kronecker_fragment()
 //   kScale     empty
 // Of shape.words floats: with wire kBf16 each is the bits of two rounded values.
-// Called on a lane: single-threaded. A sample's values depend on nothing but its own factors.
+// Called on a lane: single-threaded. A sample's values depend on nothing but its own factors. K-FAC's sums
+// are the device's where there is one.
 std::vector<float> make_fragment(const Block& block, const FragmentShape& shape, const SampleFactors& factors,
-                                 const FragmentKey& key = {});
+                                 const FragmentKey& key = {}, SampleDevice* device = nullptr);
 
 }  // namespace seng

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "actors/optim/device_kronecker.h"
+
 namespace seng {
 
 Generation::Generation(std::shared_ptr<const Block> block, std::uint64_t step, double lambda,
@@ -17,9 +19,10 @@ void Generation::set_columns(std::unique_ptr<GradientColumns> columns, std::size
   workers_ = workers;
 }
 
-void Generation::set_factors(std::size_t sets) {
+void Generation::set_factors(std::size_t sets, std::shared_ptr<SampleDevice> device) {
   SENG_CHECK(store_->first.precision() == Precision::kF32, "Kronecker factors are kept as floats");
   factor_sets_ = sets;
+  device_ = std::move(device);
 }
 
 std::span<float> Generation::factor_a(std::size_t set) {
@@ -60,6 +63,12 @@ Status Generation::form_now(Lanes& lanes) {
   SENG_TRY(check());
   if (factor_sets_ > 0) return decompose(lanes);
   if (!columns_) return {};
+  if (columns_->keeps_system()) {
+    if (const Status formed = columns_->form_system(lambda_, workers_, lanes); !formed)
+      return fail(refusal(formed.error().message));
+    has_formed_ = true;
+    return {};
+  }
   AlignedBuffer<double> gram(store_->count * store_->count);
   columns_->gram(gram.data(), lanes);
   auto system = DampedSystem::form(std::move(gram), store_->count, lambda_, workers_);
@@ -71,7 +80,9 @@ Status Generation::form_now(Lanes& lanes) {
 
 Status Generation::decompose(Lanes& lanes) {
   if (!basis_) {
-    auto basis = KroneckerBasis::form(*block_, factor_a(factor_sets_ - 1), factor_g(factor_sets_ - 1), lanes);
+    const std::span<const float> a = factor_a(factor_sets_ - 1), g = factor_g(factor_sets_ - 1);
+    auto basis =
+        device_ ? form_device_basis(device_, *block_, a, g) : KroneckerBasis::form(*block_, a, g, lanes);
     if (!basis) return fail(refusal(basis.error().message));
     basis_ = std::move(*basis);
   }
@@ -85,6 +96,7 @@ std::size_t Generation::bytes() const {
     bytes += store->first.bytes().size() + store->second.bytes().size();
   if (!has_formed_) return bytes;
   if (basis_) return bytes + basis_->bytes();
+  if (columns_->keeps_system()) return bytes + columns_->bytes();
   return bytes + store_->count * store_->count * sizeof(double) + columns_->bytes();
 }
 

@@ -13,6 +13,7 @@
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
 #include "actors/optim/damped_system.h"
+#include "actors/optim/device_columns.h"
 #include "actors/optim/gradient_columns.h"
 #include "actors/optim/kronecker.h"
 #include "protocol/base/error.h"
@@ -36,8 +37,9 @@ class Generation {
 
   // Once, at the beginning: how R is multiplied (they borrow block() and store()); none for kScale.
   void set_columns(std::unique_ptr<GradientColumns> columns, std::size_t workers);
-  // Or that it is Kronecker factors: so many sets of A and G, packed, of floats; the last one is decomposed.
-  void set_factors(std::size_t sets);
+  // Or that it is Kronecker factors: so many sets of A and G, packed, of floats; the last one is decomposed,
+  // on the device, or without one on the lanes.
+  void set_factors(std::size_t sets, std::shared_ptr<SampleDevice> device = {});
   // Of factors: what came for them, until it is folded into the first set; then empty.
   SampleStore& arrived() { return arrived_; }
   std::span<float> factor_a(std::size_t set);
@@ -53,7 +55,7 @@ class Generation {
 
   // After form() without an error, and not for kScale.
   const GradientColumns& columns() const { return *columns_; }
-  const DampedSystem& system() const { return *system_; }
+  const DampedSystem& system() const { return *system_; }  // unless columns().keeps_system()
   const KroneckerBasis& basis() const { return *basis_; }
   std::size_t bytes() const;  // of samples, and of what is formed
 
@@ -69,7 +71,8 @@ class Generation {
   const std::shared_ptr<SampleStore> store_;
   std::unique_ptr<GradientColumns> columns_;
   std::size_t workers_ = 1;
-  std::size_t factor_sets_ = 0;  // 0: samples
+  std::size_t factor_sets_ = 0;           // 0: samples
+  std::shared_ptr<SampleDevice> device_;  // of factors
   SampleStore arrived_;
   std::shared_ptr<const KroneckerBasis> basis_;
 

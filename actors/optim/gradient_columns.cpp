@@ -16,6 +16,23 @@ std::unique_ptr<GradientColumns> make_columns(const Block& block, const Curvatur
                                                : implicit_linear_columns(block, store);
 }
 
+Status GradientColumns::form_system(double, std::size_t, Lanes&) const {
+  SENG_CHECK(false, "these columns keep no system");
+  return {};
+}
+double GradientColumns::precondition(std::span<const float>, double, std::span<float>, Lanes&) const {
+  SENG_CHECK(false, "these columns keep no system");
+  return 0;
+}
+void GradientColumns::solve(std::span<const float>) const {
+  SENG_CHECK(false, "these columns keep no system");
+}
+double GradientColumns::correct_by(std::span<const float>, const GradientColumns&, double, std::span<float>,
+                                   Lanes&) const {
+  SENG_CHECK(false, "these columns keep no system");
+  return 0;
+}
+
 double finish_direction(const float* g, double inverse_lambda, float* d, std::size_t count) {
   const float scale = float(inverse_lambda);
   for (std::size_t j = 0; j < count; ++j) d[j] = (g[j] - d[j]) * scale;

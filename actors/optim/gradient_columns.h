@@ -14,6 +14,7 @@
 #include "actors/engine/linalg.h"
 #include "actors/optim/representation.h"
 #include "actors/optim/stored_values.h"
+#include "protocol/base/error.h"
 
 namespace seng {
 
@@ -31,7 +32,22 @@ class GradientColumns {
   virtual double correct(std::span<const float> g, const double* b, double inverse_lambda, std::span<float> d,
                          Lanes& lanes) const = 0;
 
-  // Held beside the samples, now.
+  // Columns that a device keeps form the damped system there and keep it (damped_system.h). For these what
+  // follows takes the place of gram(), DampedSystem, project() and correct(): nothing between g and d comes
+  // to the host.
+  virtual bool keeps_system() const { return false; }
+  // Refused: as DampedSystem::form().
+  virtual Status form_system(double lambda, std::size_t workers, Lanes& lanes) const;
+  // d = (g - R K^-1 R^T g / N) * inverse_lambda; returns g^T d.
+  virtual double precondition(std::span<const float> g, double inverse_lambda, std::span<float> d,
+                              Lanes& lanes) const;
+  // In two halves, for who puts a sketch of g in its place: b = K^-1 R^T g / N, kept with the system, and
+  // d = (g - R b) * inverse_lambda by the b of `solved`, columns of the same device.
+  virtual void solve(std::span<const float> g) const;
+  virtual double correct_by(std::span<const float> g, const GradientColumns& solved, double inverse_lambda,
+                            std::span<float> d, Lanes& lanes) const;
+
+  // Held beside the samples, now, by the device too.
   virtual std::size_t bytes() const { return 0; }
 };
 

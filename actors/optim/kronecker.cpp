@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "actors/engine/linalg.h"
 #include "actors/optim/gram.h"
 #include "actors/optim/tasks.h"
 #include "actors/optim/unfold.h"
@@ -74,7 +75,7 @@ Status decompose(std::span<const float> packed, std::size_t n, AlignedBuffer<flo
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j <= i; ++j) vectors.data()[i * n + j] = *from++;
   if (!symmetric_eigen(vectors.data(), n, values.data()))
-    return fail(ErrorCode::kInvalidArgument, "the eigendecomposition of a factor does not converge");
+    return fail(ErrorCode::kInvalidArgument, kNoConvergence);
   for (std::size_t i = 0; i < n; ++i) values.data()[i] = std::max(values.data()[i], 0.0f);
   return {};
 }
@@ -156,23 +157,39 @@ void fold_factors(const Block& block, const SampleStore& arrived, const Kronecke
   blend(full_g.data(), shape.m, scale / double(block.positions), refresh.retained, refresh.old_g, g.data());
 }
 
-Result<std::shared_ptr<const KroneckerBasis>> KroneckerBasis::form(const Block& block,
-                                                                   std::span<const float> a,
-                                                                   std::span<const float> g, Lanes& lanes) {
-  auto basis = std::make_shared<KroneckerBasis>();
-  const KroneckerShape shape = basis->shape_ = kronecker_shape(block);
-  Status formed[2];
-  lanes.run(2, [&](std::size_t which, int) {
-    formed[which] = which == 0 ? decompose(a, shape.n, basis->vectors_a_, basis->values_a_)
-                               : decompose(g, shape.m, basis->vectors_g_, basis->values_g_);
-  });
-  for (Status& status : formed) SENG_TRY(std::move(status));
-  return std::shared_ptr<const KroneckerBasis>(std::move(basis));
-}
+namespace {
+
+class LanesBasis final : public KroneckerBasis {
+ public:
+  explicit LanesBasis(const KroneckerShape& shape) : shape_(shape) {}
+
+  Status decompose(std::span<const float> a, std::span<const float> g, Lanes& lanes) {
+    Status formed[2];
+    lanes.run(2, [&](std::size_t which, int) {
+      formed[which] = which == 0 ? seng::decompose(a, shape_.n, vectors_a_, values_a_)
+                                 : seng::decompose(g, shape_.m, vectors_g_, values_g_);
+    });
+    for (Status& status : formed) SENG_TRY(std::move(status));
+    return {};
+  }
+
+  double precondition(const Block& block, std::span<const float> g, double lambda, std::span<float> d,
+                      Lanes& lanes) const override;
+  double curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const override;
+  std::size_t bytes() const override {
+    return (vectors_a_.size() + vectors_g_.size() + values_a_.size() + values_g_.size()) * sizeof(float);
+  }
+
+ private:
+  AlignedBuffer<float> rotate(const Block& block, std::span<const float> g, Lanes& lanes) const;
+
+  KroneckerShape shape_;
+  AlignedBuffer<float> vectors_a_, vectors_g_;  // eigenvectors as rows
+  AlignedBuffer<float> values_a_, values_g_;
+};
 
 // Q_G^T g Q_A (m x n), g with its bias as the last column.
-AlignedBuffer<float> KroneckerBasis::rotate(const Block& block, std::span<const float> g,
-                                            Lanes& lanes) const {
+AlignedBuffer<float> LanesBasis::rotate(const Block& block, std::span<const float> g, Lanes& lanes) const {
   const std::size_t m = shape_.m, n = shape_.n, weights = std::size_t(block.n);
   AlignedBuffer<float> matrix(m * n), half(m * n);
   for (std::size_t o = 0; o < m; ++o) {
@@ -184,8 +201,8 @@ AlignedBuffer<float> KroneckerBasis::rotate(const Block& block, std::span<const 
   return matrix;
 }
 
-double KroneckerBasis::precondition(const Block& block, std::span<const float> g, double lambda,
-                                    std::span<float> d, Lanes& lanes) const {
+double LanesBasis::precondition(const Block& block, std::span<const float> g, double lambda,
+                                std::span<float> d, Lanes& lanes) const {
   const std::size_t m = shape_.m, n = shape_.n, weights = std::size_t(block.n);
   AlignedBuffer<float> rotated = rotate(block, g, lanes), half(m * n);
   for (std::size_t o = 0; o < m; ++o) {
@@ -204,7 +221,7 @@ double KroneckerBasis::precondition(const Block& block, std::span<const float> g
   return dot(g.data(), d.data(), d.size());
 }
 
-double KroneckerBasis::curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const {
+double LanesBasis::curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const {
   const std::size_t m = shape_.m, n = shape_.n;
   const AlignedBuffer<float> rotated = rotate(block, v, lanes);
   double sum = 0;
@@ -218,8 +235,14 @@ double KroneckerBasis::curvature_along(const Block& block, std::span<const float
   return sum;
 }
 
-std::size_t KroneckerBasis::bytes() const {
-  return (vectors_a_.size() + vectors_g_.size() + values_a_.size() + values_g_.size()) * sizeof(float);
+}  // namespace
+
+Result<std::shared_ptr<const KroneckerBasis>> KroneckerBasis::form(const Block& block,
+                                                                   std::span<const float> a,
+                                                                   std::span<const float> g, Lanes& lanes) {
+  auto basis = std::make_shared<LanesBasis>(kronecker_shape(block));
+  if (Status formed = basis->decompose(a, g, lanes); !formed) return fail(std::move(formed).error());
+  return std::shared_ptr<const KroneckerBasis>(std::move(basis));
 }
 
 }  // namespace seng

@@ -18,7 +18,6 @@
 
 #include "actors/engine/block.h"
 #include "actors/engine/lanes.h"
-#include "actors/engine/linalg.h"
 #include "actors/optim/gradient_columns.h"
 #include "protocol/base/error.h"
 
@@ -75,23 +74,20 @@ bool renews_inverse(const KroneckerOptions& options, std::uint64_t refresh);
 // Both eigendecompositions. Immutable once formed.
 class KroneckerBasis {
  public:
-  // Refused: a factor whose decomposition does not converge. Eigenvalues below zero, which are rounding, are
-  // 0.
+  virtual ~KroneckerBasis() = default;
+  // On the CPU's lanes; form_device_basis() of device_kronecker.h on another device. Refused: a factor whose
+  // decomposition does not converge. Eigenvalues below zero, which are rounding, are 0.
   static Result<std::shared_ptr<const KroneckerBasis>> form(const Block& block, std::span<const float> a,
                                                             std::span<const float> g, Lanes& lanes);
   // d = (G (x) A + lambda I)^-1 g in the parameters' layout; returns g^T d.
-  double precondition(const Block& block, std::span<const float> g, double lambda, std::span<float> d,
-                      Lanes& lanes) const;
+  virtual double precondition(const Block& block, std::span<const float> g, double lambda, std::span<float> d,
+                              Lanes& lanes) const = 0;
   // v^T (G (x) A) v.
-  double curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const;
-  std::size_t bytes() const;
-
- private:
-  KroneckerShape shape_;
-  AlignedBuffer<float> vectors_a_, vectors_g_;  // eigenvectors as rows
-  AlignedBuffer<float> values_a_, values_g_;
-
-  AlignedBuffer<float> rotate(const Block& block, std::span<const float> g, Lanes& lanes) const;
+  virtual double curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const = 0;
+  virtual std::size_t bytes() const = 0;
 };
+
+// What is said where a decomposition does not converge.
+inline constexpr const char* kNoConvergence = "the eigendecomposition of a factor does not converge";
 
 }  // namespace seng

@@ -17,11 +17,45 @@ std::size_t bytes_of(const SampleStore& sketched) {
   return (sketched.first.size() + sketched.second.size()) * sizeof(float);
 }
 
-class SketchedExplicit final : public ApproximateColumns {
+// The system of sketched samples; R b stays that of the exact ones.
+class SketchedColumns : public ApproximateColumns {
+ public:
+  using ApproximateColumns::ApproximateColumns;
+
+  void gram(double* gram, Lanes& lanes) const override {
+    sketch_samples(lanes);
+    columns_->gram(gram, lanes);
+  }
+  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+    columns_->project(sketched(g), c, lanes);
+  }
+  bool keeps_system() const override { return columns_->keeps_system(); }
+  Status form_system(double lambda, std::size_t workers, Lanes& lanes) const override {
+    sketch_samples(lanes);
+    return columns_->form_system(lambda, workers, lanes);
+  }
+  double precondition(std::span<const float> g, double inverse_lambda, std::span<float> d,
+                      Lanes& lanes) const override {
+    columns_->solve(sketched(g));
+    return exact().correct_by(g, *columns_, inverse_lambda, d, lanes);
+  }
+  std::size_t bytes() const override {
+    return bytes_of(small_) + (keeps_system() ? exact().bytes() + columns_->bytes() : 0);
+  }
+
+ protected:
+  virtual void sketch_samples(Lanes& lanes) const = 0;  // Omega R into small_, with the Gram matrix
+  virtual std::vector<float> sketched(std::span<const float> g) const = 0;  // Omega g
+
+  std::unique_ptr<GradientColumns> columns_;  // of small_
+  mutable SampleStore small_;
+};
+
+class SketchedExplicit final : public SketchedColumns {
  public:
   SketchedExplicit(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
                    const SketchOptions& options)
-      : ApproximateColumns(std::move(exact)),
+      : SketchedColumns(std::move(exact)),
         store_(of.store),
         omega_(options.kind, options.rows, of.block.count, random_of(of.key, 0)) {
     small_.count = of.store.count;
@@ -30,26 +64,22 @@ class SketchedExplicit final : public ApproximateColumns {
     columns_ = of.device ? device_columns(of.device, plan, small_) : explicit_columns(of.block, small_);
   }
 
-  void gram(double* gram, Lanes& lanes) const override {
+ private:
+  void sketch_samples(Lanes& lanes) const override {
     float* small = small_.first.at_least(store_.count * omega_.rows());
     run_tasks(lanes, store_.count, double(store_.count) * double(omega_.width()), [&](std::size_t i) {
       const float* sample = store_.first.floats(i * store_.size.first, store_.size.first);
       omega_.apply(sample, 1, small + i * omega_.rows());
     });
-    columns_->gram(gram, lanes);
   }
-  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+  std::vector<float> sketched(std::span<const float> g) const override {
     std::vector<float> small(omega_.rows());
     omega_.apply(g.data(), 1, small.data());
-    columns_->project(small, c, lanes);
+    return small;
   }
-  std::size_t bytes() const override { return bytes_of(small_); }
 
- private:
-  std::unique_ptr<GradientColumns> columns_;
   const SampleStore& store_;
   Sketch omega_;
-  mutable SampleStore small_;  // Omega R, made with the Gram matrix
 };
 
 // A side's share of about `rows` of the m * width coordinates.
@@ -58,11 +88,11 @@ std::size_t side_rows(std::size_t rows, std::size_t side, std::size_t m, std::si
   return std::clamp<std::size_t>(std::size_t(std::llround(share * double(side))), 1, side);
 }
 
-class SketchedFactors final : public ApproximateColumns {
+class SketchedFactors final : public SketchedColumns {
  public:
   SketchedFactors(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
                   const SketchOptions& options)
-      : ApproximateColumns(std::move(exact)),
+      : SketchedColumns(std::move(exact)),
         store_(of.store),
         rows_(of.block, of.form, of.store),
         left_(options.kind, side_rows(options.rows, rows_.m(), rows_.m(), rows_.width()), rows_.m(),
@@ -79,7 +109,8 @@ class SketchedFactors final : public ApproximateColumns {
                          : low_rank_columns({m, n, rows_.rank(), false}, small_);
   }
 
-  void gram(double* gram, Lanes& lanes) const override {
+ private:
+  void sketch_samples(Lanes& lanes) const override {
     float* small_a = small_.first.at_least(store_.count * small_.size.first);
     float* small_g = small_.second.at_least(store_.count * small_.size.second);
     const double work = double(store_.count * rows_.rank()) * double(rows_.m() + rows_.width());
@@ -91,11 +122,10 @@ class SketchedFactors final : public ApproximateColumns {
         left_.apply(g.data() + k * rows_.m(), 1, small_g + i * small_.size.second + k * left_.rows());
       }
     });
-    columns_->gram(gram, lanes);
   }
 
   // Omega_m [gW gb] Omega_n^T. Of sampled rows a few in a hundred of g's entries are read.
-  void project(std::span<const float> g, double* c, Lanes& lanes) const override {
+  std::vector<float> sketched(std::span<const float> g) const override {
     const std::size_t m = rows_.m(), width = rows_.width(), q = right_.rows();
     std::vector<float> row(width), half(m * q), column(left_.rows()), small(left_.rows() * q);
     for (std::size_t o = 0; o < m; ++o) {
@@ -112,17 +142,13 @@ class SketchedFactors final : public ApproximateColumns {
       left_.apply(half.data() + j, q, column.data());
       for (std::size_t o = 0; o < left_.rows(); ++o) small[o * q + j] = column[o];
     }
-    columns_->project(small, c, lanes);
+    return small;
   }
-  std::size_t bytes() const override { return bytes_of(small_); }
 
- private:
-  std::unique_ptr<GradientColumns> columns_;
   const SampleStore& store_;
   const FactorRows rows_;
   Sketch left_, right_;
   std::size_t weight_columns_;
-  mutable SampleStore small_;  // the sketched factors, made with the Gram matrix
 };
 
 bool is_sketched(const Block& block, const SketchOptions& options) {

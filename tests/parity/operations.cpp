@@ -285,6 +285,15 @@ void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   m.results["gram"] = lower;
   m.results["c"] = Values(c.begin(), c.end());
   m.results["d"] = d;
+  const double lambda = 0.2 * gram[0] / double(plan.samples);
+  SampleSystem system;
+  m.run("system", [&] { system = s->form_system(lambda, 1); });
+  m.results["it is formed"] = {system.formed ? 1.0f : 0.0f};
+  m.run("precondition", [&] { s->precondition(g.data(), 1 / lambda, d.data()); });
+  m.results["F^-1 g"] = d;
+  s->solve(g.data());
+  s->correct_by(g.data(), *s, 1 / lambda, d.data());
+  m.results["F^-1 g in halves"] = d;
   if (plan.factors == 0) return;
   SampleBuckets buckets{.count = 5};
   for (std::size_t i = 0; i < plan.rows(); ++i) {
@@ -295,6 +304,8 @@ void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   s->set_buckets(buckets);
   m.run("correct by buckets", [&] { s->correct(g.data(), b.data(), 3.0, d.data()); });
   m.results["d by buckets"] = d;
+  s->precondition(g.data(), 1 / lambda, d.data());
+  m.results["F^-1 g by buckets"] = d;
 }
 
 // Whole or as p pairs of rows.
@@ -328,6 +339,57 @@ Operation samples_of_convolution_case(const std::string& name, int kernel, bool 
             plan.parameters = plan.m * (plan.n + (bias ? 1 : 0));
             plan.run_floats = (plan.first_floats() + plan.second_floats()) / 8;
             samples(m, random, plan);
+          }};
+}
+
+// Sums, running means from either kind of fragment, and what the inverse of the factors gives.
+void kronecker(Machine& m, Random& random, const KroneckerPlan& plan, std::size_t samples) {
+  const auto sums = m.backend().plan_kronecker_sums(plan);
+  const auto inverse = m.backend().plan_kronecker_inverse(plan);
+  const Values inputs = normal(random, samples * plan.input_floats(), 0.5f);
+  const Values gradients = normal(random, samples * plan.output_floats(), 0.2f);
+  const Values g = normal(random, plan.parameters());
+  const std::size_t a_size = plan.packed_a(), g_size = plan.packed_g();
+  Values sum_a(3 * a_size), sum_g(3 * g_size), mean_a(a_size), mean_g(g_size), d(plan.parameters());
+  m.run("sums", [&] { sums->sum(samples, inputs.data(), gradients.data(), sum_a.data(), sum_g.data()); });
+  m.results["sum of A"] = {sum_a.begin(), sum_a.begin() + a_size};
+  m.results["sum of G"] = {sum_g.begin(), sum_g.begin() + g_size};
+  const KroneckerArrivals raw{.samples = samples, .first = inputs.data(), .second = gradients.data()};
+  m.run("means", [&] { sums->fold(raw, {}, mean_a.data(), mean_g.data()); });
+  m.results["first mean A"] = mean_a;
+  m.results["first mean G"] = mean_g;
+  for (std::size_t i = a_size; i < sum_a.size(); ++i) sum_a[i] = 0.1f * sum_a[i % a_size];
+  for (std::size_t i = g_size; i < sum_g.size(); ++i) sum_g[i] = 0.3f * sum_g[i % g_size];
+  const KroneckerArrivals summed{true, 3, samples, sum_a.data(), sum_g.data()};
+  const Values old_a = mean_a, old_g = mean_g;
+  sums->fold(summed, {0.4, old_a.data(), old_g.data()}, mean_a.data(), mean_g.data());
+  m.results["mean A"] = mean_a;
+  m.results["mean G"] = mean_g;
+  bool converges = false;
+  m.run("decompose", [&] { converges = inverse->decompose(mean_a.data(), mean_g.data()); });
+  m.results["it converges"] = {converges ? 1.0f : 0.0f};
+  m.run("precondition", [&] { inverse->precondition(g.data(), 0.3, d.data()); });
+  m.results["d"] = d;
+  m.results["along"] = {static_cast<float>(inverse->curvature_along(g.data()))};
+}
+
+Operation kronecker_case(const std::string& name, int kernel, int stride, bool bias) {
+  return {"kronecker_of_" + name, false, [=](Machine& m, Random& random, const Size& size) {
+            // The CPU's plain implementation, which is the judge, is slow.
+            const Size some{size.batch, std::min(size.channels, 12), size.image};
+            KroneckerPlan plan{.m = std::size_t(some.channels) + 1, .bias = bias};
+            plan.n = std::size_t(some.channels) * 5 + (bias ? 1 : 0);
+            std::size_t samples = KroneckerPlan::kFloatColumns + 3;
+            if (kernel > 0) {
+              ConvolutionGeometry g =
+                  convolution_plan(some, some.channels, kernel, kernel, stride, kernel / 2, bias).geometry;
+              g.channels_out = some.channels + 1;
+              plan.convolution = g;
+              plan.positions = std::size_t(g.height_out) * std::size_t(g.width_out);
+              plan.n = std::size_t(g.channels_in) * std::size_t(kernel * kernel) + (bias ? 1 : 0);
+              samples = plan.group() + 2;
+            }
+            kronecker(m, random, plan, samples);
           }};
 }
 
@@ -378,6 +440,10 @@ const std::vector<Operation>& operations() {
       samples_of_convolution_case("1x1", 1, false, false),
       samples_of_convolution_case("3x3_to_2x2_bias", 3, true, true),
       samples_of_convolution_case("5x5_to_2x2", 5, true, false),
+      kronecker_case("linear", 0, 1, false),
+      kronecker_case("linear_bias", 0, 1, true),
+      kronecker_case("convolution_3x3_bias", 3, 1, true),
+      kronecker_case("convolution_5x5_stride_2", 5, 2, false),
       cross_entropy_case("hard", 0, false),
       cross_entropy_case("smooth", 0.1, false),
       cross_entropy_case("mixed", 0.1, true),

@@ -163,17 +163,32 @@ TEST_F(OnEmulatedGpus, WithAndWithoutGraphsTheBitsAreTheSame) {
   EXPECT_EQ(states.size(), 1u);
 }
 
-TEST_F(OnEmulatedGpus, WhatKfacLeavesToTheCpuIsSaid) {
-  Cluster cluster(2, kOnGpus);
+// Its factors are multiplied and decomposed there: one actor, three, and two that go on from a checkpoint.
+TEST_F(OnEmulatedGpus, KfacComesToTheSameBitsToo) {
+  Cluster cluster(3, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
-  JobText job = small_gpu_job();
-  job.optimizer = "{name: kfac, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 16}}";
-  job.actors = 2;
-  const auto result = cluster.train(to_text(job));
-  ASSERT_TRUE(result.is_object()) << cluster.last().err;
-  const std::string events = cluster.ctl({"events", "1"}).out;
-  EXPECT_EQ(result.value("state", ""), "succeeded") << events;
-  EXPECT_THAT(events, HasSubstr("K-FAC's factors are multiplied and decomposed on the CPU"));
+  for (const std::string form : {"decay: 0.8", "inverse_every: 2"}) {
+    JobText job = small_gpu_job();
+    job.optimizer = "{name: kfac, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 16, " + form + "}}";
+    job.extra = "checkpoint: {every_steps: 3, keep: 9}\n";
+    std::string state, id;
+    const auto comes_to_it = [&](const std::vector<std::string>& sets) {
+      const auto result = cluster.train(to_text(job), sets);
+      ASSERT_TRUE(result.is_object()) << cluster.last().err;
+      id = result.at("id").dump();
+      const std::string events = cluster.ctl({"events", id}).out;
+      ASSERT_EQ(result.value("state", ""), "succeeded") << form << events;
+      if (state.empty()) state = result.value("state_sha256", "");
+      EXPECT_EQ(result.value("state_sha256", ""), state) << form << sets[0];
+      EXPECT_EQ(events.find("on the CPU"), std::string::npos) << events;
+      EXPECT_EQ(events.find("is refused"), std::string::npos) << events;
+    };
+    comes_to_it({"actors=1"});
+    comes_to_it({"actors=3"});
+    comes_to_it({"actors=2",
+                 "initial.checkpoint=" + cluster.state_dir() + "/jobs/" + id + "/checkpoints/step-00000003"});
+    EXPECT_EQ(state.size(), 64u);
+  }
   EXPECT_TRUE(cluster.stop().empty());
 }
 

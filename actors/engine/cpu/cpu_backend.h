@@ -71,6 +71,8 @@ class CpuBackend final : public Backend {
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
+  std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
+  std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   // Space that a kernel uses while it runs (slot 0: oneDNN's own, 1: between two kernels of one call).

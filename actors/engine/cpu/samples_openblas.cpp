@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <utility>
 #include <vector>
 
 #include "actors/engine/cpu/cpu_backend.h"
@@ -74,6 +76,38 @@ class CpuSamples final : public Samples {
       d[i] = static_cast<float>((double(g[i]) - d[i]) * inverse_lambda);
   }
 
+  SampleSystem form_system(double lambda, std::size_t workers) override {
+    const std::size_t n = plan_.samples, own = n / workers;
+    std::vector<double> k(n * n);
+    gram(k.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = 0; j <= i; ++j) {
+        if (!std::isfinite(k[i * n + j])) return {.overflow = SampleSystem::Entry{i, j}};
+        k[i * n + j] = i / own == j / own ? k[i * n + j] / double(own) : 0;
+      }
+      k[i * n + i] += lambda;
+    }
+    if (!cholesky(k.data(), n)) return {};
+    factor_ = std::move(k);
+    return {.formed = true};
+  }
+
+  void solve(const float* g) override {
+    b_.resize(plan_.samples);
+    project(g, b_.data());
+    cholesky_solve(factor_.data(), plan_.samples, b_.data());
+    for (double& weight : b_) weight /= double(plan_.samples);
+  }
+
+  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) override {
+    correct(g, static_cast<const CpuSamples&>(solved).b_.data(), inverse_lambda, d);
+  }
+
+  void precondition(const float* g, double inverse_lambda, float* d) override {
+    solve(g);
+    correct_by(g, *this, inverse_lambda, d);
+  }
+
   std::size_t bytes() const override { return (first_.size() + second_.size()) * sizeof(float); }
 
  private:
@@ -134,6 +168,7 @@ class CpuSamples final : public Samples {
   SamplesPlan plan_;
   std::optional<SampleBuckets> buckets_;
   AlignedBuffer<float> first_, second_;
+  std::vector<double> factor_, b_;  // of form_system() and solve()
 };
 
 }  // namespace

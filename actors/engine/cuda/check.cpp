@@ -66,4 +66,29 @@ std::string words_of(cublasStatus_t status) {
   return std::string(cublasGetStatusString(status)) + " (" + cublasGetStatusName(status) + ")" + underneath();
 }
 
+// cuSOLVER has no words of its own.
+std::string words_of(cusolverStatus_t status) {
+  const auto words = [&] {
+    switch (status) {
+      case CUSOLVER_STATUS_NOT_INITIALIZED:
+        return "it is not initialised (CUSOLVER_STATUS_NOT_INITIALIZED)";
+      case CUSOLVER_STATUS_ALLOC_FAILED:
+        return "out of memory (CUSOLVER_STATUS_ALLOC_FAILED)";
+      case CUSOLVER_STATUS_INVALID_VALUE:
+        return "an argument is not valid (CUSOLVER_STATUS_INVALID_VALUE)";
+      case CUSOLVER_STATUS_ARCH_MISMATCH:
+        return "this GPU lacks what it needs (CUSOLVER_STATUS_ARCH_MISMATCH)";
+      case CUSOLVER_STATUS_EXECUTION_FAILED:
+        return "a kernel failed (CUSOLVER_STATUS_EXECUTION_FAILED)";
+      case CUSOLVER_STATUS_INTERNAL_ERROR:
+        return "an internal error (CUSOLVER_STATUS_INTERNAL_ERROR)";
+      case CUSOLVER_STATUS_NOT_SUPPORTED:
+        return "not supported (CUSOLVER_STATUS_NOT_SUPPORTED)";
+      default:
+        return "an error";
+    }
+  }();
+  return std::string(words) + ", status " + std::to_string(int(status)) + underneath();
+}
+
 }  // namespace seng::cuda

@@ -7,6 +7,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
+#include <cusolverDn.h>
 
 namespace seng::cuda {
 
@@ -17,6 +18,7 @@ namespace seng::cuda {
 std::string words_of(cudaError_t status);
 std::string words_of(cudnnStatus_t status);
 std::string words_of(cublasStatus_t status);
+std::string words_of(cusolverStatus_t status);
 
 inline void check(cudaError_t status, const char* call, const char* file, int line) {
   if (status != cudaSuccess) throw_failure("CUDA", words_of(status), call, file, line);
@@ -26,6 +28,9 @@ inline void check(cudnnStatus_t status, const char* call, const char* file, int 
 }
 inline void check(cublasStatus_t status, const char* call, const char* file, int line) {
   if (status != CUBLAS_STATUS_SUCCESS) throw_failure("cuBLAS", words_of(status), call, file, line);
+}
+inline void check(cusolverStatus_t status, const char* call, const char* file, int line) {
+  if (status != CUSOLVER_STATUS_SUCCESS) throw_failure("cuSOLVER", words_of(status), call, file, line);
 }
 
 }  // namespace seng::cuda

@@ -135,6 +135,11 @@ cublasHandle_t CudaBackend::cublas() {
   return cublas_.get();
 }
 
+Solver& CudaBackend::solver() {
+  if (!solver_) solver_.emplace(stream());
+  return *solver_;
+}
+
 void CudaBackend::reserve(int slot, std::size_t bytes) {
   scratch_[slot].needed = std::max(scratch_[slot].needed, bytes);
 }

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "actors/engine/cuda/handles.h"
 #include "actors/engine/cuda/kernels.h"
 #include "actors/engine/cuda/layout.h"
+#include "actors/engine/cuda/solver_cusolver.h"
 
 namespace seng::cuda {
 
@@ -57,6 +59,8 @@ class CudaBackend final : public Backend {
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
+  std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
+  std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   ConvolutionChooser* chooser() const { return chooser_; }  // null: none
@@ -64,6 +68,7 @@ class CudaBackend final : public Backend {
   cudaStream_t copies() const { return copies_.get(); }  // of the inputs of a pass that is to come
   cudnnHandle_t cudnn();                                 // made when first asked for
   cublasHandle_t cublas();  // likewise, with a workspace of its own, so that its results repeat
+  Solver& solver();         // likewise
   Arithmetic precision() const { return precision_; }
   Element element() const { return element_of(precision_); }
 
@@ -112,6 +117,7 @@ class CudaBackend final : public Backend {
   DeviceMemory cublas_workspace_;
   CudnnHandle cudnn_;
   CublasHandle cublas_;
+  std::optional<Solver> solver_;
 };
 
 }  // namespace seng::cuda

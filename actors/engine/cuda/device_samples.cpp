@@ -1,43 +1,23 @@
 #include "actors/engine/cuda/device_samples.h"
 
 #include <algorithm>
-#include <climits>
 #include <cstring>
 #include <numeric>
 #include <vector>
 
 namespace seng::cuda {
-namespace {
-
-int whole(std::size_t count) {
-  SENG_CHECK(count <= INT_MAX, "more than cuBLAS counts");
-  return static_cast<int>(count);
-}
-
-// So that each area begins on 256 bytes.
-std::size_t padded(std::size_t floats) {
-  return (std::max<std::size_t>(floats, 1) + 63) / 64 * 64;
-}
-
-}  // namespace
 
 DeviceSamples::DeviceSamples(CudaBackend& backend, const SamplesPlan& plan, std::size_t first,
                              std::size_t second)
-    : backend_(backend), plan_(plan), second_(padded(first)) {
-  backend.cublas();
+    : DeviceWork(backend), plan_(plan), second_(padded(first)) {
   bytes_ = (second_ + padded(second)) * sizeof(float);
   memory_ = backend.take(bytes_);
 }
 
 DeviceSamples::~DeviceSamples() {
-  backend_.give_back(std::move(memory_), bytes_);
-  backend_.give_back(std::move(buckets_memory_), buckets_bytes_);
-}
-
-std::size_t DeviceSamples::aside(std::size_t floats) {
-  const std::size_t place = work_floats_;
-  work_floats_ += padded(floats);
-  return place;
+  backend().give_back(std::move(memory_), bytes_);
+  backend().give_back(std::move(buckets_memory_), buckets_bytes_);
+  backend().give_back(std::move(system_memory_), system_bytes_);
 }
 
 void DeviceSamples::plan_products(std::size_t rows, std::size_t columns, bool of_factors) {
@@ -45,22 +25,103 @@ void DeviceSamples::plan_products(std::size_t rows, std::size_t columns, bool of
   if (of_factors) sums_ = aside(4 * rows * columns);
 }
 
-void DeviceSamples::plan_correct() {
-  weights_ = aside(2 * plan_.samples);
+void DeviceSamples::plan_step() {
+  const std::size_t n = plan_.samples;
+  gram_ = aside(2 * n * n);
+  result_ = aside(2 * n);
+  weights_ = aside(2 * n);
   direction_ = aside(plan_.parameters);
+  found_ = aside(2);
+}
+
+float* DeviceSamples::upload_gradient(const float* g) {
+  backend().enter();
+  backend().upload(g, at(direction_), plan_.parameters * sizeof(float));
+  return at(direction_);
+}
+
+double* DeviceSamples::gram_there() {
+  backend().enter();
+  const std::size_t n = plan_.samples;
+  SENG_CUDA(cudaMemsetAsync(at(gram_), 0, n * n * sizeof(double), stream()));
+  add_gram(doubles(gram_));
+  return doubles(gram_);
+}
+
+void DeviceSamples::gram(double* gram) {
+  copy_back(gram_there(), gram, plan_.samples * plan_.samples * sizeof(double));
+}
+
+void DeviceSamples::project(const float* g, double* c) {
+  project_there(g, upload_gradient(g), doubles(result_));
+  copy_back(at(result_), c, plan_.samples * sizeof(double));
 }
 
 void DeviceSamples::correct(const float* g, const double* b, double inverse_lambda, float* d) {
-  backend_.enter();
+  upload_gradient(g);
+  backend().upload(b, at(result_), plan_.samples * sizeof(double));
+  correct_there(doubles(result_), 1, inverse_lambda, d);
+}
+
+void DeviceSamples::precondition(const float* g, double inverse_lambda, float* d) {
+  solve_there(g, upload_gradient(g));
+  correct_there(solution(), double(plan_.samples), inverse_lambda, d);
+}
+
+void DeviceSamples::solve(const float* g) {
+  solve_there(g, upload_gradient(g));
+}
+
+void DeviceSamples::correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) {
+  const auto& system = static_cast<const DeviceSamples&>(solved);
+  upload_gradient(g);
+  correct_there(system.solution(), double(system.plan_.samples), inverse_lambda, d);
+}
+
+SampleSystem DeviceSamples::form_system(double lambda, std::size_t workers) {
+  const std::size_t n = plan_.samples;
+  const double* gram = gram_there();
+  if (!system_memory_) {
+    system_bytes_ = (n * n + n) * sizeof(double);
+    system_memory_ = backend().take(system_bytes_);
+  }
+  const Solver::Room room = backend().solver().cholesky_room(n, factor());
+  backend().reserve(CudaBackend::kKernelSlot, room.device);
+  auto* found = reinterpret_cast<long long*>(at(found_));
+  const auto not_finite = [&](const double* matrix) {
+    SENG_CUDA_LAUNCH(launch_find_not_finite(stream(), matrix, n, found));
+    long long first = -1;
+    copy_back(found, &first, sizeof first);
+    return first;
+  };
+  if (const long long first = not_finite(gram); first >= 0)
+    return {.overflow = SampleSystem::Entry{std::size_t(first) / n, std::size_t(first) % n}};
+  SENG_CUDA_LAUNCH(launch_damped_gram(stream(), {n, n / workers, lambda}, gram, factor()));
+  int info = 0;
+  backend().solver().cholesky(n, factor(), room, backend().scratch(CudaBackend::kKernelSlot),
+                              reinterpret_cast<int*>(found));
+  copy_back(found, &info, sizeof info);
+  // An overflow within need not stop the factorisation.
+  return {.formed = check_info(info, "cusolverDnXpotrf") && not_finite(factor()) < 0};
+}
+
+void DeviceSamples::solve_there(const float* host_g, const float* g) {
+  SENG_CHECK(system_memory_ != nullptr, "samples without a system");
+  project_there(host_g, g, solution());
+  backend().solver().solve(plan_.samples, factor(), solution(), reinterpret_cast<int*>(at(found_)));
+}
+
+void DeviceSamples::correct_there(const double* b, double divisor, double inverse_lambda, float* d) {
   const auto scale = static_cast<float>(inverse_lambda);
-  float* out = at(direction_);
-  backend_.upload(g, out, plan_.parameters * sizeof(float));
+  const std::size_t n = plan_.samples;
+  float *weights = at(weights_), *out = at(direction_);
   if (buckets_.count > 0) {
-    correct_by_buckets(b, scale, out);
+    SENG_CUDA_LAUNCH(
+        launch_bucket_weights(stream(), b, divisor, buckets_.signs_of_b, weights, weights + n, n));
+    correct_by_buckets(scale, out);
   } else {
-    const std::vector<float> weights(b, b + plan_.samples);
-    backend_.upload(weights.data(), at(weights_), weights.size() * sizeof(float));
-    correct_exactly(at(weights_), scale, out);
+    SENG_CUDA_LAUNCH(launch_sample_weights(stream(), b, divisor, weights, n));
+    correct_exactly(weights, scale, out);
   }
   copy_back(out, d, plan_.parameters * sizeof(float));
 }
@@ -97,18 +158,15 @@ void DeviceSamples::upload_buckets(const SampleBuckets& buckets) {
   begins_ = 2 * pairs;
   words.insert(words.end(), begins.begin(), begins.end());
   buckets_bytes_ = words.size() * sizeof(std::uint32_t);
-  buckets_memory_ = backend_.take(buckets_bytes_);
-  backend_.enter();
-  backend_.upload(words.data(), buckets_memory_.get(), buckets_bytes_);
+  buckets_memory_ = backend().take(buckets_bytes_);
+  backend().enter();
+  backend().upload(words.data(), buckets_memory_.get(), buckets_bytes_);
 }
 
-void DeviceSamples::correct_by_buckets(const double* b, float scale, float* out) {
+void DeviceSamples::correct_by_buckets(float scale, float* out) {
   const std::size_t n = plan_.n, m = plan_.m, width = plan_.width(), p = plan_.factors,
                     count = buckets_.count;
-  const std::vector<float> x = buckets_.x(b, plan_.samples), y = buckets_.y(b, plan_.samples);
-  float *of_a = at(weights_), *of_g = of_a + plan_.samples;
-  backend_.upload(x.data(), of_a, x.size() * sizeof(float));
-  backend_.upload(y.data(), of_g, y.size() * sizeof(float));
+  const float *of_a = at(weights_), *of_g = of_a + plan_.samples;
   const auto* words = static_cast<const std::uint32_t*>(buckets_memory_.get());
   const std::uint32_t* begins = words + begins_;
   for (std::size_t begin = 0; begin < plan_.samples; begin += run_samples(), begins += count + 1) {
@@ -128,30 +186,18 @@ void DeviceSamples::correct_by_buckets(const double* b, float scale, float* out)
     gemv(CUBLAS_OP_N, m, count, -scale, at(g_sums_), m, at(a_sums_) + n, width, scale, out + m * n);
 }
 
-void DeviceSamples::copy_back(const void* from, void* to, std::size_t bytes) {
-  const float* view = backend_.host_view(static_cast<const float*>(from), bytes / sizeof(float), 0, 1);
-  std::copy_n(reinterpret_cast<const std::byte*>(view), bytes, static_cast<std::byte*>(to));
-}
-
-void DeviceSamples::gemm(cublasOperation_t op_a, cublasOperation_t op_b, std::size_t m, std::size_t n,
-                         std::size_t k, float alpha, Operand a, Operand b, float beta, float* c,
-                         std::size_t ldc) {
-  SENG_CUDA(cublasSgemm(backend_.cublas(), op_a, op_b, whole(m), whole(n), whole(k), &alpha, a.data,
-                        whole(a.ld), b.data, whole(b.ld), &beta, c, whole(ldc)));
-}
-
 void DeviceSamples::gemm_each(cublasOperation_t op_b, std::size_t m, std::size_t n, std::size_t k, Operand a,
                               Operand b, float* c, std::size_t count) {
   const float one = 1, zero = 0;
   const auto stride = [](std::size_t floats) { return static_cast<long long>(floats); };
-  SENG_CUDA(cublasSgemmStridedBatched(backend_.cublas(), CUBLAS_OP_N, op_b, whole(m), whole(n), whole(k),
+  SENG_CUDA(cublasSgemmStridedBatched(backend().cublas(), CUBLAS_OP_N, op_b, whole(m), whole(n), whole(k),
                                       &one, a.data, whole(a.ld), stride(m * k), b.data, whole(b.ld),
                                       stride(n * k), &zero, c, whole(m), stride(m * n), whole(count)));
 }
 
 void DeviceSamples::gemv(cublasOperation_t op, std::size_t m, std::size_t n, float alpha, const float* a,
                          std::size_t lda, const float* x, std::size_t step, float beta, float* y) {
-  SENG_CUDA(cublasSgemv(backend_.cublas(), op, whole(m), whole(n), &alpha, a, whole(lda), x, whole(step),
+  SENG_CUDA(cublasSgemv(backend().cublas(), op, whole(m), whole(n), &alpha, a, whole(lda), x, whole(step),
                         &beta, y, 1));
 }
 

@@ -1,34 +1,39 @@
-// What the forms of samples' gradients share on a GPU: their memory, places in the backend's scratch space,
-// products. Rows of ours are columns of cuBLAS's: an operand [rows, width] is its [width, rows].
+// What the forms of samples' gradients share on a GPU: their memory, their products, R b by an estimate.
 #pragma once
 
 #include <cstddef>
 
-#include "actors/engine/cuda/cuda_backend.h"
+#include "actors/engine/cuda/device_work.h"
 
 namespace seng::cuda {
 
-class DeviceSamples : public Samples {
+class DeviceSamples : public Samples, protected DeviceWork {
  public:
   ~DeviceSamples() override;
-  std::size_t bytes() const override { return bytes_ + buckets_bytes_; }
+  std::size_t bytes() const override { return bytes_ + buckets_bytes_ + system_bytes_; }
   void set_buckets(const SampleBuckets& buckets) override;
+  void gram(double* gram) final;
+  void project(const float* g, double* c) final;
   void correct(const float* g, const double* b, double inverse_lambda, float* d) final;
+  SampleSystem form_system(double lambda, std::size_t workers) final;
+  void precondition(const float* g, double inverse_lambda, float* d) final;
+  void solve(const float* g) final;
+  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) final;
 
  protected:
   // Memory of so many floats, and of so many more that begin on a boundary of their own.
   DeviceSamples(CudaBackend& backend, const SamplesPlan& plan, std::size_t first, std::size_t second);
 
-  struct Operand {
-    const float* data;
-    std::size_t ld;
-  };
   // Some samples' factors: rows of plan().width() and of plan().m.
   struct Factors {
     const float *a, *g;
     std::size_t samples;
   };
 
+  // R^T R's lower triangle is added onto zeros, [N, N].
+  virtual void add_gram(double* gram) = 0;
+  // c = R^T g; the same g on the host and on the device.
+  virtual void project_there(const float* host_g, const float* g, double* c) = 0;
   // out, which is g, becomes (g - R b) * scale; exactly, and weights are b.
   virtual void correct_exactly(const float* weights, float scale, float* out) = 0;
   // The factors of `count` samples from `begin`, until they are asked for again; at most run_samples() at a
@@ -37,27 +42,15 @@ class DeviceSamples : public Samples {
   virtual std::size_t run_samples() const = 0;
   virtual void plan_factors() = 0;
 
-  CudaBackend& backend() const { return backend_; }
   const SamplesPlan& plan() const { return plan_; }
-  cudaStream_t stream() const { return backend_.stream(); }
   float* first() const { return static_cast<float*>(memory_.get()); }
   float* second() const { return first() + second_; }
 
-  // Places in kBetweenSlot, which all blocks share; floats, or doubles in twice as many. While planning; then
-  // reserve_work().
-  std::size_t aside(std::size_t floats);
-  void reserve_work() { backend_.reserve(CudaBackend::kBetweenSlot, work_floats_ * sizeof(float)); }
-  // Of the weights of correct(), and of its result.
-  void plan_correct();
+  // Of R^T R, and of a direction's vectors.
+  void plan_step();
   // Makes room for what add_products() takes of `rows` times `columns` rows, and put_factor_products() of
   // pairs of them.
   void plan_products(std::size_t rows, std::size_t columns, bool of_factors);
-  float* at(std::size_t place) const { return backend_.scratch_floats(CudaBackend::kBetweenSlot) + place; }
-  double* doubles(std::size_t place) const { return reinterpret_cast<double*>(at(place)); }
-
-  void copy_back(const void* from, void* to, std::size_t bytes);
-  void gemm(cublasOperation_t op_a, cublasOperation_t op_b, std::size_t m, std::size_t n, std::size_t k,
-            float alpha, Operand a, Operand b, float beta, float* c, std::size_t ldc);
   // Of `count` samples: c_i = a_i op(b_i), which lie one behind another.
   void gemm_each(cublasOperation_t op_b, std::size_t m, std::size_t n, std::size_t k, Operand a, Operand b,
                  float* c, std::size_t count);
@@ -74,13 +67,17 @@ class DeviceSamples : public Samples {
   static constexpr std::size_t kTileRows = 1024;  // of a Gram matrix's products at a time, about
 
  private:
-  void correct_by_buckets(const double* b, float scale, float* out);
+  double* gram_there();
+  float* upload_gradient(const float* g);
+  // b = K^-1 R^T g times N, where it stays.
+  void solve_there(const float* host_g, const float* g);
+  // d by b / divisor, which is the device's; g lies where upload_gradient() put it.
+  void correct_there(const double* b, double divisor, double inverse_lambda, float* d);
+  void correct_by_buckets(float scale, float* out);
   void upload_buckets(const SampleBuckets& buckets);
 
-  CudaBackend& backend_;
   const SamplesPlan plan_;
   std::size_t second_;
-  std::size_t work_floats_ = 0;
   std::size_t part_ = 0, sums_ = 0;
   std::size_t bytes_;
   DeviceMemory memory_;  // [first | second]
@@ -88,7 +85,13 @@ class DeviceSamples : public Samples {
   SampleBuckets buckets_;                                   // without what lies on the device
   DeviceMemory buckets_memory_;                             // [sign | order | begins, count + 1 a run]
   std::size_t buckets_bytes_ = 0, order_ = 0, begins_ = 0;  // and where these begin, in words
-  std::size_t a_sums_ = 0, g_sums_ = 0, weights_ = 0, direction_ = 0;
+  std::size_t a_sums_ = 0, g_sums_ = 0;
+  std::size_t gram_ = 0, result_ = 0, weights_ = 0, direction_ = 0, found_ = 0;
+  // The factor of K, [N, N], and b times N behind it; with form_system().
+  DeviceMemory system_memory_;
+  std::size_t system_bytes_ = 0;
+  double* factor() const { return static_cast<double*>(system_memory_.get()); }
+  double* solution() const { return factor() + plan_.samples * plan_.samples; }
 };
 
 // Of raw convolutions; samples_cudnn.cpp.

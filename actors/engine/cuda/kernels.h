@@ -158,4 +158,46 @@ void launch_row_dots(Stream stream, const float* a, const float* b, std::size_t 
 void launch_scale_rows(Stream stream, const float* x, const float* weights, float* y, std::size_t rows,
                        std::size_t width);
 
+// system_kernels.cu: the N x N system of the optimizer; matrices row-major, lower triangles.
+// k [n, n], whole = lambda I + gram / own, where i and j are of the same `own` samples in a row, else 0.
+struct DampedGram {
+  std::size_t n, own;
+  double lambda;
+};
+void launch_damped_gram(Stream stream, const DampedGram& of, const double* gram, double* k);
+// *found = i * n + j of the first entry that is not finite, or -1. One block.
+void launch_find_not_finite(Stream stream, const double* matrix, std::size_t n, long long* found);
+// weights_i = b_i / divisor
+void launch_sample_weights(Stream stream, const double* b, double divisor, float* weights, std::size_t count);
+// Of w_i = b_i / divisor: x_i = sqrt|w_i|, y_i the same with w_i's sign, or without it.
+void launch_bucket_weights(Stream stream, const double* b, double divisor, bool signs_of_b, float* x,
+                           float* y, std::size_t count);
+
+// kronecker_kernels.cu. Packed: the lower triangle of a symmetric matrix, row after row.
+// sums (packed, of order n) += the lower triangle of part [n, n].
+void launch_add_triangle(Stream stream, const float* part, double* sums, std::size_t n);
+// full [n, n], both triangles.
+void launch_unpack(Stream stream, const float* packed, float* full, std::size_t n);
+// mean = retained * before + (1 - retained) * sums * scale; without before (null) sums * scale.
+struct MeanBlend {
+  double scale = 1, retained = 0;
+  const float* before = nullptr;  // may be the mean
+};
+void launch_blend_mean(Stream stream, const MeanBlend& blend, const double* sums, float* mean,
+                       std::size_t count);
+// A gradient [m, weights] with its bias [m] behind it as the matrix [m, weights + 1], and back.
+void launch_join_bias(Stream stream, const float* gradient, float* matrix, std::size_t m,
+                      std::size_t weights);
+void launch_split_bias(Stream stream, const float* matrix, float* gradient, std::size_t m,
+                       std::size_t weights);
+// Eigenvalues of G (m of them) and A (n); those below zero count as 0. x [m, n].
+struct KroneckerValues {
+  const float *g, *a;
+  std::size_t m, n;
+};
+// x_oj /= g_o a_j + lambda
+void launch_divide_by_eigenvalues(Stream stream, const KroneckerValues& values, double lambda, float* x);
+// out_o = sum over j of g_o a_j x_oj^2
+void launch_weighted_squares(Stream stream, const KroneckerValues& values, const float* x, double* out);
+
 }  // namespace seng::cuda

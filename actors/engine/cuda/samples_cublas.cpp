@@ -13,13 +13,10 @@ class CublasSamples final : public DeviceSamples {
     const std::size_t p = std::max<std::size_t>(plan.factors, 1);
     tile_ = std::clamp<std::size_t>(kTileRows / p, 1, plan.samples);
     product_ = aside(plan.second_floats());
-    vector_ = aside(plan.parameters);
     part_ = aside(plan.samples);
-    result_ = aside(2 * plan.samples);
-    gram_ = aside(2 * plan.samples * plan.samples);
     columns_ = std::clamp<std::size_t>(plan.run_floats / (tile_ * p * p), 1, plan.samples);
     plan_products(tile_ * p, columns_ * p, plan.factors > 0);
-    plan_correct();
+    plan_step();
     reserve_work();
   }
 
@@ -29,17 +26,16 @@ class CublasSamples final : public DeviceSamples {
     if (plan().factors > 0) backend().upload(gradients, second(), plan().second_floats() * sizeof(float));
   }
 
+ private:
   // A tile of samples against all before its end, as many at a time as there is room for: nothing grows with
   // the square of the factors' rows.
-  void gram(double* gram) override {
-    backend().enter();
+  void add_gram(double* gram) override {
     const std::size_t n = plan().samples, p = plan().factors, width = plan().width();
-    SENG_CUDA(cudaMemsetAsync(at(gram_), 0, n * n * sizeof(double), stream()));
     for (std::size_t i = 0; i < n; i += tile_) {
       const std::size_t rows = std::min(tile_, n - i);
       for (std::size_t j = 0; j < i + rows; j += columns_) {
         const std::size_t columns = std::min(columns_, i + rows - j);
-        double* out = doubles(gram_) + i * n + j;
+        double* out = gram + i * n + j;
         if (p == 0) {
           add_products({first() + i * width, width}, rows, {first() + j * width, width}, columns, width, out,
                        n);
@@ -48,35 +44,29 @@ class CublasSamples final : public DeviceSamples {
         }
       }
     }
-    copy_back(at(gram_), gram, n * n * sizeof(double));
   }
 
-  void project(const float* g, double* c) override {
-    backend().enter();
+  void project_there(const float*, const float* g, double* c) override {
     const std::size_t n = plan().samples, m = plan().m;
-    backend().upload(g, at(vector_), plan().parameters * sizeof(float));
     if (plan().factors == 0) {
       // c = R g, in runs of columns.
-      SENG_CUDA(cudaMemsetAsync(at(result_), 0, n * sizeof(double), stream()));
+      SENG_CUDA(cudaMemsetAsync(c, 0, n * sizeof(double), stream()));
       for (std::size_t k = 0; k < plan().width(); k += kDepth) {
         const std::size_t depth = std::min(kDepth, plan().width() - k);
-        gemv(CUBLAS_OP_T, depth, n, 1, first() + k, plan().width(), at(vector_) + k, 1, 0, at(part_));
-        SENG_CUDA_LAUNCH(launch_add_to(stream(), at(part_), doubles(result_), 1, n, n));
+        gemv(CUBLAS_OP_T, depth, n, 1, first() + k, plan().width(), g + k, 1, 0, at(part_));
+        SENG_CUDA_LAUNCH(launch_add_to(stream(), at(part_), c, 1, n, n));
       }
-    } else {
-      // The rows of [a_k^T W^T], then their inner products with g_k.
-      gemm(CUBLAS_OP_T, CUBLAS_OP_N, m, plan().rows(), plan().n, 1, {at(vector_), plan().n},
-           {first(), plan().width()}, 0, at(product_), m);
-      if (plan().bias)
-        gemm(CUBLAS_OP_N, CUBLAS_OP_N, m, plan().rows(), 1, 1, {at(vector_) + m * plan().n, m},
-             {first() + plan().n, plan().width()}, 1, at(product_), m);
-      SENG_CUDA_LAUNCH(
-          launch_row_dots(stream(), second(), at(product_), n, plan().factors * m, doubles(result_)));
+      return;
     }
-    copy_back(at(result_), c, n * sizeof(double));
+    // The rows of [a_k^T W^T], then their inner products with g_k.
+    gemm(CUBLAS_OP_T, CUBLAS_OP_N, m, plan().rows(), plan().n, 1, {g, plan().n}, {first(), plan().width()}, 0,
+         at(product_), m);
+    if (plan().bias)
+      gemm(CUBLAS_OP_N, CUBLAS_OP_N, m, plan().rows(), 1, 1, {g + m * plan().n, m},
+           {first() + plan().n, plan().width()}, 1, at(product_), m);
+    SENG_CUDA_LAUNCH(launch_row_dots(stream(), second(), at(product_), n, plan().factors * m, c));
   }
 
- private:
   void correct_exactly(const float* weights, float scale, float* out) override {
     const std::size_t m = plan().m, n = plan().n, width = plan().width();
     if (plan().factors == 0)
@@ -97,7 +87,7 @@ class CublasSamples final : public DeviceSamples {
   void plan_factors() override {}
 
   std::size_t tile_, columns_;  // samples of a Gram matrix's products
-  std::size_t product_, vector_, part_, result_, gram_;
+  std::size_t product_, part_;
 };
 
 }  // namespace

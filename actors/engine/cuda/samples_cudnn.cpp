@@ -23,7 +23,7 @@ class CudnnSamples final : public DeviceSamples {
     put_output_ = reorder(convolution_->output());
     const Extents input = extents_of(convolution_->input());
     unfolding_ = {input, g.height_out, g.width_out, g.kernel_h, g.kernel_w, g.stride, g.padding};
-    plan_step(std::max(in, out));
+    plan_convolution(std::max(in, out));
     plan_gram();
     reserve_work();
   }
@@ -34,28 +34,19 @@ class CudnnSamples final : public DeviceSamples {
     put_in(gradients, plan().second_floats(), put_output_.get(), second());
   }
 
-  void gram(double* gram) override {
-    backend().enter();
-    const std::size_t n = plan().samples;
-    SENG_CUDA(cudaMemsetAsync(at(gram_), 0, n * n * sizeof(double), stream()));
-    by_pairs_ ? gram_by_pairs() : gram_by_forming();
-    copy_back(at(gram_), gram, n * n * sizeof(double));
-  }
-
-  void project(const float* g, double* c) override {
-    backend().enter();
-    const std::size_t weights = plan().m * plan().n, each = plan().factors * plan().m;
-    convolution_->pack(g, at(packed_));
-    if (plan().bias) backend().upload(g + weights, at(vector_) + weights, plan().m * sizeof(float));
-    for (std::size_t begin = 0; begin < plan().samples; begin += batch_) {
-      convolution_->forward(input(begin), at(packed_), at(vector_) + weights, at(product_));
-      SENG_CUDA_LAUNCH(
-          launch_row_dots(stream(), output(begin), at(product_), batch_, each, doubles(result_) + begin));
-    }
-    copy_back(at(result_), c, plan().samples * sizeof(double));
-  }
-
  private:
+  void add_gram(double* gram) override { by_pairs_ ? gram_by_pairs(gram) : gram_by_forming(gram); }
+
+  // A convolution packs its weights from the host.
+  void project_there(const float* host_g, const float* g, double* c) override {
+    const std::size_t each = plan().factors * plan().m;
+    convolution_->pack(host_g, at(packed_));
+    for (std::size_t begin = 0; begin < plan().samples; begin += batch_) {
+      convolution_->forward(input(begin), at(packed_), g + plan().m * plan().n, at(product_));
+      SENG_CUDA_LAUNCH(launch_row_dots(stream(), output(begin), at(product_), batch_, each, c + begin));
+    }
+  }
+
   void correct_exactly(const float* weights, float scale, float* out) override {
     const std::size_t each = plan().factors * plan().m, count = plan().parameters;
     float* part = at(vector_);
@@ -88,15 +79,14 @@ class CudnnSamples final : public DeviceSamples {
     return from->same(*to) ? nullptr : backend().plan_reorder(from, to, to->shape().n);
   }
 
-  void plan_step(std::size_t largest) {
+  void plan_convolution(std::size_t largest) {
     const Extents output = extents_of(convolution_->output());
     // The convolution's own place between two kernels is the first of the slot.
     aside(std::max(plan().m * plan().n, RowChunks(output.rows()).count() * plan().m));
     product_ = aside(batch_ * largest);
     packed_ = aside(convolution_->packed_bytes() / sizeof(float));
     vector_ = aside(plan().parameters + plan().m);
-    result_ = aside(2 * plan().samples);
-    plan_correct();
+    plan_step();
   }
 
   // The cheaper way, by the multiplications of a pair of samples, as on the CPU
@@ -105,7 +95,6 @@ class CudnnSamples final : public DeviceSamples {
     const std::size_t n = plan().samples, kappa = plan().factors, width = plan().width(), m = plan().m;
     const double products = double(m) * double(plan().n), positions = double(kappa);
     by_pairs_ = positions * positions * double(m + plan().n) <= products * (1 + 2 * positions / double(n));
-    gram_ = aside(2 * n * n);
     if (by_pairs_) {
       tile_ = std::clamp<std::size_t>(std::min(kTileRows, plan().run_floats / width) / kappa, 1, n);
       unfolded_ = aside(2 * tile_ * kappa * width);
@@ -131,7 +120,7 @@ class CudnnSamples final : public DeviceSamples {
   }
 
   // (R^T R)_ij = <A_i^T A_j [+ 1 1^T], G_i^T G_j>, a tile of samples against another.
-  void gram_by_pairs() {
+  void gram_by_pairs(double* gram) {
     const std::size_t n = plan().samples, a = tile_ * plan().factors * plan().width();
     const std::size_t g = tile_ * plan().factors * plan().m;
     for (std::size_t i = 0; i < n; i += tile_) {
@@ -139,7 +128,7 @@ class CudnnSamples final : public DeviceSamples {
       for (std::size_t j = 0; j <= i; j += tile_) {
         Factors columns = rows;
         if (j < i) columns = unfolded(j, std::min(tile_, n - j), at(unfolded_) + a, at(formed_) + g);
-        put_factor_products(rows, columns, doubles(gram_) + i * n + j, n);
+        put_factor_products(rows, columns, gram + i * n + j, n);
       }
     }
   }
@@ -155,7 +144,7 @@ class CudnnSamples final : public DeviceSamples {
 
   // The samples' gradients are formed for a run of the weight's columns at a time, used for all pairs, and
   // thrown away.
-  void gram_by_forming() {
+  void gram_by_forming(double* gram) {
     const std::size_t n = plan().samples, width = plan().width(), m = plan().m;
     for (std::size_t begin = 0; begin < width; begin += columns_) {
       const std::size_t columns = std::min(columns_, width - begin), each = m * columns;
@@ -164,7 +153,7 @@ class CudnnSamples final : public DeviceSamples {
       for (std::size_t row = 0; row < n; row += tile_) {
         const std::size_t count = std::min(tile_, n - row);
         add_products({at(formed_) + row * each, each}, count, {at(formed_), each}, row + count, each,
-                     doubles(gram_) + row * n, n);
+                     gram + row * n, n);
       }
     }
   }
@@ -191,11 +180,11 @@ class CudnnSamples final : public DeviceSamples {
   std::unique_ptr<Convolution> convolution_;
   std::unique_ptr<Reorder> put_input_, put_output_;  // null where it lies plain
   Unfolding unfolding_;
-  std::size_t product_, packed_, vector_, result_;
+  std::size_t product_, packed_, vector_;
   // Of the Gram matrix.
   bool by_pairs_;
   std::size_t tile_, columns_ = 0, unfolded_samples_ = 0;  // samples, columns, samples
-  std::size_t gram_, unfolded_, formed_;
+  std::size_t unfolded_, formed_;
   std::size_t run_a_ = 0, run_g_ = 0;  // of an estimated R b
 };
 

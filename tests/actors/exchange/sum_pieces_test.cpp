@@ -40,7 +40,9 @@ void expect_good_pieces(std::uint32_t leaves, const LeafRange& range, int lanes)
   ASSERT_EQ(next, range.last);
   for (std::size_t i = 1; i < pieces.size(); ++i) {
     ASSERT_GE(pieces[i - 1].size(), pieces[i].size());
-    if (pieces[i - 1].size() == pieces[i].size()) ASSERT_LT(pieces[i - 1].first, pieces[i].first);
+    if (pieces[i - 1].size() == pieces[i].size()) {
+      ASSERT_LT(pieces[i - 1].first, pieces[i].first);
+    }
   }
   ASSERT_LE(longest(pieces, lanes), balanced_share(range.size(), lanes));
 }

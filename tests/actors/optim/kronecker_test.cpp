@@ -92,7 +92,8 @@ struct Case {
   std::string name;
   Block block;
   int samples, micros;
-  bool sums;  // what its fragments are
+  bool sums;               // what its fragments are
+  bool on_device = false;  // by the engine's interface, here the CPU's plain implementation
   friend void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 };
 
@@ -107,6 +108,7 @@ class KroneckerTest : public ::testing::TestWithParam<Case> {
   KroneckerTest()
       : seed_(testing::fresh_seed()), trace_(__FILE__, __LINE__, "SENG_TEST_SEED=" + std::to_string(seed_)) {
     random_.seed(seed_);
+    if (GetParam().on_device) device_ = std::make_shared<SampleDevice>(*make_backend(Device::kCpu));
     problem_ = next_problem();
   }
   Problem next_problem() { return random_problem(GetParam().block, GetParam().samples, random_); }
@@ -115,11 +117,12 @@ class KroneckerTest : public ::testing::TestWithParam<Case> {
     CurvatureOptions all{.micro_batches = GetParam().micros, .samples_per_micro = per_micro()};
     all.form = factors_form(options.inverse_every > 1 ? 2 : 1);
     all.kronecker = options;
+    all.device = device_;
     return Curvature(GetParam().block, all);
   }
   std::vector<float> fragment(const Problem& problem, int micro) const {
     return make_fragment(problem.block, fragment_shape(problem.block, factors_form(), per_micro()),
-                         problem.factors(micro * per_micro(), per_micro()));
+                         problem.factors(micro * per_micro(), per_micro()), {}, device_.get());
   }
   void open(Curvature& curvature, const Problem& problem, std::uint64_t step, double lambda) const {
     curvature.begin_refresh(step, lambda);
@@ -144,6 +147,7 @@ class KroneckerTest : public ::testing::TestWithParam<Case> {
   std::mt19937_64 random_;
   Problem problem_;
   Lanes lanes_{2};
+  std::shared_ptr<SampleDevice> device_;
   mutable double inner_ = 0;
 };
 
@@ -307,6 +311,7 @@ TEST_P(KroneckerTest, WhatIsNotFiniteIsRefusedAndTheMeansStay) {
 }
 
 TEST_P(KroneckerTest, BytesAreTheOnesPromised) {
+  if (GetParam().on_device) GTEST_SKIP() << "the plain implementation keeps doubles";
   Curvature curvature = empty();
   refresh(curvature, problem_, 1, 0.5);
   EXPECT_EQ(curvature.bytes(),
@@ -323,20 +328,30 @@ TEST_P(KroneckerTest, RestoreRefusesAnotherSize) {
   EXPECT_EQ(restored.digest(), curvature.digest());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Blocks, KroneckerTest,
-    ::testing::Values(
-        Case{"conv_sums", convolution_block({2, 4, 6, 5, 3, 3, 1, 1, false}), 24, 3, true},
-        Case{"conv_sums_bias", convolution_block({2, 4, 6, 5, 3, 3, 1, 1, true}), 24, 6, true},
-        Case{"conv_stride_bias", convolution_block({2, 5, 9, 8, 3, 3, 2, 0, true}), 12, 4, true},
-        Case{"conv_1x1", convolution_block({7, 6, 4, 4, 1, 1, 1, 0, false}), 12, 3, true},
-        Case{"conv_raw_bias", convolution_block({5, 3, 3, 3, 3, 3, 1, 1, true}), 12, 6, false},
-        Case{"conv_many_columns", convolution_block({1, 3, 30, 30, 3, 3, 1, 1, true}), 6, 1, true},
-        Case{"linear_raw", testing::linear_block(30, 7, false), 24, 6, false},
-        Case{"linear_raw_bias", testing::linear_block(30, 7, true), 24, 6, false},
-        Case{"linear_sums_bias", testing::linear_block(9, 4, true), 60, 2, true},
-        Case{"linear_tall", testing::linear_block(2, 40, true), 70, 5, false}),
-    [](const auto& test) { return test.param.name; });
+std::vector<Case> cases() {
+  std::vector<Case> out = {
+      Case{"conv_sums", convolution_block({2, 4, 6, 5, 3, 3, 1, 1, false}), 24, 3, true},
+      Case{"conv_sums_bias", convolution_block({2, 4, 6, 5, 3, 3, 1, 1, true}), 24, 6, true},
+      Case{"conv_stride_bias", convolution_block({2, 5, 9, 8, 3, 3, 2, 0, true}), 12, 4, true},
+      Case{"conv_1x1", convolution_block({7, 6, 4, 4, 1, 1, 1, 0, false}), 12, 3, true},
+      Case{"conv_raw_bias", convolution_block({5, 3, 3, 3, 3, 3, 1, 1, true}), 12, 6, false},
+      Case{"conv_many_columns", convolution_block({1, 3, 30, 30, 3, 3, 1, 1, true}), 6, 1, true},
+      Case{"linear_raw", testing::linear_block(30, 7, false), 24, 6, false},
+      Case{"linear_raw_bias", testing::linear_block(30, 7, true), 24, 6, false},
+      Case{"linear_sums_bias", testing::linear_block(9, 4, true), 60, 2, true},
+      Case{"linear_tall", testing::linear_block(2, 40, true), 70, 5, false}};
+  const std::size_t count = out.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    Case there = out[i];
+    there.name += "_on_device";
+    there.on_device = true;
+    out.push_back(std::move(there));
+  }
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Blocks, KroneckerTest, ::testing::ValuesIn(cases()),
+                         [](const auto& test) { return test.param.name; });
 
 TEST(KroneckerBlocks, OfRealSizeAgreeForAnyNumberOfLanes) {
   std::mt19937_64 random(testing::fresh_seed());

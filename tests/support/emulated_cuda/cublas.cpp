@@ -93,6 +93,30 @@ cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_
   return status;
 }
 
+// C = alpha A A^T + beta C, A [n, k]; what lies on the other side of the diagonal is not touched.
+cublasStatus_t cublasSsyrk(cublasHandle_t handle, cublasFillMode_t triangle, cublasOperation_t op, int n,
+                           int k, const float* alpha, const float* a, int lda, const float* beta, float* c,
+                           int ldc) {
+  if (handle->workspace == nullptr || op != CUBLAS_OP_N || lda < n || ldc < n)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  const float factor = *alpha, keep = *beta;
+  const cublasContext context = *handle;
+  emulated_cuda::queue(context.stream, [=] {
+    std::memset(context.workspace, 0xff, 256);
+    for (int column = 0; column < n; ++column) {
+      const bool upper = triangle == CUBLAS_FILL_MODE_UPPER;
+      for (int row = upper ? 0 : column; row < (upper ? column + 1 : n); ++row) {
+        double sum = 0;
+        for (int i = 0; i < k; ++i)
+          sum += double(a[row + std::size_t(i) * lda]) * a[column + std::size_t(i) * lda];
+        float& out = c[row + std::size_t(column) * ldc];
+        out = static_cast<float>(factor * sum + (keep == 0 ? 0.0 : keep * double(out)));
+      }
+    }
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 // y = alpha op(A) x + beta y, A [m, n].
 cublasStatus_t cublasSgemv(cublasHandle_t handle, cublasOperation_t op, int m, int n, const float* alpha,
                            const float* a, int lda, const float* x, int incx, const float* beta, float* y,
