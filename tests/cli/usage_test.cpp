@@ -225,7 +225,7 @@ TEST_F(Validate, RefusalsAreExitCode2) {
       "exit 2\n");
   const CtlRun plan = validate({});
   EXPECT_EQ(plan.code, ExitCode::kUsage);
-  EXPECT_EQ(plan.err, "<stdin>: model.name: unknown network \"lennet\"\n");
+  EXPECT_EQ(plan.err, "<stdin>:1:1: model.name: unknown network \"lennet\"\n");
   EXPECT_EQ(plan.out, "");
   const CtlRun json = validate({"-o", "json"}, "sed: 3\n");
   EXPECT_EQ(json.code, ExitCode::kUsage);

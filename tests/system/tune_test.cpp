@@ -1,5 +1,6 @@
 // Jobs whose convolutions are measured first, on GPUs that are none. What the emulated cuDNN's algorithms
 // take differs between the two GPUs, and so do the bits that they give: no two measurements agree by chance.
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -54,7 +55,19 @@ class TunedOnEmulatedGpus : public ::testing::Test {
     all.insert(all.end(), arguments.begin(), arguments.end());
     const auto result = cluster_->ctl(all, {.input = to_text(tuned_job(steps)), .timeout_seconds = 200});
     EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_TRUE(slots_are_free());
     return Json::parse(result.out, nullptr, false).value("state_sha256", "");
+  }
+  // A job's end does not wait for its actors, and the next job is to have the first GPU as it had.
+  bool slots_are_free() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end) {
+      bool all = true;
+      for (const Json& node : Json::parse(cluster_->ctl({"nodes", "-o", "json"}).out).at("nodes"))
+        for (const Json& slot : node.at("slots")) all = all && slot.at("actor").is_null();
+      if (all) return true;
+    }
+    return false;
   }
   void submit(int steps, const std::string& actors) {
     const auto result = cluster_->ctl({"submit", "-", "--tune", "--set", "actors=" + actors},
