@@ -79,7 +79,8 @@ void CudaBackend::give_back(DeviceMemory memory, std::size_t bytes) {
   if (memory) spare_.emplace(bytes, std::move(memory));
 }
 
-// In pieces through two pinned areas: the host fills one while the device takes the other.
+// In pieces through pinned areas in turn: the host fills one while the device takes the others. A direction's
+// few uploads wait for none of each other.
 void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes;) {
     Staging& staging = staging_[next_staging_];

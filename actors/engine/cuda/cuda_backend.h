@@ -2,7 +2,7 @@
 // one takes in what passes to come will read. Tensors between convolutions lie channels last.
 //
 // Memory: slabs that are cut up while planning and given back with the backend; one scratch area for all
-// kernels, since a stream runs one after another; two pinned areas that uploads alternate between, and one a
+// kernels, since a stream runs one after another; four pinned areas that uploads take in turn, and one a
 // host view. A step allocates nothing once each method has been called.
 #pragma once
 
@@ -111,7 +111,7 @@ class CudaBackend final : public Backend {
   std::multimap<std::size_t, DeviceMemory> spare_;  // by bytes
   std::array<Scratch, 2> scratch_;
   std::uint64_t scratch_moves_ = 0;
-  std::array<Staging, 2> staging_;
+  std::array<Staging, 4> staging_;
   std::size_t next_staging_ = 0;
   std::array<View, kViews> views_;
   DeviceMemory cublas_workspace_;
