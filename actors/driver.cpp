@@ -101,6 +101,7 @@ Status Driver::prepare(const Welcome& welcome) {
   if (options_.device == Device::kCuda && workload_->second_order) {
     auto backend = make_backend(options_.device);
     if (!backend) return fail(backend.error());
+    (*backend)->make_ready();
     workload_->sample_device = std::make_shared<SampleDevice>(std::move(*backend));
   }
   state_ = TrainState::initial(*workload_);

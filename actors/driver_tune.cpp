@@ -63,6 +63,9 @@ Status Driver::plan_replicas() {
   options.chooser = chooser ? &*chooser : nullptr;
   if (options_.device == Device::kCuda)
     options.sums_held = sums_held(largest_piece(spec.micro_batches(), lanes_->count()));
+  if (options.sums_held > 0)
+    log_info("gradients of up to {} micro-batches are added on the GPU",
+             largest_piece(spec.micro_batches(), lanes_->count()));
   for (int i = 0; i < lanes_->count(); ++i) replicas_.emplace_back(workload_->network, options);
   if (const std::string missing = chooser ? chooser->shortfall() : ""; !missing.empty()) {
     log_warning("{}", missing);
@@ -71,7 +74,7 @@ Status Driver::plan_replicas() {
   return {};
 }
 
-// Once: of each kind of pass the second is the first that could be repeated.
+// Once.
 void Driver::tell_missing_graphs() {
   if (graphless_) return;
   for (const Replica& replica : replicas_) {

@@ -15,7 +15,7 @@ class Recording {
   // Queues the calls, or makes them; on what their memory holds by then.
   virtual void run() = 0;
   // Empty, or why the calls are made each time although the device could repeat them by itself: the library's
-  // words for what it refused. Known from the second run on.
+  // words for what it refused, some times over. Known from the fourth run on.
   virtual const std::string& shortfall() const = 0;
 };
 

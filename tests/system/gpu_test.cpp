@@ -72,6 +72,8 @@ TEST_F(OnEmulatedGpus, WhatLanesAddOnTheGpuHasTheBitsOfWhatTheHostAdds) {
     if (state.empty()) state = result.value("state_sha256", "");
     EXPECT_EQ(result.value("state_sha256", ""), state) << actors << "x" << lanes;
     EXPECT_EQ(state.size(), 64u);
+    const std::string log = cluster.ctl({"logs", result.at("id").dump()}).out;
+    EXPECT_EQ(log.find("are added on the GPU") != std::string::npos, lanes < 11) << log;
   }
   EXPECT_TRUE(cluster.stop().empty());
 }
@@ -180,7 +182,6 @@ TEST_F(OnEmulatedGpus, KfacComesToTheSameBitsToo) {
       ASSERT_EQ(result.value("state", ""), "succeeded") << form << events;
       if (state.empty()) state = result.value("state_sha256", "");
       EXPECT_EQ(result.value("state_sha256", ""), state) << form << sets[0];
-      EXPECT_EQ(events.find("on the CPU"), std::string::npos) << events;
       EXPECT_EQ(events.find("is refused"), std::string::npos) << events;
     };
     comes_to_it({"actors=1"});
@@ -189,6 +190,22 @@ TEST_F(OnEmulatedGpus, KfacComesToTheSameBitsToo) {
                  "initial.checkpoint=" + cluster.state_dir() + "/jobs/" + id + "/checkpoints/step-00000003"});
     EXPECT_EQ(state.size(), 64u);
   }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Else the test above would not notice where they are decomposed.
+TEST_F(OnEmulatedGpus, WhatCusolverSaysOfKfacsFactorsIsTold) {
+  setenv("SENG_EMULATED_CUSOLVER_INFO", "3", 1);
+  Cluster cluster(1, kOnGpus);
+  unsetenv("SENG_EMULATED_CUSOLVER_INFO");
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small_gpu_job();
+  job.optimizer = "{name: kfac, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 16}}";
+  job.steps = 2;
+  const auto result = cluster.train(to_text(job));
+  ASSERT_TRUE(result.is_object()) << cluster.last().err;
+  EXPECT_EQ(result.value("state", ""), "succeeded");
+  EXPECT_THAT(cluster.ctl({"events", "1"}).out, HasSubstr("does not converge"));
   EXPECT_TRUE(cluster.stop().empty());
 }
 

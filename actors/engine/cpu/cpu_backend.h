@@ -51,6 +51,7 @@ class CpuBackend final : public Backend {
   Device device() const override { return Device::kCpu; }
   std::string device_name() const override { return "cpu"; }
   void enter() override;
+  void make_ready() override {}
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;

@@ -35,6 +35,7 @@ class CudaBackend final : public Backend {
   Device device() const override { return Device::kCuda; }
   std::string device_name() const override { return name_; }
   void enter() override;
+  void make_ready() override { (void)cudnn(), (void)cublas(), (void)solver(); }
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;

@@ -1,6 +1,7 @@
 #include "actors/engine/cuda/device_samples.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -31,7 +32,7 @@ void DeviceSamples::plan_step() {
   result_ = aside(2 * n);
   weights_ = aside(2 * n);
   direction_ = aside(plan_.parameters);
-  found_ = aside(2);
+  found_ = aside(2 * kFindBlocks);
 }
 
 float* DeviceSamples::upload_gradient(const float* g) {
@@ -90,8 +91,11 @@ SampleSystem DeviceSamples::form_system(double lambda, std::size_t workers) {
   auto* found = reinterpret_cast<long long*>(at(found_));
   const auto not_finite = [&](const double* matrix) {
     SENG_CUDA_LAUNCH(launch_find_not_finite(stream(), matrix, n, found));
+    std::array<long long, kFindBlocks> of_block;
+    copy_back(found, of_block.data(), sizeof of_block);
     long long first = -1;
-    copy_back(found, &first, sizeof first);
+    for (const long long at : of_block)
+      if (at >= 0 && (first < 0 || at < first)) first = at;
     return first;
   };
   if (const long long first = not_finite(gram); first >= 0)

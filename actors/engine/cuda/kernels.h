@@ -165,7 +165,9 @@ struct DampedGram {
   double lambda;
 };
 void launch_damped_gram(Stream stream, const DampedGram& of, const double* gram, double* k);
-// *found = i * n + j of the first entry that is not finite, or -1. One block.
+// found [kFindBlocks]: i * n + j of the first entry that is not finite of those that a block has looked at,
+// or -1.
+inline constexpr unsigned kFindBlocks = 128;
 void launch_find_not_finite(Stream stream, const double* matrix, std::size_t n, long long* found);
 // weights_i = b_i / divisor
 void launch_sample_weights(Stream stream, const double* b, double divisor, float* weights, std::size_t count);

@@ -33,6 +33,8 @@ class Capture {
   bool ended_ = false;
 };
 
+constexpr int kTries = 3;
+
 // The first run makes the calls, so that whatever is made when first asked for is there; the second captures
 // them. A graph has addresses in it: when the scratch space has moved, it is made anew.
 class CudaRecording final : public Recording {
@@ -60,29 +62,33 @@ class CudaRecording final : public Recording {
     graph_.reset();
     const std::string refusal = try_to_capture();
     if (refusal.empty()) return;
+    graph_.reset();
     (void)cudaGetLastError();  // a refusal's; a lost device says it again
-    shortfall_ = "the passes of a micro-batch are queued call by call, not as a CUDA graph: " + refusal;
+    // What another thread does with the device meanwhile may disturb a capture: it says nothing of the next.
+    if (++refused_ == kTries)
+      shortfall_ = "the passes of a micro-batch are queued call by call, not as a CUDA graph: " + refusal;
   }
 
-  // Empty, or what was refused.
+  // Empty, or what was refused. The graph is brought to the device too: what has no room there shows now.
   std::string try_to_capture() {
-    Capture capture(backend_.stream());
     try {
+      Capture capture(backend_.stream());
       calls_();
+      SENG_CUDA(capture.end());
+      cudaGraphExec_t graph = nullptr;
+      SENG_CUDA(cudaGraphInstantiate(&graph, capture.graph(), 0));
+      graph_.reset(graph);
+      SENG_CUDA(cudaGraphUpload(graph, backend_.stream()));
+      return "";
     } catch (const VendorError& error) {
       return error.what();
     }
-    if (const cudaError_t status = capture.end(); status != cudaSuccess) return "CUDA: " + words_of(status);
-    cudaGraphExec_t graph = nullptr;
-    if (const cudaError_t status = cudaGraphInstantiate(&graph, capture.graph(), 0); status != cudaSuccess)
-      return "CUDA: " + words_of(status);
-    graph_.reset(graph);
-    return "";
   }
 
   CudaBackend& backend_;
   std::function<void()> calls_;
   bool called_ = false;
+  int refused_ = 0;  // captures
   GraphExecHandle graph_;
   std::uint64_t moves_ = 0;  // of the scratch space, when the graph was made
   std::string shortfall_;

@@ -16,12 +16,12 @@ __global__ void damped_gram_kernel(DampedGram of, const double* gram, double* k)
   }
 }
 
-// A thread looks at its own entries in their order, then the threads along one tree.
+// A thread looks at its own entries in their order, then a block's threads along one tree.
 __global__ void find_not_finite_kernel(const double* matrix, std::size_t n, long long* found) {
   __shared__ long long first[kBlockThreads];
   const unsigned thread = threadIdx.x;
   long long mine = -1;
-  for (std::size_t at = thread; at < n * n && mine < 0; at += kBlockThreads)
+  for (std::size_t at = grid_index(); at < n * n && mine < 0; at += grid_size())
     if (at % n <= at / n && !is_finite(matrix[at])) mine = static_cast<long long>(at);
   first[thread] = mine;
   __syncthreads();
@@ -32,7 +32,7 @@ __global__ void find_not_finite_kernel(const double* matrix, std::size_t n, long
     }
     __syncthreads();
   }
-  if (thread == 0) *found = first[0];
+  if (thread == 0) found[blockIdx.x] = first[0];
 }
 
 __global__ void sample_weights_kernel(const double* b, double divisor, float* weights, std::size_t count) {
@@ -56,7 +56,7 @@ void launch_damped_gram(Stream stream, const DampedGram& of, const double* gram,
 }
 
 void launch_find_not_finite(Stream stream, const double* matrix, std::size_t n, long long* found) {
-  SENG_LAUNCH(find_not_finite_kernel, dim3(1), kBlockThreads, stream, matrix, n, found);
+  SENG_LAUNCH(find_not_finite_kernel, dim3(kFindBlocks), kBlockThreads, stream, matrix, n, found);
 }
 
 void launch_sample_weights(Stream stream, const double* b, double divisor, float* weights,

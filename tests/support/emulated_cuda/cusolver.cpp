@@ -40,6 +40,7 @@ bool takes(std::int64_t n, std::int64_t ld, void* device, std::size_t device_byt
 }  // namespace
 
 cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t* handle) {
+  if (emulated_cuda::refused_in_capture()) return CUSOLVER_STATUS_NOT_INITIALIZED;
   openblas_set_num_threads(1);
   *handle = new cusolverDnContext;
   return CUSOLVER_STATUS_SUCCESS;

@@ -63,6 +63,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   // Other modes forbid other threads what they do meanwhile: not looked for here.
   if (mode != cudaStreamCaptureModeThreadLocal) return cudaErrorInvalidValue;
   if (stream->capture) return cudaErrorIllegalState;
+  if (capture_refuses("begin")) return cudaErrorStreamCaptureUnsupported;
   stream->capture = std::make_unique<Capture>();
   stream->capture->thread = std::this_thread::get_id();
   capturing = stream;
@@ -87,6 +88,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   if (capture_refuses("instantiate")) return cudaErrorMemoryAllocation;
   *exec = new CUgraphExec_st{std::make_shared<const std::vector<Work>>(graph->work)};
   return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
+  return capture_refuses("upload") ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
