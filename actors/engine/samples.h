@@ -70,8 +70,9 @@ struct SampleSystem {
   std::optional<Entry> overflow;
 };
 
-// All pointers are the host's. Each call returns when its result is there. Sums are floats, R^T R's in double
-// over runs of at most 16,384 columns. Backend's rules hold: one thread at a time, equal bits.
+// All pointers are the host's. Each call returns when its result is there, but solve(), whose result stays
+// with the device. Sums are floats, R^T R's in double over runs of at most 16,384 columns. Backend's rules
+// hold: one thread at a time, equal bits.
 class Samples {
  public:
   virtual ~Samples() = default;

@@ -11,8 +11,9 @@
 
 namespace seng {
 
-// The most micro-batches of a piece. It bounds what a lane holds of sums (sums_held()), and lets sums leave
-// while the rest is computed; the host's part of a sum is then a thirty-second of what it would be.
+// The most micro-batches of a piece. It bounds what a lane holds of sums (sums_held()), and lets the sums of
+// longer ranges leave while the rest is computed; the host's part of a sum is then a thirty-second of what it
+// would be.
 inline constexpr std::uint32_t kMostOfAPiece = 32;
 
 // The tree that an actor's own sums run along: its number of leaves, and the micro-batch that is leaf 0. It

@@ -79,9 +79,17 @@ struct Refresh {
   Values inputs, gradients;
 };
 
+std::uint64_t seed_of_run() {
+  const char* fixed = std::getenv("SENG_TEST_SEED");
+  return fixed != nullptr ? std::strtoull(fixed, nullptr, 10) : std::random_device()();
+}
+
 class CurvatureOnCuda : public ::testing::TestWithParam<Case> {
  protected:
-  CurvatureOnCuda() : random_(std::random_device()(), RandomPurpose::kSynthetic) {
+  CurvatureOnCuda()
+      : seed_(seed_of_run()),
+        trace_(__FILE__, __LINE__, "SENG_TEST_SEED=" + std::to_string(seed_)),
+        random_(seed_, RandomPurpose::kSynthetic) {
     for (int i = 0; i < 2; ++i) refreshes_.emplace_back(GetParam().block, random_);
     g_ = normal(random_, GetParam().block.count);
   }
@@ -122,6 +130,8 @@ class CurvatureOnCuda : public ::testing::TestWithParam<Case> {
     return d;
   }
 
+  std::uint64_t seed_;
+  ::testing::ScopedTrace trace_;
   Random random_;
   std::vector<Refresh> refreshes_;
   Values g_;
