@@ -49,7 +49,7 @@ cp -r scripts/jobs README.md LICENSE "$root"
 # What they need, from where the linker finds it here. glibc is the machine's; CUDA's are too large, and its driver's.
 ldd "$root"/bin/* | awk '/=> \// { print $3 }' | sort -u | while read -r library; do
   case $(basename "$library") in
-    ld-linux* | libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libresolv.so* | libcu* | libnv* | libseng*) ;;
+    ld-linux* | libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libresolv.so* | libcu* | libnv* | libnccl* | libseng*) ;;
     *) install -m 644 "$(readlink -f "$library")" "$root/lib/$(basename "$library")" ;;
   esac
 done
@@ -62,4 +62,6 @@ bin/parity_tests compares every operation of the CPU and CUDA backends and print
 CUDA 13's cuBLAS and cuSOLVER, cuDNN 9 and NCCL are looked for in /usr/local/cuda/lib64, in the folder (or link) cuda beside bin, and in LD_LIBRARY_PATH.
 TEXT
 tar -C "$out" -I 'xz -T2 -3' -cf "$out/$name.tar.xz" "$name"
-echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($(du -m "$out/$name.tar.xz" | cut -f1) MB)"
+size=$(du -m "$out/$name.tar.xz" | cut -f1)
+[ "$size" -lt 60 ] || { echo "bundle.sh: $out/$name.tar.xz has $size MB: a library is in it that the other machine should have" >&2; exit 1; }
+echo "$out/$name ($(du -sm "$root" | cut -f1) MB), $out/$name.tar.xz ($size MB)"
