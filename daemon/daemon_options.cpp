@@ -121,6 +121,8 @@ Result<DaemonOptions> parse_daemon_options(int argc, const char* const* argv) {
         po::command_line_parser(argc, argv).options(description).positional(operands).style(style).run(),
         values);
     po::notify(values);
+    if (values.count("state-dir") > 0 && raw.options.state_dir.empty())
+      return fail(ErrorCode::kInvalidArgument, "--state-dir: expected a directory, got nothing");
   } catch (const po::unknown_option& error) {
     return fail(ErrorCode::kInvalidArgument, unknown_option(error.get_option_name()));
   } catch (const po::error& error) {

@@ -7,6 +7,7 @@
 #include "cli/follow.h"
 #include "cli/job_file.h"
 #include "cli/record_values.h"
+#include "protocol/spec/spec_places.h"
 
 namespace seng {
 namespace {
@@ -14,13 +15,15 @@ namespace {
 // sengd has the job planned before it answers, which reads the data set's headers and builds the network.
 constexpr int kPlanningMs = 120'000;
 
-ExitCode refused(Session& session, const Failure& failure) {
+ExitCode refused(Session& session, const JobFile& file, const Failure& failure) {
   if (failure.kind == Failure::Kind::kSilent)
     return session.fail(exit_code_of(failure),
                         failure.message + "; the job may have been accepted all the same, see sengctl list");
   if (failure.kind != Failure::Kind::kRefused) return session.fail(failure);
   // Of the job are only what it says wrongly and what it names in vain; the rest is sengd's: a full disk.
   const bool of_job = failure.code == ErrorCode::kInvalidArgument || failure.code == ErrorCode::kNotFound;
+  const std::string placed = with_place(failure.message, file.text, file.source, file.overrides);
+  if (of_job && !placed.starts_with(file.source + ": ")) return session.refuse(placed);
   return session.fail(of_job ? ExitCode::kUsage : ExitCode::kFailed, failure.message);
 }
 
@@ -64,7 +67,7 @@ ExitCode run_submit(const Arguments& arguments, Session& session) {
   if (const auto there = client.ask<VersionReply>(VersionRequest{}); !there)
     return session.fail(there.error());
   const auto reply = client.ask<SubmitReply>(SubmitRequest{to_yaml(file->spec), file->source}, kPlanningMs);
-  if (!reply) return refused(session, reply.error());
+  if (!reply) return refused(session, *file, reply.error());
   print_notes(file->spec, session.console());
   const JobRecord& job = reply->job;
   const bool stays = arguments.has("wait") || arguments.has("follow");

@@ -13,7 +13,8 @@ namespace seng {
 std::string place_of(std::string_view key_path, const std::string& yaml_text, const std::string& source,
                      const std::vector<std::string>& overrides);
 
-// The message with its place before it. A message that begins with "key.path: " is about that key.
+// The message with its place before it. A message that begins with "key.path: " is about that key,
+// or about the first one below it that it names.
 std::string with_place(const std::string& message, const std::string& yaml_text, const std::string& source,
                        const std::vector<std::string>& overrides);
 

@@ -8,12 +8,18 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Of a bundle (scripts/bundle.sh), or of a build.
 BUNDLED = ROOT / "bin"
 BIN = pathlib.Path(os.environ.get("SENG_BIN", BUNDLED if (BUNDLED / "sengd").exists() else ROOT / "build" / "release" / "bin"))
+
+
+# Whoever is told to end ends its sengd first.
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def wait_for_end(pid, number, seconds=60):

@@ -83,6 +83,8 @@ def main():
     parser.add_argument("--speedup", type=float, default=1, help="of computing, over what was measured")
     parser.add_argument("--actors", type=int, nargs="+", default=[2**i for i in range(11)])
     arguments = parser.parse_args()
+    if not arguments.measured.exists():
+        parser.error(f"{arguments.measured} is not there: elastic_scaling.py writes it")
     model = Model(json.loads(arguments.measured.read_text()), arguments)
     rows = []
     print(f"{'sums':8} {'actors':>6} {'ordinary ms':>12} {'refresh ms':>11} {'efficiency':>10}   of the ordinary step: compute, sums + "

@@ -73,6 +73,7 @@ TEST(DaemonOptions, WrongOnesAreRefusedByName) {
       {{"--actors-per-gpu", "0"}, "--actors-per-gpu: expected 1 to 64"},
       {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto"},
       {{"--slots"}, "slots"},
+      {{"--state-dir", ""}, "--state-dir: expected a directory, got nothing"},
       {{"--slots", "0"}, "--slots: expected 1 to 1024, found \"0\""},
       {{"--slots", "-1"}, "--slots: expected 1 to 1024, found \"-1\""},
       {{"--slots", "many"}, "--slots: expected 1 to 1024, found \"many\""},

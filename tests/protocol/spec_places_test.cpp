@@ -41,6 +41,9 @@ TEST(SpecPlaces, StandBeforeMessagesThatBeginWithAKey) {
   const auto placed = [](const std::string& message) { return with_place(message, kText, "job.yaml", {}); };
   EXPECT_EQ(placed("model.width: too small"), "job.yaml:4:3: model.width: too small");
   EXPECT_EQ(placed("data: no such folder: /nowhere"), "job.yaml:5:1: data: no such folder: /nowhere");
+  EXPECT_EQ(placed("data: unknown option data.root of x"),
+            "job.yaml:6:8: data: unknown option data.root of x");
+  EXPECT_EQ(placed("data: see data."), "job.yaml:5:1: data: see data.");
   EXPECT_EQ(placed("It cannot be: it is too large"), "job.yaml: It cannot be: it is too large");
   EXPECT_EQ(placed("no colon"), "job.yaml: no colon");
   EXPECT_EQ(placed(": nothing"), "job.yaml: : nothing");

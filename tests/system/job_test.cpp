@@ -193,6 +193,7 @@ TEST(Job, RefusedAtSubmitBeforeAnythingStarts) {
            {"optimizer.momentun=0.5", "momentum"},
            {"steps=-1", "steps"},
            {"model={name: mlp, hidden: 400000000}", "65536"},
+           {"model={name: resnet18, width: 0}", "--set model={name: resnet18, width: 0}: model.width: "},
            {"model={name: mlp, hidden: \"65536,65536\"}", "needs about"},
        }) {
     const RunResult result = cluster.ctl({"submit", "-", "--set", refusal.set}, {.input = to_text({})});
