@@ -47,13 +47,6 @@ void BlockSum::begin() {
   complete_.store(0, std::memory_order_release);
 }
 
-Result<BlockSum::Added> BlockSum::add_leaf(std::uint32_t micro, std::uint32_t run,
-                                           std::span<const float> gradient,
-                                           std::span<const float> statistics) {
-  SENG_CHECK(micro < tree_.leaves(), "a micro-batch that does not exist");
-  return add_node(tree_.leaf(micro), run, gradient, statistics);
-}
-
 Result<BlockSum::Added> BlockSum::add_node(std::uint32_t node, std::uint32_t run,
                                            std::span<const float> gradient,
                                            std::span<const float> statistics) {

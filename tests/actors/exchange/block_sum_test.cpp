@@ -72,7 +72,8 @@ TEST(BlockSum, AnyOrderOfLeavesAndPartialsGivesTheTreesBits) {
       Result<BlockSum::Added> added;
       if (range.size() == 1 && random.chance(0.5)) {
         const std::span<const float> leaf = leaves.values[range.first];
-        added = sum.add_leaf(range.first, run, leaf.first(grid.floats - statistics), leaf.last(statistics));
+        added = sum.add_node(tree.leaf(range.first), run, leaf.first(grid.floats - statistics),
+                             leaf.last(statistics));
       } else {
         const auto value = tree_sum(leaves.values, range.first, range.last);
         const std::span<const float> whole = value;
@@ -108,7 +109,7 @@ TEST(BlockSum, HandsOutTheMaximalSubtreesOfARange) {
     std::map<std::uint32_t, std::vector<float>> found;
     for (const std::uint32_t micro : order) {
       for (std::uint32_t run = 0; run < grid.runs(); ++run) {
-        auto added = sum.add_leaf(micro, run, leaves.values[micro], {});
+        auto added = sum.add_node(tree.leaf(micro), run, leaves.values[micro], {});
         ASSERT_TRUE(added);
         if (!added->finished) continue;
         auto& value = found[added->finished->node];
@@ -144,11 +145,12 @@ TEST(BlockSum, IgnoresDuplicatesAndNamesOverlaps) {
   again = sum.add_node(pair, 0, ones, {});
   ASSERT_TRUE(again);
   EXPECT_TRUE(again->duplicate);
-  ASSERT_FALSE(sum.add_leaf(2, 0, ones, {}));
+  ASSERT_FALSE(sum.add_node(tree.leaf(2), 0, ones, {}));
   // Nothing of that left a trace: the rest completes to the right sum.
-  for (const std::uint32_t micro : {0, 1, 4, 5, 6, 7}) ASSERT_TRUE(sum.add_leaf(micro, 0, ones, {}));
+  for (const std::uint32_t micro : {0, 1, 4, 5, 6, 7})
+    ASSERT_TRUE(sum.add_node(tree.leaf(micro), 0, ones, {}));
   EXPECT_THAT(sum.total(), ::testing::Each(7.0f));
-  const auto late = sum.add_leaf(7, 0, ones, {});
+  const auto late = sum.add_node(tree.leaf(7), 0, ones, {});
   ASSERT_TRUE(late);
   EXPECT_TRUE(late->duplicate);
   EXPECT_THAT(sum.total(), ::testing::Each(7.0f));
@@ -178,7 +180,7 @@ TEST(BlockSum, AllocatesNothingAfterTheFirstStep) {
     sum.begin();
     for (std::uint32_t micro = 0; micro < 13; ++micro) {
       for (std::uint32_t run = 0; run < grid.runs(); ++run)
-        ASSERT_TRUE(sum.add_leaf(micro, run, leaves.values[micro], {}));
+        ASSERT_TRUE(sum.add_node(tree.leaf(micro), run, leaves.values[micro], {}));
     }
     EXPECT_TRUE(same_bits(sum.total(), tree_sum(leaves.values, 0, 13)));
     if (step == 0) after_first = pool->allocations();
@@ -206,7 +208,7 @@ TEST(BlockSum, ManyLanesAtOnce) {
       lanes.emplace_back([&] {
         for (std::uint32_t micro; (micro = next.fetch_add(1)) < kMicroBatches;) {
           for (std::uint32_t run = 0; run < grid.runs(); ++run) {
-            auto added = sum.add_leaf(micro, run, leaves.values[micro], {});
+            auto added = sum.add_node(tree.leaf(micro), run, leaves.values[micro], {});
             if (!added || !added->finished || !added->finished->block_complete) continue;
             // Whoever is told sees every run.
             if (same_bits(sum.total(), expected)) ++completions;
