@@ -21,6 +21,8 @@ po::options_description options_of(ActorCommandLine& line) {
       ("node", po::value(&line.node), "run: the name of this machine")                        //
       ("peer-dir", po::value(&line.peer_dir), "run: where the socket for other actors goes")  //
       ("lanes", po::value(&line.lanes), "threads of the slot, where the job does not say")    //
+      ("host-threads", po::value(&line.host_threads),
+       "on a GPU: threads for what stays with the host, if more than lanes")  //
       ("device", po::value(&line.device), "cpu, cuda or auto");
   return options;
 }
@@ -32,7 +34,7 @@ std::string usage() {
   std::ostringstream out;
   out << "seng-actor trains; sengd starts it. Use sengctl to submit jobs.\n\n"
          "  seng-actor run --daemon ENDPOINT --job N --actor K --peer-dir DIR [--node NAME] [--lanes L] "
-         "[--device D]\n"
+         "[--host-threads T] [--device D]\n"
          "      with the token from sengd in SENG_ACTOR_TOKEN\n"
          "  seng-actor plan [--lanes L] <job.yaml\n"
          "      prints what the job needs as JSON; exit code 2 if it cannot run\n\n"
@@ -63,6 +65,8 @@ Result<ActorCommandLine> parse_command_line(int argc, const char* const* argv) {
   }
   if (line.lanes < 1 || line.lanes > 1024)
     return fail(ErrorCode::kInvalidArgument, "--lanes: expected 1 to 1024");
+  if (line.host_threads < 0 || line.host_threads > 1024)
+    return fail(ErrorCode::kInvalidArgument, "--host-threads: expected 0 to 1024");
   if (line.device != "cpu" && line.device != "cuda" && line.device != "auto")
     return fail(ErrorCode::kInvalidArgument, "--device: expected cpu, cuda or auto");
   if (verb == "plan") {

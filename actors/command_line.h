@@ -19,6 +19,7 @@ struct ActorCommandLine {
   JobId job = 0;
   ActorId actor = 0;
   int lanes = 1;
+  int host_threads = 0;  // 0: as many as lanes
 };
 
 // Error: kInvalidArgument, a usage message.

@@ -97,6 +97,8 @@ Status Driver::load(const Welcome& welcome) {
 Status Driver::prepare(const Welcome& welcome) {
   const JobSpec& spec = workload_->spec;
   lanes_ = std::make_unique<Lanes>(spec.lanes > 0 ? static_cast<int>(spec.lanes) : options_.slot_lanes);
+  if (options_.device == Device::kCuda && options_.host_threads > lanes_->count())
+    host_lanes_ = std::make_unique<Lanes>(options_.host_threads);
   SENG_TRY(plan_replicas());
   if (options_.device == Device::kCuda && workload_->second_order) {
     auto backend = make_backend(options_.device);
@@ -120,19 +122,20 @@ Status Driver::prepare(const Welcome& welcome) {
                      .exchange = exchange_.get(),
                      .lanes = lanes_.get(),
                      .replicas = &replicas_,
+                     .host = host_lanes_.get(),
                      .ledger = ledger_.get(),
                      .event = [this](const std::string& kind,
                                      const std::string& text) { event(Severity::kWarning, kind, text); },
                      .gauges = &session_.gauges(),
                      .committed = [this](const StepComplete& step) { warm_up_service_->committed(step); }});
   warm_up_service_ = std::make_unique<WarmUpService>(WarmUpService::Parts{
-      .server = &transfer_->server(), .workload = workload_.get(), .state = &state_, .lanes = lanes_.get()});
+      .server = &transfer_->server(), .workload = workload_.get(), .state = &state_, .lanes = &host_lanes()});
   follower_ =
       std::make_unique<Follower>(Follower::Parts{.job = options_.job,
                                                  .actor = options_.actor,
                                                  .token = welcome.job_token,
                                                  .workload = workload_.get(),
-                                                 .lanes = lanes_.get(),
+                                                 .lanes = &host_lanes(),
                                                  .state = &state_,
                                                  .transfer = transfer_.get(),
                                                  .gauges = &session_.gauges(),

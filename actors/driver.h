@@ -42,7 +42,8 @@ namespace seng {
 struct DriverOptions {
   JobId job = 0;
   ActorId actor = 0;
-  int slot_lanes = 1;  // threads of the slot, where the job does not say
+  int slot_lanes = 1;    // threads of the slot, where the job does not say
+  int host_threads = 0;  // on a GPU: for what stays with the host, if more than lanes
   Device device = Device::kCpu;
   std::string device_name = {};        // as Backend::device_name
   std::string peer_endpoint;           // where this actor's peer socket binds
@@ -70,6 +71,7 @@ class Driver {
   Status plan_replicas();                           // likewise
   void tell_missing_graphs();                       // likewise
   Status prepare(const Welcome& welcome);
+  Lanes& host_lanes() { return host_lanes_ ? *host_lanes_ : *lanes_; }
   Status open_sockets(const Welcome& welcome);
   Status park(const GroupEpoch& epoch, const Reconfigure& reconfigure);
   Status restore();                        // driver_restore.cpp
@@ -107,6 +109,7 @@ class Driver {
   std::unique_ptr<Workload> workload_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<Lanes> lanes_;
+  std::unique_ptr<Lanes> host_lanes_;  // null: lanes_
   std::vector<Replica> replicas_;
   std::unique_ptr<Ledger> ledger_;
   TrainState state_;

@@ -91,6 +91,7 @@ int run_actor(const ActorCommandLine& line) {
   Driver driver({.job = line.job,
                  .actor = line.actor,
                  .slot_lanes = line.lanes,
+                 .host_threads = line.host_threads,
                  .device = device,
                  .device_name = device_name,
                  .peer_endpoint = options.hello.peer_endpoint,

@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "actors/block_direction.h"
 #include "actors/data/data_error.h"
 #include "actors/exchange/sum_pieces.h"
-#include "actors/optim/update.h"
 #include "actors/step_update.h"
 
 namespace seng {
@@ -64,6 +64,13 @@ class Trainer::LaneSink : public BackwardSink {
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
     trainer_.parts_.exchange->add_node(static_cast<std::uint32_t>(block), sum_, gradient, statistics);
+  }
+  void on_gradients(std::span<const BlockGradient> blocks) override {
+    if (trainer_.parts_.host == nullptr) return BackwardSink::on_gradients(blocks);  // lanes are busy
+    const std::lock_guard lock(trainer_.handing_out_);
+    trainer_.parts_.host->run(blocks.size(), [&](std::size_t i, int) {
+      on_gradient(blocks[i].block, blocks[i].gradient, blocks[i].statistics);
+    });
   }
 
  private:
@@ -339,14 +346,14 @@ void Trainer::publish_ready(bool refresh) {
   parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
   if (takes_effect) {
     const auto start = std::chrono::steady_clock::now();
-    run_dearest_first(*parts_.lanes, refresh_costs, [&](std::size_t i, Lanes& lanes) {
+    run_dearest_first(host(), refresh_costs, [&](std::size_t i, Lanes& lanes) {
       Curvature& curvature = parts_.state->curvature.at(ready[i]);
       accepted[i] = background_ ? curvature.accept_waiting(lanes) : curvature.accept(lanes);
       parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
     });
     refresh_seconds_ += seconds_since(start);
   }
-  run_dearest_first(*parts_.lanes, step_costs, [&](std::size_t i, Lanes& lanes) {
+  run_dearest_first(host(), step_costs, [&](std::size_t i, Lanes& lanes) {
     publish_direction(ready[i], accepted[i].has_value(), lanes);
   });
   parts_.gauges->forms = false;
@@ -358,46 +365,13 @@ void Trainer::publish_ready(bool refresh) {
 void Trainer::publish_direction(std::uint32_t index, bool accepted, Lanes& lanes) {
   OwnedBlock& owned = owned_[index];
   const Workload& w = *parts_.workload;
-  const Block& block = w.network.blocks()[index];
-  const float batch = static_cast<float>(w.spec.batch_global),
-              micros = static_cast<float>(w.spec.micro_batches());
-  std::span<float> gradient = owned.sum.first(block.count);
-  for (float& value : gradient) value /= batch;
-  PublishWord word;
-  const std::span<float> out = parts_.exchange->direction_buffer(index);  // [direction | statistics]
-  const std::span<float> direction = out.first(block.count);
-  if (w.second_order) {
-    word = precondition(block, parts_.state->curvature.at(index), gradient, direction,
-                        lanes);  // a backup's is formed here
-    word.refused = !accepted;
-  } else {
-    std::copy(gradient.begin(), gradient.end(), direction.begin());
-  }
-  for (std::size_t i = 0; i < block.statistics_count; ++i)
-    out[block.count + i] = owned.sum[block.count + i] / micros;
+  Curvature* curvature = w.second_order ? &parts_.state->curvature.at(index) : nullptr;
+  const std::span<float> out = parts_.exchange->direction_buffer(index);
+  PublishWord word = block_direction(w, *parts_.state, {index, owned.sum, curvature, damping_}, out, lanes);
+  word.refused = w.second_order && !accepted;
   owned.published = true;
   parts_.exchange->publish(index, out, word);
   parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
-}
-
-PublishWord Trainer::precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
-                                  std::span<float> direction, Lanes& lanes) {
-  const Workload& w = *parts_.workload;
-  PublishWord word;
-  word.inner_product = curvature.precondition(gradient, direction, damping_, lanes);
-  word.gradient_squared = inner_product(gradient, gradient, lanes);
-  word.direction_squared = inner_product(direction, direction, lanes);
-  if (!w.tries_damping(parts_.state->step + 1)) return word;
-  // F d = g - lambda d (damping_control.h).
-  const auto v = unpreconditioned_part(w.spec.optimizer,
-                                       std::span(parts_.state->momentum).subspan(block.offset, block.count),
-                                       parts_.state->parameters_of(block));
-  const double lambda = curvature.damping(damping_);
-  const double slope = inner_product(gradient, v, lanes);
-  word.model = {slope, curvature.curvature_along(v, lanes),
-                slope - lambda * inner_product(v, direction, lanes),
-                word.inner_product - lambda * word.direction_squared};
-  return word;
 }
 
 void Trainer::publish_summary(std::span<float> sum) {
@@ -409,7 +383,7 @@ void Trainer::publish_summary(std::span<float> sum) {
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
-  const AppliedStep applied = apply_step(*parts_.workload, complete, *parts_.lanes, *parts_.state);
+  const AppliedStep applied = apply_step(*parts_.workload, complete, host(), *parts_.state);
   if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
   if (applied.left_out && owned_.back().mine)
     parts_.event("StepLeftOut",
@@ -434,7 +408,7 @@ void Trainer::settle_curvature(const StepComplete& complete) {
     const bool takes = !background_ && !owned_[block].mine;  // a refresh of this very step, as its backup
     if (takes && complete.refused[block]) curvature.reject();
     if (takes && !complete.refused[block])
-      if (auto kept = curvature.accept_unformed(*parts_.lanes); !kept)
+      if (auto kept = curvature.accept_unformed(host()); !kept)
         parts_.event("CurvatureRefused", kept.error().message);
     (void)curvature.settle(state.curvature_steps[block], parts_.workload->waiting_after(state.step));
     parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,9 +37,12 @@ class Trainer {
     const Workload* workload;
     TrainState* state;
     Exchange* exchange;
-    Lanes* lanes;
+    Lanes* lanes;                    // for micro-batches
     std::vector<Replica>* replicas;  // one per lane
-    Ledger* ledger = nullptr;        // null: none is kept
+    // Threads for what stays with the host where lanes are a GPU's: handing sums out, directions, the update.
+    // Null: the lanes do it.
+    Lanes* host = nullptr;
+    Ledger* ledger = nullptr;  // null: none is kept
     // Warnings for the job's events, such as a refused refresh: kind, text.
     std::function<void(const std::string& kind, const std::string& text)> event;
     Gauges* gauges;
@@ -94,11 +98,10 @@ class Trainer {
   void publish_direction(std::uint32_t block, bool accepted, Lanes& lanes);
   void form_ahead(std::uint32_t block);
   void leave();
-  PublishWord precondition(const Block& block, Curvature& curvature, std::span<const float> gradient,
-                           std::span<float> direction, Lanes& lanes);
   void publish_summary(std::span<float> sum);
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void settle_curvature(const StepComplete& complete);
+  Lanes& host() const { return parts_.host != nullptr ? *parts_.host : *parts_.lanes; }
 
   Parts parts_;
   Group group_;
@@ -115,6 +118,7 @@ class Trainer {
   double refresh_seconds_ = 0;   // likewise
   Ask ask_;
   std::string interruption_;
+  mutable std::mutex handing_out_;          // host() serves one lane at a time
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect
 };
 

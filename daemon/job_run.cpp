@@ -221,6 +221,10 @@ Status JobRun::start_process(ActorId actor, Actor& a) {
                device.device,
                "--peer-dir",
                options_.peer_dir};
+  if (!device.gpu.empty()) {
+    spec.argv.emplace_back("--host-threads");
+    spec.argv.push_back(std::to_string(gpu_host_threads(options_.cores, options_.slots)));
+  }
   spec.environment = {{"SENG_ACTOR_TOKEN", a.token}};
   if (!device.gpu.empty()) spec.environment.emplace_back("CUDA_VISIBLE_DEVICES", device.gpu);
   // NCCL takes no two ranks on one GPU of one host.

@@ -81,6 +81,11 @@ std::uint64_t largest_gpu_memory(const std::vector<SlotDevice>& slots) {
   return largest;
 }
 
+std::uint32_t gpu_host_threads(std::uint32_t cores, std::uint32_t slots) {
+  constexpr std::uint32_t kMost = 16;
+  return std::clamp<std::uint32_t>(cores / std::max(slots, 1u), 1, kMost);
+}
+
 std::uint32_t most_of_one_kind(const std::vector<SlotDevice>& slots) {
   std::map<std::string, std::uint32_t> count;
   std::uint32_t most = 0;

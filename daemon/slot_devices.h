@@ -39,6 +39,10 @@ Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
 // The largest GPU's memory; 0: there is none, or one is not known.
 std::uint64_t largest_gpu_memory(const std::vector<SlotDevice>& slots);
 
+// Threads of an actor on a GPU for what stays with the host: its even share of the cores, at most so many as
+// memory keeps busy.
+std::uint32_t gpu_host_threads(std::uint32_t cores, std::uint32_t slots);
+
 // The slots that one job can have together.
 std::uint32_t most_of_one_kind(const std::vector<SlotDevice>& slots);
 

@@ -21,13 +21,13 @@ GradientSums::GradientSums(Backend& backend, const std::vector<Block>& blocks, i
     places_[i].gradient = gradients_;
     gradients_ += rounded(blocks[i].count);
   }
-  std::size_t floats = gradients_;
+  floats_ = gradients_;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
-    places_[i].statistics = floats;
-    floats += rounded(blocks[i].statistics_count);
+    places_[i].statistics = floats_;
+    floats_ += rounded(blocks[i].statistics_count);
   }
-  operations_ = backend.plan_sums(floats);
-  const auto vector = [&] { return static_cast<float*>(backend.allocate(floats * sizeof(float))); };
+  operations_ = backend.plan_sums(floats_);
+  const auto vector = [&] { return static_cast<float*>(backend.allocate(floats_ * sizeof(float))); };
   in_hand_ = vector();
   for (int i = 0; i < held; ++i) held_.push_back(vector());
 }

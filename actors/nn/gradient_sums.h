@@ -33,8 +33,11 @@ class GradientSums {
   // The micro-batch in hand is complete; its gradient, not its statistics, counts `factor` times. True: the
   // sum is complete. It stays until the next micro-batch is added; without begin() that is a sum of its own.
   bool add(float factor);
-  const float* sum_of_gradient(std::size_t block) const { return sum_ + places_[block].gradient; }
-  const float* sum_of_statistics(std::size_t block) const { return sum_ + places_[block].statistics; }
+  const float* sum() const { return sum_; }
+  std::size_t floats() const { return floats_; }  // of a vector
+  // Where a block's begin in it.
+  std::size_t gradient_at(std::size_t block) const { return places_[block].gradient; }
+  std::size_t statistics_at(std::size_t block) const { return places_[block].statistics; }
 
  private:
   struct Place {
@@ -43,6 +46,7 @@ class GradientSums {
 
   std::vector<Place> places_;         // per block
   std::size_t gradients_ = 0;         // floats of all gradients, which come first
+  std::size_t floats_ = 0;            // of a vector
   std::unique_ptr<Sums> operations_;  // of whole vectors
   float* in_hand_ = nullptr;
   std::vector<float*> held_;

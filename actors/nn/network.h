@@ -74,6 +74,11 @@ struct MicroBatch {
   bool operator==(const MicroBatch&) const = default;
 };
 
+struct BlockGradient {
+  std::size_t block = 0;
+  std::span<const float> gradient, statistics;  // as of BackwardSink::on_gradient
+};
+
 // Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward
 // goes on (last layers first), each block once.
 class BackwardSink {
@@ -87,6 +92,11 @@ class BackwardSink {
   // those before it there is no call.
   virtual void on_gradient(std::size_t block, std::span<const float> gradient,
                            std::span<const float> statistics) = 0;
+  // Of all blocks at once, in the place of as many calls of on_gradient: where they are there together. A
+  // sink may share them out among threads of its own.
+  virtual void on_gradients(std::span<const BlockGradient> blocks) {
+    for (const BlockGradient& each : blocks) on_gradient(each.block, each.gradient, each.statistics);
+  }
 };
 
 // How the vectors of several micro-batches are added up with a stack: entry i is how often, once that of

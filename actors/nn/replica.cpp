@@ -94,8 +94,9 @@ struct Replica::State {
   std::unique_ptr<CrossEntropy> loss;
   std::array<std::unique_ptr<Recording>, kParts> recordings;
   std::unique_ptr<GradientSums> sums;  // null: it adds none
-  float* gradient = nullptr;           // of the block at hand, where nothing is added
-  float* statistics = nullptr;         // likewise; null where no block has any
+  std::vector<BlockGradient> handed_out;
+  float* gradient = nullptr;    // of the block at hand, where nothing is added
+  float* statistics = nullptr;  // likewise; null where no block has any
   float* factor_memory = nullptr;
   std::size_t factor_floats = 0;
   int planned_factor_samples = 0;
@@ -199,13 +200,19 @@ void Replica::State::hand_out(std::size_t index, const float* of_gradient, const
   sink.on_gradient(index, {backend->host_view(of_gradient, block.count, 0, factor), block.count}, values);
 }
 
-// In the order of a backward pass.
+// One copy of them all, handed out in the order of a backward pass.
 void Replica::State::hand_out_sum(BackwardSink& sink) {
+  const float* all = backend->host_view(sums->sum(), sums->floats(), 0);
+  handed_out.clear();
   for (auto step = plan.steps().rbegin(); step != plan.steps().rend(); ++step) {
     if (!step->backward || step->block < 0) continue;
-    const auto block = static_cast<std::size_t>(step->block);
-    hand_out(block, sums->sum_of_gradient(block), sums->sum_of_statistics(block), 1, sink);
+    const Block& block = network.blocks()[step->block];
+    const auto index = static_cast<std::size_t>(step->block);
+    handed_out.push_back({index,
+                          {all + sums->gradient_at(index), block.count},
+                          {all + sums->statistics_at(index), block.statistics_count}});
   }
+  sink.on_gradients(handed_out);
 }
 
 Replica::Replica(const Network& network, const ReplicaOptions& options)

@@ -11,13 +11,14 @@ Result<ActorCommandLine> parse(std::vector<const char*> words) {
 }
 
 TEST(ActorCommandLine, Accepts) {
-  const auto run = parse(
-      {"run", "--daemon", "ipc:///x", "--job", "3", "--actor", "2", "--peer-dir", "/p", "--lanes", "4"});
+  const auto run = parse({"run", "--daemon", "ipc:///x", "--job", "3", "--actor", "2", "--peer-dir", "/p",
+                          "--lanes", "4", "--host-threads", "6"});
   ASSERT_TRUE(run) << run.error().message;
   EXPECT_EQ(run->verb, ActorCommandLine::Verb::kRun);
   EXPECT_EQ(run->job, 3u);
   EXPECT_EQ(run->actor, 2u);
   EXPECT_EQ(run->lanes, 4);
+  EXPECT_EQ(run->host_threads, 6);
   EXPECT_EQ(parse({"plan"})->verb, ActorCommandLine::Verb::kPlan);
   EXPECT_EQ(parse({"--help"})->verb, ActorCommandLine::Verb::kHelp);
   EXPECT_EQ(parse({"--version"})->verb, ActorCommandLine::Verb::kVersion);
@@ -32,6 +33,8 @@ TEST(ActorCommandLine, Refuses) {
            {"run", "--daemon", "ipc:///x", "--job", "-1", "--peer-dir", "/p"},
            {"plan", "--lanes", "0"},
            {"plan", "--lanes", "many"},
+           {"plan", "--host-threads", "1025"},
+           {"plan", "--host-threads", "-1"},
            {"plan", "--device", "tpu"},
            {"plan", "--lane-count", "2"},
            {"plan", "more"},

@@ -73,6 +73,14 @@ TEST(SlotDevices, AutoIsTheCpuWhereNoGpuCanBeUsed) {
   EXPECT_THAT(told(plan_slots(lacking, kGpus)), HasSubstr("--device cuda: no backend here"));
 }
 
+TEST(SlotDevices, OnGpusHaveAShareOfTheCores) {
+  EXPECT_EQ(gpu_host_threads(16, 1), 16u);
+  EXPECT_EQ(gpu_host_threads(64, 2), 16u) << "memory has no use for more";
+  EXPECT_EQ(gpu_host_threads(96, 8), 12u);
+  EXPECT_EQ(gpu_host_threads(2, 3), 1u);
+  EXPECT_EQ(gpu_host_threads(4, 0), 4u);
+}
+
 TEST(SlotDevices, AreThoseThatTheDaemonMaySee) {
   SlotRequest some = request("cuda");
   const auto with = [&](const std::string& visible) {
