@@ -99,6 +99,7 @@ Status Driver::prepare(const Welcome& welcome) {
   lanes_ = std::make_unique<Lanes>(spec.lanes > 0 ? static_cast<int>(spec.lanes) : options_.slot_lanes);
   if (options_.device == Device::kCuda && options_.host_threads > lanes_->count())
     host_lanes_ = std::make_unique<Lanes>(options_.host_threads);
+  if (host_lanes_) log_info("{} threads of the host beside the GPU's lanes", host_lanes_->count());
   SENG_TRY(plan_replicas());
   if (options_.device == Device::kCuda && workload_->second_order) {
     auto backend = make_backend(options_.device);

@@ -56,10 +56,8 @@ TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
 // With a lane for each of its 11 micro-batches the host adds all; else lanes add theirs on the GPU, in pieces
 // that are cut differently each time.
 TEST_F(OnEmulatedGpus, WhatLanesAddOnTheGpuHasTheBitsOfWhatTheHostAdds) {
-  Cluster cluster(3, kOnGpus);
-  ASSERT_TRUE(cluster.started()) << cluster.start_error();
   std::string state;
-  for (const auto& [actors, lanes] : {std::pair{1, 11}, {1, 1}, {1, 3}, {2, 2}, {3, 1}}) {
+  const auto comes_to_it = [&](Cluster& cluster, int actors, int lanes) {
     JobText job = small_gpu_job();
     job.optimizer = "{name: seng, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 22}}";
     job.global = 22;
@@ -74,8 +72,22 @@ TEST_F(OnEmulatedGpus, WhatLanesAddOnTheGpuHasTheBitsOfWhatTheHostAdds) {
     EXPECT_EQ(state.size(), 64u);
     const std::string log = cluster.ctl({"logs", result.at("id").dump()}).out;
     EXPECT_EQ(log.find("are added on the GPU") != std::string::npos, lanes < 11) << log;
-  }
+  };
+  Cluster cluster(3, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  for (const auto& [actors, lanes] : {std::pair{1, 11}, {1, 1}, {1, 3}, {2, 2}, {3, 1}})
+    comes_to_it(cluster, actors, lanes);
   EXPECT_TRUE(cluster.stop().empty());
+
+  Cluster alone(1, kOnGpus);  // its one actor has all cores for what stays with the host
+  ASSERT_TRUE(alone.started()) << alone.start_error();
+  comes_to_it(alone, 1, 1);
+  const auto nodes = nlohmann::json::parse(alone.ctl({"nodes", "-o", "json"}).out);
+  const int threads = std::min(16, nodes.at("nodes").at(0).at("cores").get<int>());
+  if (threads > 1) {
+    EXPECT_THAT(alone.ctl({"logs", "1"}).out, HasSubstr(std::to_string(threads) + " threads of the host"));
+  }
+  EXPECT_TRUE(alone.stop().empty());
 }
 
 // With f16 the first loss scale is so large that gradients overflow: steps are left out until it fits.
