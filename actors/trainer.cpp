@@ -10,11 +10,14 @@
 #include "actors/block_direction.h"
 #include "actors/data/data_error.h"
 #include "actors/exchange/sum_pieces.h"
+#include "actors/optim/tasks.h"
 #include "actors/step_update.h"
 
 namespace seng {
 
 namespace {
+
+constexpr std::size_t kCopied = 1 << 16;  // floats that a thread copies at a time
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -67,7 +70,7 @@ class Trainer::LaneSink : public BackwardSink {
   }
   void on_gradients(std::span<const BlockGradient> blocks) override {
     if (trainer_.parts_.host == nullptr) return BackwardSink::on_gradients(blocks);  // lanes are busy
-    const std::lock_guard lock(trainer_.handing_out_);
+    const std::lock_guard lock(trainer_.by_host_);
     trainer_.parts_.host->run(blocks.size(), [&](std::size_t i, int) {
       on_gradient(blocks[i].block, blocks[i].gradient, blocks[i].statistics);
     });
@@ -204,11 +207,23 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
 
   announce(step);
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
-    (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics);
+    (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics, copy_by_host());
   });
   parts_.lanes->run(pieces_.size(), [&](std::size_t i, int lane) {
     compute_piece({pieces_[i], lane, step, refresh ? w.factor_samples : 0});
   });
+}
+
+// By the host's own threads, for one lane at a time. Empty: there are none.
+Replica::Copy Trainer::copy_by_host() const {
+  if (parts_.host == nullptr) return {};
+  return [this](std::span<const float> from, float* to) {
+    const std::lock_guard lock(by_host_);
+    const Cut runs{from.size(), kCopied};
+    parts_.host->run(runs.tasks(), [&](std::size_t run, int) {
+      std::copy_n(from.data() + runs.begin(run), runs.size(run), to + runs.begin(run));
+    });
+  };
 }
 
 void Trainer::compute_piece(PieceInHand piece) {

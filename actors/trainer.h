@@ -87,6 +87,7 @@ class Trainer {
   void announce(std::uint64_t step);
   std::vector<SampleUse> samples_of(std::uint64_t step);
   MicroBatch take(std::uint32_t micro, int lane, std::uint64_t step, const std::vector<SampleUse>& order);
+  Replica::Copy copy_by_host() const;
   void compute_piece(PieceInHand piece);
   void compute_micro(std::uint32_t micro, PieceInHand& piece);
   void begin_refresh(std::uint64_t step, double damping);
@@ -118,7 +119,7 @@ class Trainer {
   double refresh_seconds_ = 0;   // likewise
   Ask ask_;
   std::string interruption_;
-  mutable std::mutex handing_out_;          // host() serves one lane at a time
+  mutable std::mutex by_host_;              // parts_.host serves one lane at a time
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect
 };
 

@@ -185,6 +185,9 @@ class Backend : public OptimizerBackend {
   virtual std::size_t allocated_bytes() const = 0;  // scratch included, once a kernel has asked for it
   virtual std::size_t planned_bytes() const = 0;    // when all plans have run
   virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
+  // Memory of the host that upload() takes as it is: what lies there stays until this is called again, which
+  // waits for what was taken. Null: upload() is as quick from anywhere.
+  virtual std::byte* upload_area(std::size_t bytes) = 0;
   // The same floats, times `factor`, where the host can read them, until the memory is written or the view's
   // number is asked for again: view 0 and view 1 stand beside each other. Waits for the device.
   static constexpr int kViews = 2;

@@ -137,8 +137,11 @@ class Replica {
   ~Replica();
   Replica(Replica&&) noexcept;
 
-  // Takes the step's weights (canonical layout, block.h) into the kernels' own layouts.
-  void load(std::span<const float> parameters, std::span<const float> statistics);
+  // Takes the step's weights (canonical layout, block.h) into the kernels' own layouts. `copy` copies from
+  // one place of the host to another, and returns when it has: where the device takes them by way of such a
+  // place, by more than one thread if the caller likes.
+  using Copy = std::function<void(std::span<const float> from, float* to)>;
+  void load(std::span<const float> parameters, std::span<const float> statistics, const Copy& copy = {});
 
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.

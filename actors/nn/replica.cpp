@@ -220,12 +220,17 @@ Replica::Replica(const Network& network, const ReplicaOptions& options)
 Replica::~Replica() = default;
 Replica::Replica(Replica&&) noexcept = default;
 
-void Replica::load(std::span<const float> parameters, std::span<const float> statistics) {
+void Replica::load(std::span<const float> parameters, std::span<const float> statistics, const Copy& copy) {
   State& s = *state_;
   SENG_CHECK(
       parameters.size() == s.network.parameter_count() && statistics.size() == s.network.statistics_count(),
       "the flat arrays' sizes");
   s.backend->enter();
+  const std::size_t bytes = parameters.size_bytes();
+  if (auto* area = copy ? reinterpret_cast<float*>(s.backend->upload_area(bytes)) : nullptr) {
+    copy(parameters, area);
+    parameters = {area, parameters.size()};
+  }
   for (auto& step : s.plan.steps()) {
     if (step.block < 0) continue;
     const Block& block = s.network.blocks()[step.block];

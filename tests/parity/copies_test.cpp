@@ -1,5 +1,5 @@
-// What leaves the GPU: of a replica that adds up, the gradient of each block once for all the micro-batches
-// of a sum. Counted on the emulated GPU.
+// What leaves the GPU: of a replica that adds up, all gradients in one copy for the micro-batches of a sum.
+// Counted on the emulated GPU.
 #include "tests/actors/nn/recorder.h"
 #include "tests/parity/emulated_count.h"
 #include "tests/parity/machine.h"
@@ -14,12 +14,10 @@ std::uint64_t copies_to_host() {
   return emulated_count("copies_to_host");
 }
 
-TEST(Copies, OfGradientsAreOnePerBlockAndSum) {
+TEST(Copies, OfGradientsAreOnePerSum) {
   if (!emulated()) GTEST_SKIP() << "only the emulated GPU counts";
   const auto network = Network::create("resnet18", {{"width", "2"}}, {3, 8, 8}, 10);
   ASSERT_TRUE(network) << network.error().message;
-  std::uint64_t vectors = 0;  // gradients and statistics
-  for (const Block& block : network->blocks()) vectors += block.statistics_count > 0 ? 2 : 1;
   const auto weights = reference::random_weights(*network, 5);
   const Values images(2 * 3 * 8 * 8, 0.5f);
   const std::int32_t labels[] = {1, 2};
@@ -42,9 +40,34 @@ TEST(Copies, OfGradientsAreOnePerBlockAndSum) {
       replica.begin_sum(order);
       for (std::size_t i = 0; i < order.size(); ++i) replica.train(batch, 0, recorder);
     });
-    EXPECT_EQ(copies, order.size() * of_loss + vectors) << order.size();
+    EXPECT_EQ(copies, order.size() * of_loss + 1) << order.size();
     EXPECT_EQ(recorder.order.size(), network->blocks().size());
   }
+}
+
+// By way of the area that uploads take as it is, with other weights each time.
+TEST(Copies, OfWeightsComeToTheSameByEitherWay) {
+  SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  const auto network = Network::create("resnet18", {{"width", "2"}}, {3, 8, 8}, 10);
+  ASSERT_TRUE(network) << network.error().message;
+  const Values images(2 * 3 * 8 * 8, 0.5f);
+  const std::int32_t labels[] = {1, 2};
+  const MicroBatch batch{2, images.data(), labels, 1, 1, 0};
+  ReplicaOptions options;
+  options.device = Device::kCuda;
+  options.micro_batch = 2;
+  Replica one(*network, options), other(*network, options);
+  std::size_t copied = 0;
+  for (const std::uint64_t seed : {5, 6, 7}) {
+    const auto weights = reference::random_weights(*network, seed);
+    one.load(weights.parameters, weights.statistics);
+    other.load(weights.parameters, weights.statistics, [&](std::span<const float> from, float* to) {
+      std::ranges::copy(from, to);
+      copied += from.size();
+    });
+    EXPECT_EQ(one.training_loss(batch).loss, other.training_loss(batch).loss) << seed;
+  }
+  EXPECT_EQ(copied, 3 * network->parameter_count());
 }
 
 }  // namespace

@@ -56,6 +56,7 @@ class CpuBackend final : public Backend {
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
+  std::byte* upload_area(std::size_t) override { return nullptr; }
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
   std::unique_ptr<Recording> record(std::function<void()> calls) override;

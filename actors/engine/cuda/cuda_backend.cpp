@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 namespace seng::cuda {
 namespace {
@@ -79,15 +80,33 @@ void CudaBackend::give_back(DeviceMemory memory, std::size_t bytes) {
   if (memory) spare_.emplace(bytes, std::move(memory));
 }
 
+std::byte* CudaBackend::upload_area(std::size_t bytes) {
+  if (!area_.copied) area_.copied = make_event();
+  SENG_CUDA(cudaEventSynchronize(area_.copied.get()));
+  if (area_bytes_ < bytes) {
+    area_.memory = make_pinned_memory(bytes);
+    area_bytes_ = bytes;
+  }
+  return static_cast<std::byte*>(area_.memory.get());
+}
+
 // In pieces through pinned areas in turn: the host fills one while the device takes the others. A direction's
 // few uploads wait for none of each other.
 void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
+  const auto* const from = static_cast<const std::byte*>(host);
+  const auto* const area = static_cast<const std::byte*>(area_.memory.get());
+  if (const std::less_equal<> before;
+      area_bytes_ > 0 && before(area, from) && before(from + bytes, area + area_bytes_)) {
+    SENG_CUDA(cudaMemcpyAsync(memory, host, bytes, cudaMemcpyHostToDevice, stream()));
+    SENG_CUDA(cudaEventRecord(area_.copied.get(), stream()));
+    return;
+  }
   for (std::size_t done = 0; done < bytes;) {
     Staging& staging = staging_[next_staging_];
     next_staging_ = (next_staging_ + 1) % staging_.size();
     const std::size_t piece = std::min(bytes - done, kStaging);
     SENG_CUDA(cudaEventSynchronize(staging.copied.get()));  // at once for one that was never recorded
-    std::memcpy(staging.memory.get(), static_cast<const std::byte*>(host) + done, piece);
+    std::memcpy(staging.memory.get(), from + done, piece);
     SENG_CUDA(cudaMemcpyAsync(static_cast<std::byte*>(memory) + done, staging.memory.get(), piece,
                               cudaMemcpyHostToDevice, stream()));
     SENG_CUDA(cudaEventRecord(staging.copied.get(), stream()));

@@ -2,8 +2,8 @@
 // one takes in what passes to come will read. Tensors between convolutions lie channels last.
 //
 // Memory: slabs that are cut up while planning and given back with the backend; one scratch area for all
-// kernels, since a stream runs one after another; four pinned areas that uploads take in turn, and one a
-// host view. A step allocates nothing once each method has been called.
+// kernels, since a stream runs one after another; four pinned areas that uploads take in turn, one that they
+// take as it is, and one a host view. A step allocates nothing once each method has been called.
 #pragma once
 
 #include <array>
@@ -40,6 +40,7 @@ class CudaBackend final : public Backend {
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
   void upload(const void* host, void* memory, std::size_t bytes) override;
+  std::byte* upload_area(std::size_t bytes) override;
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
   std::unique_ptr<Recording> record(std::function<void()> calls) override;
@@ -114,6 +115,8 @@ class CudaBackend final : public Backend {
   std::uint64_t scratch_moves_ = 0;
   std::array<Staging, 4> staging_;
   std::size_t next_staging_ = 0;
+  Staging area_;
+  std::size_t area_bytes_ = 0;
   std::array<View, kViews> views_;
   DeviceMemory cublas_workspace_;
   CudnnHandle cudnn_;
