@@ -75,6 +75,13 @@ Status block_signals(UniqueFd& out) {
 
 namespace {
 
+// Where actors look for a library of theirs.
+bool has_library(const std::string& actor_binary, const char* name) {
+  const std::filesystem::path folder = std::filesystem::path(actor_binary).parent_path();
+  const auto there = [](const std::filesystem::path& file) { return access(file.c_str(), R_OK) == 0; };
+  return there(folder / name) || there(folder.parent_path() / "lib" / name);
+}
+
 // What the actors can run on. The library is closed again: the daemon may fork before it serves.
 Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const HeadOptions& head,
                                              std::vector<std::string>& warnings) {
@@ -84,9 +91,7 @@ Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const
   request.cpu_slots = std::max(1u, head.cores / options.threads_per_slot);
   request.actors_per_gpu = options.actors_per_gpu;
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) request.visible = visible;
-  const std::filesystem::path folder = std::filesystem::path(head.actor_binary).parent_path();
-  const auto there = [](const std::filesystem::path& file) { return access(file.c_str(), R_OK) == 0; };
-  if (!there(folder / "libseng_cuda.so") && !there(folder.parent_path() / "lib" / "libseng_cuda.so"))
+  if (!has_library(head.actor_binary, "libseng_cuda.so"))
     request.backend_lacks =
         "this build has no CUDA backend (libseng_cuda.so), which needs the CUDA Toolkit and cuDNN 9 where it "
         "is built";
@@ -145,6 +150,7 @@ Result<Daemon> Daemon::plan(const DaemonOptions& options, const Inventory& inven
   if (!devices) return fail(std::move(devices).error());
   head.devices = *std::move(devices);
   head.slots = static_cast<std::uint32_t>(head.devices.size());
+  head.nccl = has_library(head.actor_binary, "libseng_nccl.so");
   head.timeouts = options.timeouts;
   if (head.devices.front().device == "cuda") {
     head.read_gpus = [library =

@@ -280,6 +280,7 @@ NodeLimits Head::limits() const {
   limits.gpu_slots = static_cast<std::uint32_t>(
       std::ranges::count_if(options_.devices, [](const SlotDevice& slot) { return slot.device != "cpu"; }));
   limits.gpu_memory_bytes = largest_gpu_memory(options_.devices);
+  limits.nccl = options_.nccl;
   return limits;
 }
 

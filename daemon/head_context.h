@@ -38,6 +38,7 @@ struct HeadOptions {
   std::uint32_t cores = 1;
   std::uint32_t slots = 1;          // actors at a time
   std::vector<SlotDevice> devices;  // of each slot; those that are missing are the CPU
+  bool nccl = true;                 // actors on GPUs may have NCCL: its library is beside their program
   // The machine's GPUs as they are now; may be empty.
   std::function<std::vector<GpuRecord>()> read_gpus = {};
   std::uint32_t threads_per_slot = 1;  // an actor's lanes, where its job does not say

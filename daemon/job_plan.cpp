@@ -82,6 +82,7 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
   out.restart_window_s = spec->restart_window_s;
   out.priority = spec->priority;
   out.precision = spec->engine_precision;
+  out.insists_on_nccl = spec->exchange == "nccl";
   out.fast_reduce = spec->reduce == "fast";
   out.mixed_devices = spec->allow_mixed_devices;
   out.initial_sha256 = initial_sha256(plan);
@@ -110,22 +111,49 @@ std::uint64_t mebibytes(std::uint64_t bytes) {
   return (bytes + (1 << 20) - 1) >> 20;
 }
 
+std::string slots_text(std::uint32_t slots) {
+  return fmt::format("{} slot{}", slots, slots == 1 ? "" : "s");
+}
+
+// What GPUs alone can do, and each actor has to.
+struct GpuNeed {
+  const char* key;      // of the job
+  std::string what;     // it says, and why that is a GPU's
+  const char* instead;  // what the key may say on the CPU
+  bool nccl = false;    // it needs NCCL too
+};
+
+std::vector<GpuNeed> gpu_needs(const JobPlan& plan) {
+  std::vector<GpuNeed> needs;
+  if (plan.precision != "f32")
+    needs.push_back(
+        {"engine.precision", plan.precision + ", which GPUs compute in and the CPU does not", "f32"});
+  if (plan.insists_on_nccl)
+    needs.push_back({"exchange.path", "nccl, which is between GPUs and the CPU has not", "auto", true});
+  if (plan.fast_reduce)
+    needs.push_back(
+        {"exchange.reduce", "fast, which NCCL does between GPUs and the CPU cannot", "ordered", true});
+  return needs;
+}
+
 Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
-  const auto lacks_gpus = [&](const std::string& what, const std::string& way_out) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}; of the {} slot{} of this node {}: set {}, or start sengd with --device cuda",
-                            what, node.slots, node.slots == 1 ? "" : "s",
-                            node.gpu_slots == 0 ? "none is a GPU's"
-                                                : "only " + std::to_string(node.gpu_slots) + " are GPUs'",
-                            way_out));
-  };
-  if (plan.precision != "f32" && plan.actors_min > node.gpu_slots)
-    return lacks_gpus(
-        fmt::format("engine.precision is {}, which a GPU computes in and the CPU does not", plan.precision),
-        "engine.precision to f32");
-  if (plan.fast_reduce && plan.actors_min > node.gpu_slots)
-    return lacks_gpus("exchange.reduce is fast, which NCCL does between GPUs and the CPU cannot",
-                      "exchange.reduce to ordered");
+  for (const GpuNeed& need : gpu_needs(plan)) {
+    const std::string begin = fmt::format("{}: {}; ", need.key, need.what);
+    const std::string way_out = fmt::format(": set {} to {}", need.key, need.instead);
+    if (plan.actors_min > node.gpu_slots)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}of the {} of this node {}{}, or start sengd with --device cuda", begin,
+                              slots_text(node.slots),
+                              node.gpu_slots == 0   ? "none is a GPU's"
+                              : node.gpu_slots == 1 ? "only 1 is a GPU's"
+                                                    : fmt::format("only {} are GPUs'", node.gpu_slots),
+                              way_out));
+    if (need.nccl && !node.nccl)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}the actors of this node have no NCCL (libseng_nccl.so beside seng-actor)"
+                              "{}, or build where nccl.h is found",
+                              begin, way_out));
+  }
   if (node.gpu_slots == node.slots && node.gpu_memory_bytes > 0 &&
       plan.gpu_memory_per_actor > node.gpu_memory_bytes) {
     return fail(
@@ -142,25 +170,22 @@ Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
 
 Status check_fit(const JobPlan& plan, const NodeLimits& node) {
   if (plan.actors_min > plan.micro_batches) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("actors.min is {}, but the global batch has only {} micro-batches to share: lower "
-                    "actors.min or batch.micro",
-                    plan.actors_min, plan.micro_batches));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("actors.min: {}, but the global batch has only {} micro-batch{} to share: lower "
+                            "actors.min or batch.micro",
+                            plan.actors_min, plan.micro_batches, plan.micro_batches == 1 ? "" : "es"));
   }
   if (plan.actors_min > node.slots) {
     return fail(
         ErrorCode::kInvalidArgument,
-        fmt::format("actors.min is {}, but this node has {} slot{}: lower actors.min, or start sengd with "
-                    "--slots {}",
-                    plan.actors_min, node.slots, node.slots == 1 ? "" : "s", plan.actors_min));
+        fmt::format("actors.min: {}, but this node has {}: lower actors.min, or start sengd with --slots {}",
+                    plan.actors_min, slots_text(node.slots), plan.actors_min));
   }
   if (!plan.mixed_devices && plan.actors_min > node.slots_of_one_kind) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("actors.min is {}, but of the {} slots of this node at most {} are on one kind of "
-                    "device: lower actors.min, or set allow_mixed_devices",
-                    plan.actors_min, node.slots, node.slots_of_one_kind));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("actors.min: {}, but of the {} slots of this node at most {} are on one kind of "
+                            "device: lower actors.min, or set allow_mixed_devices",
+                            plan.actors_min, node.slots, node.slots_of_one_kind));
   }
   SENG_TRY(check_gpus(plan, node));
   if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {

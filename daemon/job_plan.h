@@ -23,10 +23,11 @@ struct JobPlan {
   std::uint64_t gpu_memory_per_actor = 0;  // bytes of its GPU, where it is on one; 0: unknown
   std::uint32_t restarts_max = 20;         // lost actors that are replaced within the window
   double restart_window_s = 3600;
-  int priority = 0;            // the higher gets its actors first
-  std::string precision;       // engine.precision; all but f32 is a GPU's
-  bool fast_reduce = false;    // exchange.reduce: NCCL's sums, a GPU's too
-  bool mixed_devices = false;  // its actors need not be on one kind of device
+  int priority = 0;              // the higher gets its actors first
+  std::string precision;         // engine.precision; all but f32 is a GPU's
+  bool insists_on_nccl = false;  // exchange.path, a GPU's too
+  bool fast_reduce = false;      // exchange.reduce: NCCL's sums, likewise
+  bool mixed_devices = false;    // its actors need not be on one kind of device
   std::string initial_sha256;  // of what the job begins with: a checkpoint's state, a file of weights; empty:
                                // its seed
   std::string begins_with;     // the path of that checkpoint or file
@@ -42,6 +43,7 @@ struct NodeLimits {
   std::uint32_t slots_of_one_kind = ~0u;  // of slots, those that are on one kind of device
   std::uint32_t gpu_slots = 0;
   std::uint64_t gpu_memory_bytes = 0;  // of the largest GPU; 0: unknown
+  bool nccl = true;                    // actors on GPUs may have NCCL
 };
 
 // kInvalidArgument: the specification does not parse, or the plan refuses it: its errors, one per line.
@@ -52,7 +54,8 @@ Result<JobPlan> make_job_plan(const std::string& spec_yaml, const std::string& s
 // What the actors get: the specification with all that was decided of it when the job was submitted.
 std::string decided_spec(const std::string& spec_yaml, const JobPlan& plan);
 
-// kInvalidArgument where the node could never run the job, with the reason and what to change.
+// kInvalidArgument where the node could never run the job, with the reason and what to change, behind the key
+// that says so, if it is one.
 Status check_fit(const JobPlan& plan, const NodeLimits& node);
 
 // A new job's record, in state queued.

@@ -118,7 +118,7 @@ TEST(FastOnTheCpu, IsRefusedInWords) {
   const auto submitted =
       cluster.ctl({"submit", "-"}, {.input = to_text(small("{path: auto, reduce: fast}"))});
   EXPECT_NE(submitted.exit_code, 0);
-  EXPECT_THAT(submitted.err, HasSubstr("exchange.reduce is fast, which NCCL does between GPUs"));
+  EXPECT_THAT(submitted.err, HasSubstr("exchange.reduce: fast, which NCCL does between GPUs"));
   EXPECT_THAT(submitted.err, HasSubstr("set exchange.reduce to ordered, or start sengd with --device cuda"));
   EXPECT_TRUE(cluster.stop().empty());
 }

@@ -100,16 +100,13 @@ TEST_F(OverEmulatedNccl, ActorsThatShareAGpuUseItWhenTheJobInsists) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
-TEST(WithoutNccl, AJobThatInsistsOnItFailsInWords) {
+TEST(WithoutNccl, AJobThatInsistsOnItIsRefusedInWords) {
   Cluster cluster(2);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
-  JobText job = small("nccl");
-  job.actors = 2;
-  const auto result = cluster.train(to_text(job));
-  ASSERT_TRUE(result.is_object()) << cluster.last().err;
-  EXPECT_EQ(result.value("state", ""), "failed");
-  EXPECT_THAT(result.value("reason", ""), HasSubstr("exchange: nccl: actor"));
-  EXPECT_THAT(result.value("reason", ""), HasSubstr("has no GPU or no NCCL"));
+  const auto submitted = cluster.ctl({"submit", "-"}, {.input = to_text(small("nccl"))});
+  EXPECT_EQ(submitted.exit_code, 2);
+  EXPECT_THAT(submitted.err, HasSubstr("exchange.path: nccl, which is between GPUs"));
+  EXPECT_THAT(submitted.err, HasSubstr("set exchange.path to auto, or start sengd with --device cuda"));
   EXPECT_TRUE(cluster.stop().empty());
 }
 
