@@ -113,6 +113,7 @@ void add_format_option(OptionTable& options) {
 std::vector<OptionName> option_names(const OptionTable& options) {
   std::vector<OptionName> names;
   for (const auto& option : options.options()) {
+    if (option->description().empty()) continue;
     OptionName name;
     name.long_name = "--" + option->long_name();
     const std::string canonical =

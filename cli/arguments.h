@@ -39,7 +39,8 @@ class Arguments {
 // Options that several commands have.
 void add_global_options(OptionTable& options);  // --address --state-dir --help
 void add_format_option(OptionTable& options);   // -o
-// "--wait" and, where it has one, "-o" of each option, in order; `takes_value` as it says.
+// "--wait" and, where it has one, "-o" of each option, in order; `takes_value` as it says. Those without a
+// description are taken, and not shown.
 struct OptionName {
   std::string long_name, short_name;
   bool takes_value = false;

@@ -84,8 +84,8 @@ void for_metrics(OptionTable& t) {
   add_format_option(t);
 }
 void for_export(OptionTable& t) {
-  option(t, "to", "FILE", "the file to write (safetensors)");
-  option(t, "output", "FILE", "the same");
+  option(t, "output", "FILE", "the file to write (safetensors)");
+  option(t, "to", "FILE", "");  // what it was once called; not shown
   option(t, "force", nullptr, "replace the file if it exists");
   add_format_option(t);
 }
@@ -146,6 +146,7 @@ constexpr Command kCommands[] = {
 std::string option_lines(const OptionTable& options) {
   std::string out;
   for (const auto& option : options.options()) {
+    if (option->description().empty()) continue;
     std::string typed;
     for (const OptionName& name : option_names(options)) {
       if (name.long_name == "--" + option->long_name())

@@ -175,9 +175,9 @@ tl::expected<Source, ExitCode> find_source(const std::string& from, Session& ses
 
 ExitCode run_export(const Arguments& arguments, Session& session) {
   if (arguments.has("to") && arguments.has("output"))
-    return session.fail(ExitCode::kUsage, "export: --to and --output are the same; give one");
-  const std::string file = arguments.text("to", arguments.text("output"));
-  if (file.empty()) return session.fail(ExitCode::kUsage, "export: --to FILE is missing");
+    return session.fail(ExitCode::kUsage, "export: --to is --output by another name; give one");
+  const std::string file = arguments.text("output", arguments.text("to"));
+  if (file.empty()) return session.fail(ExitCode::kUsage, "export: --output FILE is missing");
   const bool replace = arguments.has("force");
   const auto destination = destination_of(file, replace);
   if (!destination) return session.fail(ExitCode::kFailed, destination.error().message);

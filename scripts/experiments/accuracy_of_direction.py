@@ -44,7 +44,7 @@ def trained_weights(text):
               f"test accuracy {100 * result['test_accuracy']:.1f} %")
         weights = OUT / "accuracy_of_direction.safetensors"
         weights.unlink(missing_ok=True)
-        cluster.ctl("export", str(result["id"]), "--to", str(weights))
+        cluster.ctl("export", str(result["id"]), "--output", str(weights))
         return weights
 
 

@@ -57,7 +57,7 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"drain", "3"}, "drain: --actor K is missing"},
       {{"drain", "3", "--actor", "x"}, "--actor: \"x\"; expected a whole number"},
       {{"drain", "3", "--actor", "4294967295"}, "there is no actor 4294967295"},
-      {{"export", "3"}, "--to FILE is missing"},
+      {{"export", "3"}, "--output FILE is missing"},
       {{"cancel", "3"}, "unknown command \"cancel\"; did you mean \"stop\"?"},
       {{"ps"}, "did you mean \"list\"?"},
       {{"completion", "bahs"}, "did you mean \"bash\"?"},
@@ -97,6 +97,15 @@ TEST(Usage, HelpOfEveryCommandNamesItsOptions) {
     std::istringstream lines(help.out);
     for (std::string line; std::getline(lines, line);) EXPECT_FALSE(line.ends_with(' ')) << line;
   }
+}
+
+TEST(Usage, AnOptionHasOneName) {
+  const CtlRun help = ctl({"export", "--help"});
+  EXPECT_THAT(help.out, HasSubstr("--output FILE"));
+  EXPECT_THAT(help.out, ::testing::Not(HasSubstr("--to")));
+  EXPECT_THAT(ctl({"export", "/none/", "--to", "/none/x"}).err, HasSubstr("no checkpoint in /none"))
+      << "as it was once called";
+  EXPECT_EQ(ctl({"export", "/none/", "--to", "x", "--output", "x"}).code, ExitCode::kUsage);
 }
 
 TEST(Usage, ReadingVerbsTakeAFormat) {
