@@ -20,9 +20,14 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMostBytesToResume = std::size_t{16} << 20;
 
-bool is_checkpoint(const fs::path& directory) {
-  std::error_code absent;
-  return fs::is_regular_file(directory / "manifest.json", absent);
+// A directory with a manifest. The error: it cannot be told, and why.
+Result<bool> is_checkpoint(const fs::path& directory) {
+  const fs::path manifest = directory / "manifest.json";
+  std::error_code error;
+  const fs::file_status status = fs::status(manifest, error);
+  if (!fs::status_known(status) || status.type() == fs::file_type::none)
+    return fail(ErrorCode::kIo, fmt::format("cannot read {}: {}", manifest.string(), error.message()));
+  return fs::is_regular_file(status);
 }
 
 // 200 of "step-00000200".
@@ -35,18 +40,35 @@ std::optional<std::uint64_t> step_of(const std::string& name) {
   return read.ec == std::errc() && read.ptr == end ? std::optional(step) : std::nullopt;
 }
 
-// The directory itself, the newest checkpoint in it, or in its checkpoints/.
-std::optional<fs::path> newest_checkpoint(const fs::path& directory) {
-  if (is_checkpoint(directory)) return directory;
+// The directory itself, the newest checkpoint in it, or in its checkpoints/. kNotFound: there is none; kIo:
+// it cannot be told.
+Result<fs::path> newest_checkpoint(const fs::path& directory) {
+  const auto itself = is_checkpoint(directory);
+  if (!itself) return fail(itself.error());
+  if (*itself) return directory;
   std::error_code error;
   const fs::path below = directory / "checkpoints";
   const fs::path& place = fs::is_directory(below, error) ? below : directory;
-  std::optional<std::pair<std::uint64_t, fs::path>> newest;
+  struct Found {
+    std::uint64_t step;
+    fs::path path;
+    Result<bool> whole;
+  };
+  std::optional<Found> newest;
+  error.clear();
   for (fs::directory_iterator at(place, error), end; !error && at != end; at.increment(error)) {
     const auto step = step_of(at->path().filename().string());
-    if (step && is_checkpoint(at->path()) && (!newest || *step > newest->first)) newest = {*step, at->path()};
+    if (!step || (newest && *step < newest->step)) continue;
+    // One that cannot be read may be the newest: an older one would not be what was asked for.
+    if (auto whole = is_checkpoint(at->path()); !whole || *whole) newest = {*step, at->path(), whole};
   }
-  return newest ? std::optional(newest->second) : std::nullopt;
+  if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory)
+    return fail(ErrorCode::kNotFound,
+                fmt::format("there is no checkpoint in {}: {}", place.string(), error.message()));
+  if (error) return fail(ErrorCode::kIo, fmt::format("cannot read {}: {}", place.string(), error.message()));
+  if (!newest) return fail(ErrorCode::kNotFound, "there is no checkpoint in " + directory.string());
+  if (!newest->whole) return fail(newest->whole.error());
+  return newest->path;
 }
 
 Result<std::string> spec_of(const std::string& manifest) {
@@ -62,13 +84,15 @@ Result<std::string> spec_of(const std::string& manifest) {
 tl::expected<ResumePoint, ExitCode> in_directory(const std::string& from, Session& session) {
   const std::string directory = absolute_path(from, session.surroundings());
   const auto checkpoint = newest_checkpoint(directory);
-  if (!checkpoint)
+  if (!checkpoint) {
+    const bool none = checkpoint.error().code == ErrorCode::kNotFound;
     return tl::unexpected(session.fail(
-        ExitCode::kUsage,
-        fmt::format(
-            "--resume: there is no checkpoint in {}; expected a job, or a directory with a manifest.json "
-            "or with step-... directories",
-            directory)));
+        none ? ExitCode::kUsage : ExitCode::kFailed,
+        fmt::format("--resume: {}{}", checkpoint.error().message,
+                    none
+                        ? "; expected a job, or a directory with a manifest.json or with step-... directories"
+                        : "")));
+  }
   const std::string manifest = *checkpoint / "manifest.json";
   auto spec = spec_of(manifest);
   if (!spec) return tl::unexpected(session.fail(ExitCode::kUsage, "--resume: " + spec.error().message));
@@ -108,9 +132,10 @@ bool names_directory(const std::string& word) {
   return word.find('/') != std::string::npos || word == "." || word == "..";
 }
 
-std::optional<std::string> checkpoint_in(const std::string& directory, const Session& session) {
+Result<std::string> checkpoint_in(const std::string& directory, const Session& session) {
   const auto found = newest_checkpoint(absolute_path(directory, session.surroundings()));
-  return found ? std::optional(found->string()) : std::nullopt;
+  if (!found) return fail(found.error());
+  return found->string();
 }
 
 tl::expected<ResumePoint, ExitCode> find_resume_point(const std::string& from, Session& session) {

@@ -1,13 +1,13 @@
 // What `submit --resume` goes on from, and what `export` takes: a job's newest checkpoint, or a directory's.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include <tl/expected.hpp>
 
 #include "cli/exit_code.h"
 #include "cli/session.h"
+#include "protocol/base/error.h"
 
 namespace seng {
 
@@ -20,8 +20,8 @@ struct ResumePoint {
 // With a slash, or `.` or `..`; else it is a job.
 bool names_directory(const std::string& word);
 // The directory itself if it is a checkpoint, else the newest one in it, or in its checkpoints/ directory.
-// Absolute; none where there is none.
-std::optional<std::string> checkpoint_in(const std::string& directory, const Session& session);
+// Absolute. kNotFound: there is none; kIo: what could not be read, and why.
+Result<std::string> checkpoint_in(const std::string& directory, const Session& session);
 
 // `from` is a directory, or a job, whose newest checkpoint sengd says. Whether it is
 // whole and agrees with the new job is for `seng-actor plan` to say. An error is written as talk already.

@@ -47,13 +47,18 @@ Result<Expected> read_manifest(const std::string& checkpoint) {
               fmt::format("{}: no size and hash of {}; the checkpoint is damaged", path, kModelFile));
 }
 
+std::string directory_of(const std::string& file) {
+  const std::string parent = std::filesystem::path(file).parent_path();
+  return parent.empty() ? "." : parent;
+}
+
 // A file beside the destination that is gone again unless it was kept.
 class Aside {
  public:
   static Result<Aside> open(const std::string& destination) {
     std::string path = destination + ".XXXXXX";
     UniqueFd fd(mkostemp(path.data(), O_CLOEXEC));
-    if (!fd) return fail(errno_error("cannot write beside " + destination));
+    if (!fd) return fail(errno_error("cannot write into " + directory_of(destination)));
     return Aside(std::move(path), std::move(fd));
   }
   Aside(Aside&&) = default;
@@ -85,8 +90,7 @@ class Aside {
       return fail(errno_error("cannot rename to " + destination));
     }
     fd_.reset();
-    const std::string parent = std::filesystem::path(destination).parent_path();
-    return sync_dir(parent.empty() ? "." : parent);
+    return sync_dir(directory_of(destination));
   }
 
  private:
@@ -127,6 +131,7 @@ Status copy_verified(const std::string& source, const Expected& expected, const 
 Result<std::string> destination_of(const std::string& file, bool replace) {
   struct stat there;
   if (stat(file.c_str(), &there) != 0) {
+    if (errno != ENOENT) return fail(errno_error("cannot write " + file));
     if (lstat(file.c_str(), &there) == 0)
       return fail(ErrorCode::kExists, file + " is a link to nothing; remove it or name another file");
     return file;
@@ -153,7 +158,7 @@ tl::expected<Source, ExitCode> find_source(const std::string& from, Session& ses
   if (names_directory(from)) {
     auto checkpoint = checkpoint_in(from, session);
     if (checkpoint) return Source{*std::move(checkpoint), 0, ""};
-    return tl::unexpected(session.fail(ExitCode::kFailed, fmt::format("there is no checkpoint in {}", from)));
+    return tl::unexpected(session.fail(ExitCode::kFailed, checkpoint.error().message));
   }
   const auto reply = session.client().ask<DescribeReply>(DescribeRequest{from});
   if (!reply) return tl::unexpected(session.fail(reply.error()));

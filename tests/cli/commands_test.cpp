@@ -575,7 +575,7 @@ class Export : public Commands {
 };
 
 TEST_F(Export, CopiesWhatTheManifestVouchesFor) {
-  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
   EXPECT_EQ(run.code, ExitCode::kOk) << run.err;
   EXPECT_EQ(read(target_), content_);
   EXPECT_EQ(run.out, "");
@@ -601,25 +601,25 @@ TEST_F(Export, TakesItsFormatAsEveryOtherCommand) {
 TEST_F(Export, TakesADirectoryThatSengdDoesNotKnow) {
   daemon_.stop();
   for (const std::string& from : {checkpoint_, dir_.path(), dir_.path() + "/"}) {
-    const CtlRun run = ctl(daemon_, {"export", from, "--to", target_, "--force", "-o", "json"});
+    const CtlRun run = ctl(daemon_, {"export", from, "--output", target_, "--force", "-o", "json"});
     ASSERT_EQ(run.code, ExitCode::kOk) << run.err;
     EXPECT_EQ(read(target_), content_);
     unlink(target_.c_str());
     EXPECT_TRUE(Json::parse(run.out)["job"].is_null());
     EXPECT_EQ(Json::parse(run.out)["checkpoint"], checkpoint_);
   }
-  const CtlRun none = ctl(daemon_, {"export", dir_.path() + "/none", "--to", target_});
+  const CtlRun none = ctl(daemon_, {"export", dir_.path() + "/none", "--output", target_});
   EXPECT_EQ(none.code, ExitCode::kFailed);
   EXPECT_THAT(none.err, HasSubstr("there is no checkpoint in " + dir_.path() + "/none"));
 }
 
 TEST_F(Export, ReplacesOnlyWhenForced) {
   std::ofstream(target_) << "precious";
-  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("--force"));
   EXPECT_EQ(read(target_), "precious");
-  EXPECT_EQ(ctl(daemon_, {"export", "3", "--to", target_, "--force"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--output", target_, "--force"}).code, ExitCode::kOk);
   EXPECT_EQ(read(target_), content_);
 }
 
@@ -630,7 +630,7 @@ TEST_F(Export, TakesThePlaceOfFilesAlone) {
   std::filesystem::create_symlink("absent", nowhere);
   for (const std::string& there : {pipe, dir_.path(), nowhere}) {
     for (const bool force : {false, true}) {
-      std::vector<std::string> words = {"export", "3", "--to", there};
+      std::vector<std::string> words = {"export", "3", "--output", there};
       if (force) words.push_back("--force");
       const CtlRun run = ctl(daemon_, words);
       EXPECT_EQ(run.code, ExitCode::kFailed) << there;
@@ -641,7 +641,7 @@ TEST_F(Export, TakesThePlaceOfFilesAlone) {
   EXPECT_TRUE(std::filesystem::is_fifo(pipe));
   std::ofstream(target_) << "old";
   std::filesystem::create_symlink(target_, link);
-  EXPECT_EQ(ctl(daemon_, {"export", "3", "--to", link, "--force"}).code, ExitCode::kOk);
+  EXPECT_EQ(ctl(daemon_, {"export", "3", "--output", link, "--force"}).code, ExitCode::kOk);
   EXPECT_TRUE(std::filesystem::is_symlink(link));
   EXPECT_EQ(read(target_), content_);
 }
@@ -650,7 +650,7 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
   std::string flipped = content_;
   flipped[1'000'000] ^= 1;
   const auto refused = [&](const char* said) {
-    const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
+    const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
     EXPECT_EQ(run.code, ExitCode::kFailed);
     EXPECT_THAT(run.err, HasSubstr(said));
     EXPECT_EQ(files(), 1u) << said;
@@ -669,9 +669,57 @@ TEST_F(Export, RefusesADamagedCheckpointAndWritesNothing) {
   }
 }
 
+// Another user, where this one may read everything. In this process alone, and back at its end.
+class AsNobody {
+ public:
+  AsNobody() { EXPECT_TRUE(!root_ || seteuid(65534) == 0); }
+  ~AsNobody() { EXPECT_TRUE(!root_ || seteuid(0) == 0); }
+
+ private:
+  const bool root_ = geteuid() == 0;
+};
+
+TEST_F(Export, SaysWhatCannotBeReadOrWrittenAndWhy) {
+  const std::string job = dir_.path() + "/job", checkpoints = job + "/checkpoints",
+                    newer = checkpoints + "/step-00000014", open = dir_.path() + "/open";
+  std::filesystem::create_directories(newer);
+  std::filesystem::copy(checkpoint_, checkpoints + "/step-00000012");
+  std::ofstream(newer + "/manifest.json") << "{}";
+  mkdir(open.c_str(), 0700);
+  for (const std::string& path : {dir_.path(), job, checkpoints, checkpoints + "/step-00000012"})
+    chmod(path.c_str(), 0755);
+  chmod(open.c_str(), 0777);
+  const auto said = [&](const std::string& closed, const std::string& from, const std::string& to) {
+    chmod(closed.c_str(), 0);
+    CtlRun run;
+    {
+      const AsNobody nobody;
+      run = ctl({"export", from, "--output", to});
+    }
+    chmod(closed.c_str(), 0755);
+    EXPECT_EQ(run.code, ExitCode::kFailed);
+    EXPECT_THAT(run.err, ::testing::StartsWith("sengctl: cannot "));
+    EXPECT_THAT(run.err, ::testing::EndsWith(": Permission denied\n"));
+    EXPECT_THAT(run.err, Not(HasSubstr("no checkpoint")));
+    return run.err;
+  };
+  const std::string free = open + "/out";
+  EXPECT_THAT(said(job, job, free), HasSubstr("read " + job + "/manifest.json"));
+  EXPECT_THAT(said(checkpoints, job, free), HasSubstr("read " + checkpoints + ":"));
+  EXPECT_THAT(said(newer, job, free), HasSubstr("read " + newer + "/manifest.json")) << "not an older one";
+  const std::string whole = checkpoints + "/step-00000012";
+  EXPECT_THAT(said(whole + "/model.safetensors", whole, free), HasSubstr("open " + whole + "/model"));
+  EXPECT_THAT(said(open, whole, free), HasSubstr("write " + free));
+  EXPECT_THAT(said(newer, whole, checkpoints + "/out"), HasSubstr("write into " + checkpoints));
+  EXPECT_THAT(ctl({"export", whole, "--output", dir_.path() + "/none/x"}).err,
+              HasSubstr("cannot write into " + dir_.path() + "/none: No such file or directory"));
+  EXPECT_THAT(ctl({"submit", "--resume", target_ + "/"}).err,
+              HasSubstr("there is no checkpoint in " + target_ + "/: No such file or directory; expected"));
+}
+
 TEST_F(Export, SaysWhenThereIsNothingYet) {
   jobs_[0].checkpoint.clear();
-  const CtlRun run = ctl(daemon_, {"export", "3", "--to", target_});
+  const CtlRun run = ctl(daemon_, {"export", "3", "--output", target_});
   EXPECT_EQ(run.code, ExitCode::kFailed);
   EXPECT_THAT(run.err, HasSubstr("no checkpoint yet: it is running at step 550"));
   EXPECT_EQ(ctl(daemon_, {"export", "3"}).code, ExitCode::kUsage);
