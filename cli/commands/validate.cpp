@@ -37,6 +37,7 @@ ExitCode refuse(Session& session, OutputFormat format, const std::vector<std::st
 // sengd refuses such a job; this machine need not be sengd's.
 std::vector<std::string> notes_of(const JobSpec& spec, const Json& plan) {
   std::vector<std::string> notes = notes_on(spec);
+  for (std::string& note : gpu_notes_on(spec)) notes.push_back(std::move(note));
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   const Json needed = plan.value("memory_per_actor_bytes", Json());
   if (!needed.is_number_unsigned() || pages <= 0 || page <= 0) return notes;

@@ -170,5 +170,7 @@ std::string ranks_text(const std::vector<int>& ranks);
 // effect: ..."), and what it gives up. Such keys are allowed, so that `--set optimizer.name=sgd` turns any
 // SENG job into its baseline.
 std::vector<std::string> notes_on(const JobSpec& spec);
+// What of it GPUs alone can do, a sentence each: for who does not know yet where it will run.
+std::vector<std::string> gpu_notes_on(const JobSpec& spec);
 
 }  // namespace seng

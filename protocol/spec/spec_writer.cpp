@@ -233,4 +233,21 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
   return notes;
 }
 
+std::vector<std::string> gpu_notes_on(const JobSpec& spec) {
+  std::vector<std::string> notes;
+  const std::string refusal =
+      "sengd refuses the job where " +
+      (spec.actors_min == 1 ? std::string("none of its slots is a GPU's")
+                            : fmt::format("fewer than {} of its slots are GPUs'", spec.actors_min));
+  if (spec.engine_precision != "f32")
+    notes.push_back(fmt::format("engine.precision is {}, which GPUs alone compute in: {}",
+                                spec.engine_precision, refusal));
+  if (spec.exchange == "nccl")
+    notes.push_back("exchange.path is nccl, which GPUs alone have: " + refusal + "; auto takes ZeroMQ there");
+  if (spec.reduce == "fast")
+    notes.push_back("exchange.reduce is fast, which NCCL does between GPUs: " + refusal);
+  if (spec.engine_tune) notes.push_back("engine.tune measures on GPUs alone: on the CPU it has no effect");
+  return notes;
+}
+
 }  // namespace seng

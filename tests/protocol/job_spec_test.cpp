@@ -514,5 +514,24 @@ TEST(JobSpec, NotesNameWhatHasNoEffect) {
   EXPECT_THAT(notes({"optimizer.lr.final=0.1"}), ::testing::ElementsAre(HasSubstr("optimizer.lr.final")));
 }
 
+TEST(JobSpec, GpuNotesNameWhatTheCpuCannotDo) {
+  const auto notes = [](const std::vector<std::string>& overrides) {
+    const auto spec = parse_job_spec(kExample, "f.yaml", overrides);
+    return spec ? gpu_notes_on(*spec) : std::vector<std::string>{spec.error().message};
+  };
+  EXPECT_THAT(notes({}), ::testing::IsEmpty());
+  EXPECT_THAT(notes({"exchange=auto", "engine.graphs=off"}), ::testing::IsEmpty());
+  for (const std::string precision : {"tf32", "bf16", "f16"})
+    EXPECT_THAT(notes({"engine.precision=" + precision}),
+                ::testing::ElementsAre(HasSubstr("engine.precision is " + precision + ", which GPUs alone")));
+  EXPECT_THAT(notes({"exchange=nccl", "exchange.reduce=fast", "engine.tune=true", "actors=1"}),
+              ::testing::ElementsAre(HasSubstr("exchange.path is nccl"), HasSubstr("exchange.reduce is fast"),
+                                     HasSubstr("engine.tune measures on GPUs")));
+  EXPECT_THAT(notes({"exchange=nccl", "actors.min=2", "actors.max=2"}),
+              ::testing::ElementsAre(HasSubstr("fewer than 2 of its slots are GPUs'")));
+  EXPECT_THAT(notes({"exchange=nccl", "actors.min=1"}),
+              ::testing::ElementsAre(HasSubstr("none of its slots is a GPU's")));
+}
+
 }  // namespace
 }  // namespace seng
