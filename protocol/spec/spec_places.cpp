@@ -1,5 +1,7 @@
 #include "protocol/spec/spec_places.h"
 
+#include <fmt/format.h>
+
 #include "protocol/spec/spec_overrides.h"
 #include "protocol/spec/spec_tree.h"
 
@@ -16,9 +18,17 @@ std::string_view leading_path(std::string_view message) {
   return path.find_first_not_of(kLetters) == std::string_view::npos ? path : std::string_view();
 }
 
-// The first key of the group that the message names, "data.train_limit" in "data: data.train_limit of ...";
-// else the group.
+// Keys that choose what the whole group is about, the nearest to it first.
+struct Choosers {
+  std::string_view group;
+  std::vector<std::string_view> keys;
+};
+const Choosers kChoosers[] = {{"data", {"data.root", "data.name"}}, {"model", {"model.name"}}};
+
+// The first key of the group that the message's first line names, "data.train_limit" in "data:
+// data.train_limit of ..."; else the group.
 std::string_view nearest_path(std::string_view message) {
+  message = message.substr(0, message.find('\n'));
   const std::string_view group = leading_path(message);
   const std::string within = std::string(group) + ".";
   const std::size_t at = group.empty() ? std::string_view::npos : message.find(within, group.size());
@@ -26,6 +36,18 @@ std::string_view nearest_path(std::string_view message) {
   const std::string_view rest = message.substr(at);
   const std::string_view path = rest.substr(0, rest.find_first_not_of(kLetters));
   return path.substr(0, path.find_last_not_of('.') + 1);
+}
+
+// Without "SOURCE:LINE:COL: ".
+std::string_view without_place(std::string_view message, std::string_view source) {
+  if (source.empty() || !message.starts_with(source)) return message;
+  std::string_view rest = message.substr(source.size());
+  for (int number = 0; number < 2 && rest.starts_with(':'); ++number) {
+    const std::size_t end = rest.find_first_not_of("0123456789", 1);
+    if (end == 1 || end == std::string_view::npos) break;
+    rest.remove_prefix(end);
+  }
+  return rest.starts_with(": ") ? rest.substr(2) : message;
 }
 
 }  // namespace
@@ -50,7 +72,19 @@ std::string place_of(std::string_view key_path, const std::string& yaml_text, co
 
 std::string with_place(const std::string& message, const std::string& yaml_text, const std::string& source,
                        const std::vector<std::string>& overrides) {
-  return place_of(nearest_path(message), yaml_text, source, overrides) + ": " + message;
+  const std::string_view said = without_place(message, source);
+  const std::string_view path = nearest_path(said);
+  std::string place = place_of(path, yaml_text, source, overrides);
+  for (const Choosers& choosers : kChoosers) {
+    if (path != choosers.group) continue;
+    for (const std::string_view key : choosers.keys) {
+      const std::string chosen = place_of(key, yaml_text, source, overrides);
+      if (!chosen.starts_with("--set ")) continue;
+      place = chosen;
+      break;
+    }
+  }
+  return fmt::format("{}: {}", place, said);
 }
 
 }  // namespace seng

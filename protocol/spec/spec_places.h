@@ -13,8 +13,10 @@ namespace seng {
 std::string place_of(std::string_view key_path, const std::string& yaml_text, const std::string& source,
                      const std::vector<std::string>& overrides);
 
-// The message with its place before it. A message that begins with "key.path: " is about that key,
-// or about the first one below it that it names.
+// The message with its place before it, once: a place in `source` that it brings along, of a text made of
+// this one, goes. A message that begins with "key.path: " is about that key, or about the first one below it
+// that its first line names; about `data` or `model` as a whole it is about what --set chose in it, if that
+// did.
 std::string with_place(const std::string& message, const std::string& yaml_text, const std::string& source,
                        const std::vector<std::string>& overrides);
 

@@ -50,5 +50,28 @@ TEST(SpecPlaces, StandBeforeMessagesThatBeginWithAKey) {
   EXPECT_EQ(with_place("model: wrong", "{not: [yaml", "job.yaml", {"=", "a..b=1"}), "job.yaml: model: wrong");
 }
 
+TEST(SpecPlaces, OfAGroupAsAWholeAreWhereItsChoiceWasSet) {
+  const auto placed = [](const std::string& message, const std::vector<std::string>& overrides) {
+    return with_place(message, kText, "job.yaml", overrides);
+  };
+  const std::string lost = "data: not found; looked in:\n    /x\n  name its directory as data.root";
+  EXPECT_EQ(placed(lost, {"data.root=/x", "data.workers=2"}), "--set data.root=/x: " + lost);
+  EXPECT_EQ(placed(lost, {"data.name=mnist"}), "--set data.name=mnist: " + lost);
+  EXPECT_EQ(placed(lost, {"data.name=mnist", "data.root=/x"}), "--set data.root=/x: " + lost);
+  EXPECT_EQ(placed(lost, {"data=mnist"}), "--set data=mnist: " + lost);
+  EXPECT_EQ(placed(lost, {"data.workers=2"}), "job.yaml:5:1: " + lost) << "its last line is a hint";
+  EXPECT_EQ(placed("data: data.workers is 2", {"data.root=/x"}), "job.yaml:5:1: data: data.workers is 2");
+  EXPECT_EQ(placed("model: too deep", {"model.name=vgg"}), "--set model.name=vgg: model: too deep");
+  EXPECT_EQ(placed("model.width: too small", {"model.name=vgg"}), "job.yaml:4:3: model.width: too small");
+}
+
+TEST(SpecPlaces, StandOnce) {
+  const auto placed = [](const std::string& message) { return with_place(message, kText, "job.yaml", {}); };
+  EXPECT_EQ(placed("job.yaml:9:9: model.width: 0 is small"), "job.yaml:4:3: model.width: 0 is small");
+  EXPECT_EQ(placed("job.yaml: empty"), "job.yaml: empty");
+  EXPECT_EQ(placed("job.yaml:9:9 is odd"), "job.yaml: job.yaml:9:9 is odd");
+  EXPECT_EQ(placed("job.yaml"), "job.yaml: job.yaml");
+}
+
 }  // namespace
 }  // namespace seng
