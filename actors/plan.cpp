@@ -12,6 +12,7 @@
 #include "actors/step_update.h"
 #include "actors/warm_up_service.h"
 #include "actors/workload.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 
@@ -37,13 +38,7 @@ std::string text_of(const Json& json) {
 }
 
 PlanOutcome refused(const std::string& message) {
-  Json errors = Json::array();
-  for (std::size_t from = 0; from <= message.size();) {
-    const std::size_t end = std::min(message.find('\n', from), message.size());
-    if (end > from) errors.push_back(message.substr(from, end - from));
-    from = end + 1;
-  }
-  return {text_of({{"ok", false}, {"errors", errors}}), false};
+  return {text_of({{"ok", false}, {"errors", split_errors(message)}}), false};
 }
 
 // The samples or factors alone, as they are stored. Of all blocks together what a group of one holds; more

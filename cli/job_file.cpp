@@ -3,8 +3,10 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "protocol/base/file.h"
+#include "protocol/spec/spec_places.h"
 #include "protocol/spec/spec_tree.h"
 
 namespace seng {
@@ -25,13 +27,31 @@ void make_paths_absolute(JobSpec& spec, const Surroundings& surroundings) {
     if (!path->empty()) *path = absolute_path(*path, surroundings);
 }
 
-// --name is a --set to the reader, but not to the user.
-Error as_typed(Error error, const Arguments& arguments) {
-  if (!arguments.has("name")) return error;
-  const std::string read = "--set name=" + arguments.text("name");
-  const std::size_t at = error.message.find(read);
-  if (at != std::string::npos) error.message.replace(at, read.size(), "--name " + arguments.text("name"));
-  return error;
+// --name and --tune are a --set to the reader, but not to the user.
+std::string as_typed(std::string text, const Arguments& arguments) {
+  const auto replace = [&](const std::string& read, const std::string& typed) {
+    const std::size_t at = text.find(read);
+    if (at != std::string::npos) text.replace(at, read.size(), typed);
+  };
+  if (arguments.has("name"))
+    replace("--set name=" + arguments.text("name"), "--name " + arguments.text("name"));
+  if (arguments.has("tune")) replace("--set engine.tune=true", "--tune");
+  return text;
+}
+
+Result<std::string> read_text(const std::string& file, std::istream& in) {
+  if (file == "-") return read_stdin(in);
+  struct stat info;
+  if (stat(file.c_str(), &info) == 0 && S_ISDIR(info.st_mode))
+    return fail(ErrorCode::kInvalidArgument, "a directory; expected a job's file");
+  auto text = read_file(file, kMaxSpecBytes);
+  if (text) return text;
+  // The place before it names the file already.
+  Error error = text.error();
+  for (const std::string& named : {" " + file, file + " "})
+    if (const std::size_t at = error.message.find(named); at != std::string::npos)
+      error.message.erase(at, named.size());
+  return fail(std::move(error));
 }
 
 Result<JobFile> read_source(const Arguments& arguments, Session& session, const ResumePoint* resume,
@@ -43,13 +63,13 @@ Result<JobFile> read_source(const Arguments& arguments, Session& session, const 
   } else {
     const std::string file = arguments.operand(0);
     source = file == "-" ? "<stdin>" : file;
-    auto read = file == "-" ? read_stdin(session.console().in) : read_file(file, kMaxSpecBytes);
-    if (!read) return fail(ErrorCode::kInvalidArgument, read.error().message);
+    auto read = read_text(file, session.console().in);
+    if (!read) return fail(ErrorCode::kInvalidArgument, source + ": " + read.error().message);
     text = *std::move(read);
   }
   auto spec = parse_job_spec(text, source, overrides);
-  if (!spec) return fail(as_typed(std::move(spec).error(), arguments));
-  return JobFile{*std::move(spec), source, std::move(text), overrides};
+  if (!spec) return fail(ErrorCode::kInvalidArgument, as_typed(spec.error().message, arguments));
+  return JobFile{*std::move(spec), source, std::move(text), overrides, ""};
 }
 
 }  // namespace
@@ -71,9 +91,16 @@ Result<JobFile> read_job_file(const Arguments& arguments, Session& session, cons
   if (resume != nullptr || arguments.has("init-from")) {
     file->spec.initial_checkpoint = resume != nullptr ? resume->checkpoint : "";
     file->spec.initial_weights = resume != nullptr ? "" : arguments.text("init-from");
+    const char* option = resume != nullptr ? "resume" : "init-from";
+    file->begins_with = fmt::format("--{} {}", option, arguments.text(option));
   }
   make_paths_absolute(file->spec, session.surroundings());
   return file;
+}
+
+std::string placed(const std::string& error, const JobFile& file, const Arguments& arguments) {
+  if (!file.begins_with.empty() && error.starts_with("initial.")) return file.begins_with + ": " + error;
+  return as_typed(with_place(error, file.text, file.source, file.overrides), arguments);
 }
 
 void print_notes(const JobSpec& spec, Console& console) {

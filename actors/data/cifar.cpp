@@ -36,10 +36,10 @@ Result<std::string> find_directory(const CifarFamily& family, const std::vector<
                               family.name, directory, fmt::join(lacking, ", ")));
   }
   return fail(ErrorCode::kNotFound,
-              fmt::format("data set {} not found; looked in:\n  {}\nunpack {} of "
+              fmt::format("data set {} not found; looked in:\n    {}\n  unpack {} of "
                           "https://www.cs.toronto.edu/~kriz/cifar.html into one of these, or name its "
                           "directory as data.root",
-                          family.name, fmt::join(candidates, "\n  "), family.archive));
+                          family.name, fmt::join(candidates, "\n    "), family.archive));
 }
 
 Status append_file(const CifarFamily& family, const std::string& path, std::size_t records,

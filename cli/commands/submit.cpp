@@ -7,7 +7,7 @@
 #include "cli/follow.h"
 #include "cli/job_file.h"
 #include "cli/record_values.h"
-#include "protocol/spec/spec_places.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -15,16 +15,17 @@ namespace {
 // sengd has the job planned before it answers, which reads the data set's headers and builds the network.
 constexpr int kPlanningMs = 120'000;
 
-ExitCode refused(Session& session, const JobFile& file, const Failure& failure) {
+ExitCode refused(const Arguments& arguments, Session& session, const JobFile& file, const Failure& failure) {
   if (failure.kind == Failure::Kind::kSilent)
     return session.fail(exit_code_of(failure),
                         failure.message + "; the job may have been accepted all the same, see sengctl list");
   if (failure.kind != Failure::Kind::kRefused) return session.fail(failure);
   // Of the job are only what it says wrongly and what it names in vain; the rest is sengd's: a full disk.
   const bool of_job = failure.code == ErrorCode::kInvalidArgument || failure.code == ErrorCode::kNotFound;
-  const std::string placed = with_place(failure.message, file.text, file.source, file.overrides);
-  if (of_job && !placed.starts_with(file.source + ": ")) return session.refuse(placed);
-  return session.fail(of_job ? ExitCode::kUsage : ExitCode::kFailed, failure.message);
+  if (!of_job) return session.fail(ExitCode::kFailed, failure.message);
+  for (const std::string& error : split_errors(failure.message))
+    session.refuse(placed(error, file, arguments));
+  return ExitCode::kUsage;
 }
 
 ExitCode see_it_through(const Arguments& arguments, Session& session, const JobRecord& job) {
@@ -67,7 +68,7 @@ ExitCode run_submit(const Arguments& arguments, Session& session) {
   if (const auto there = client.ask<VersionReply>(VersionRequest{}); !there)
     return session.fail(there.error());
   const auto reply = client.ask<SubmitReply>(SubmitRequest{to_yaml(file->spec), file->source}, kPlanningMs);
-  if (!reply) return refused(session, *file, reply.error());
+  if (!reply) return refused(arguments, session, *file, reply.error());
   print_notes(file->spec, session.console());
   const JobRecord& job = reply->job;
   const bool stays = arguments.has("wait") || arguments.has("follow");

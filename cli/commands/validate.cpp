@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
@@ -10,22 +8,12 @@
 #include "cli/plan_runner.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
-#include "protocol/spec/spec_places.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
 
 ExitCode refuse(Session& session, OutputFormat format, const std::vector<std::string>& errors) {
   for (const std::string& error : errors) session.refuse(error);
@@ -56,7 +44,7 @@ ExitCode run_validate(const Arguments& arguments, Session& session) {
   const OutputFormat format = arguments.format();
   Console& console = session.console();
   const auto file = read_job_file(arguments, session);
-  if (!file) return refuse(session, format, lines_of(file.error().message));
+  if (!file) return refuse(session, format, split_errors(file.error().message));
   const std::string yaml = to_yaml(file->spec);
   const auto planned = run_plan(session.surroundings().binary_directory, yaml);
   if (!planned) return session.fail(ExitCode::kFailed, planned.error().message);
@@ -66,8 +54,7 @@ ExitCode run_validate(const Arguments& arguments, Session& session) {
   if (plan["ok"] != true) {
     std::vector<std::string> errors;
     for (const Json& error : plan.value("errors", Json::array())) {
-      if (error.is_string())
-        errors.push_back(with_place(error.get<std::string>(), file->text, file->source, file->overrides));
+      if (error.is_string()) errors.push_back(placed(error.get<std::string>(), *file, arguments));
     }
     if (errors.empty()) errors.push_back(file->source + ": refused by seng-actor plan");
     return refuse(session, format, errors);

@@ -87,4 +87,19 @@ std::string did_you_mean(std::string_view word, std::initializer_list<std::strin
   return suggestion(nearest(word, candidates));
 }
 
+std::vector<std::string> split_errors(std::string_view text) {
+  std::vector<std::string> errors;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.empty()) continue;
+    if (line[0] == ' ' && !errors.empty()) {
+      errors.back().append("\n").append(line);
+    } else {
+      errors.emplace_back(line);
+    }
+  }
+  return errors;
+}
+
 }  // namespace seng

@@ -1,4 +1,4 @@
-// Suggestions for mistyped words.
+// Suggestions for mistyped words, and errors of several lines.
 #pragma once
 
 #include <initializer_list>
@@ -27,5 +27,9 @@ std::optional<std::string> nearest_word(std::string_view word,
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
 std::string did_you_mean(std::string_view word, std::initializer_list<std::string_view> candidates);
+
+// Of several errors below one another each by itself, without the last line's end: a line that begins with a
+// space belongs to the error before it. Empty lines are dropped.
+std::vector<std::string> split_errors(std::string_view text);
 
 }  // namespace seng

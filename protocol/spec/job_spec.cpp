@@ -190,7 +190,7 @@ class Relations {
   SpecProblems& problems_;
 };
 
-Error as_error(const SpecProblems& problems) {
+Error as_error(const SpecProblems& problems, const std::string& source) {
   std::string text;
   for (std::size_t i = 0; i < std::min(problems.size(), kMostProblems); ++i) {
     const SpecProblem& p = problems[i];
@@ -198,7 +198,8 @@ Error as_error(const SpecProblems& problems) {
         fmt::format("{}{}: {}{}{}", i > 0 ? "\n" : "", p.where, p.path, p.path.empty() ? "" : ": ", p.what);
   }
   if (problems.size() > kMostProblems)
-    text += fmt::format("\nand {} more problems", problems.size() - kMostProblems);
+    text += fmt::format("\n{}: and {} more problem{}", source, problems.size() - kMostProblems,
+                        problems.size() == kMostProblems + 1 ? "" : "s");
   return {ErrorCode::kInvalidArgument, std::move(text)};
 }
 
@@ -215,14 +216,14 @@ Result<JobSpec> parse_job_spec(const std::string& yaml_text, const std::string& 
   if (root.kind == SpecNode::Kind::kMissing || root.kind == SpecNode::Kind::kNull) {
     if (problems.empty())
       problems.push_back({source, "", "empty; expected a job: model, data, batch, optimizer ..."});
-    return fail(as_error(problems));
+    return fail(as_error(problems, source));
   }
   if (root.kind == SpecNode::Kind::kMap) {
     for (const std::string& assignment : overrides) apply_override(root, assignment, problems);
   }
   DecodedSpec decoded = decode_spec(root, problems);
   if (root.kind == SpecNode::Kind::kMap) Relations(root, decoded, problems).check();
-  if (!problems.empty()) return fail(as_error(problems));
+  if (!problems.empty()) return fail(as_error(problems, source));
   return std::move(decoded.spec);
 }
 

@@ -119,6 +119,30 @@ TEST(Submit, ABadFileNeverReachesTheDaemon) {
   EXPECT_EQ(daemon.count(MessageKind::kSubmitRequest), 0);
 }
 
+TEST(Submit, ErrorsOfTheDaemonHaveThePlaceOfWhatWasTyped) {
+  FakeDaemon daemon;
+  serve_job(daemon, {running_job()});
+  std::string message;
+  daemon.on<SubmitRequest, SubmitReply>([&](const SubmitRequest&) -> Result<SubmitReply> {
+    return fail(ErrorCode::kInvalidArgument, message);
+  });
+  const auto said = [&](const std::string& refusal, std::vector<std::string> words) {
+    message = refusal;
+    words.insert(words.begin(), {"submit", "-"});
+    return ctl(daemon, words, {.input = kJob}).err;
+  };
+  EXPECT_EQ(
+      said("data: not found; looked in:\n    /x\n  so\nseed: 7 is odd\nno key", {"--set", "data.root=/x"}),
+      "--set data.root=/x: data: not found; looked in:\n    /x\n  so\n<stdin>: seed: 7 is odd\n<stdin>: no "
+      "key\n");
+  EXPECT_EQ(said("engine.tune: not here", {"--tune"}), "--tune: engine.tune: not here\n");
+  EXPECT_EQ(said("name: taken", {"--name", "mine"}), "--name mine: name: taken\n");
+  EXPECT_EQ(said("initial.weights: /w: no such file", {"--init-from", "/w"}),
+            "--init-from /w: initial.weights: /w: no such file\n");
+  EXPECT_EQ(said("<stdin>:90:3: seed: 7 is odd", {}), "<stdin>: seed: 7 is odd\n")
+      << "of the text as it was sent";
+}
+
 TEST(Submit, ARefusalOfTheDaemonIsAUsageErrorItsOwnTroubleIsNot) {
   FakeDaemon daemon;
   serve_job(daemon, {running_job()});

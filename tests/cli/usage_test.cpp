@@ -32,8 +32,8 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"list", "-o", "json", "-o", "yaml"}, "more than once"},
       {{"list", "extra"}, "list: unexpected argument \"extra\""},
       {{"submit"}, "submit: FILE is missing"},
-      {{"submit", "/nonexistent.yaml"}, "/nonexistent.yaml: No such file"},
-      {{"submit", "/tmp"}, "/tmp"},
+      {{"submit", "/nonexistent.yaml"}, "/nonexistent.yaml: cannot open: No such file or directory\n"},
+      {{"submit", "/tmp"}, "/tmp: a directory; expected a job's file\n"},
       {{"submit", "x", "--timeout", "3"}, "--timeout goes with --wait or --follow"},
       {{"wait", "3", "--timeout", "-1"}, "--timeout: expected seconds"},
       {{"wait", "3", "--timeout", "soon"}, "timeout"},
@@ -226,6 +226,35 @@ echo '{"ok":true,"parameters":421834,"steps_total":5,"memory_per_actor_bytes":10
   EXPECT_EQ(json["ok"], true);
   EXPECT_EQ(json["spec"]["batch"]["micro"], 4);
   EXPECT_EQ(json["plan"]["parameters"], 421834);
+}
+
+TEST_F(Validate, NotesWhatNeedsGpus) {
+  plan_with("cat >/dev/null; echo '{\"ok\":true,\"blocks\":[]}'\n");
+  EXPECT_EQ(validate({}).err, "");
+  const CtlRun run = validate({"--set", "engine.precision=bf16", "--set", "exchange=nccl"});
+  EXPECT_EQ(run.code, ExitCode::kOk);
+  EXPECT_EQ(
+      run.err,
+      "note: engine.precision is bf16, which GPUs alone compute in: sengd refuses the job where none of "
+      "its slots is a GPU's\n"
+      "note: exchange.path is nccl, which GPUs alone have: sengd refuses the job where none of its slots "
+      "is a GPU's; auto takes ZeroMQ there\n");
+  const auto json = nlohmann::json::parse(validate({"--set", "engine.tune=true", "-o", "json"}).out);
+  EXPECT_EQ(json["notes"].size(), 1u);
+}
+
+// A refusal's lines: each error has one place, before its first.
+TEST_F(Validate, ErrorsBeginWithOnePlaceAndGoOnIndented) {
+  plan_with(R"(cat >/dev/null
+cat <<'END'
+{"ok":false,"errors":["data: not found; looked in:\n    /x\n  name it as data.root","seed: 1 is odd"]}
+END
+exit 2
+)");
+  EXPECT_EQ(validate({"--set", "data.root=/x"}).err,
+            "--set data.root=/x: data: not found; looked in:\n    /x\n  name it as data.root\n<stdin>: seed: "
+            "1 is odd\n");
+  EXPECT_EQ(nlohmann::json::parse(validate({"-o", "json"}).out)["errors"].size(), 2u);
 }
 
 TEST_F(Validate, RefusalsAreExitCode2) {

@@ -103,6 +103,14 @@ TEST(NearestWord, FindsSlipsAndNothingElse) {
   EXPECT_EQ(nearest_word(std::string(100'000, 'x'), words), std::nullopt);
 }
 
+TEST(Text, ErrorsAreSplitWhereALineIsNotIndented) {
+  using Errors = std::vector<std::string>;
+  EXPECT_EQ(split_errors(""), Errors{});
+  EXPECT_EQ(split_errors("one"), Errors{"one"});
+  EXPECT_EQ(split_errors("one\n  and more\n    yet\n\ntwo\n"), (Errors{"one\n  and more\n    yet", "two"}));
+  EXPECT_EQ(split_errors(" indented\n too"), Errors{" indented\n too"});
+}
+
 TEST(EditDistance, CountsEachKindOfSlip) {
   EXPECT_EQ(edit_distance("", "abc"), 3u);
   EXPECT_EQ(edit_distance("abc", "abc"), 0u);

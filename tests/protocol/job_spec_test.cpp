@@ -351,7 +351,7 @@ TEST(JobSpec, CollectsAllProblems) {
   }
   std::string many = kShortest;
   for (int i = 0; i < 30; ++i) many += "zzzzzz" + std::to_string(i) + ": 1\n";
-  EXPECT_THAT(problems(many), ::testing::EndsWith("\nand 10 more problems"));
+  EXPECT_THAT(problems(many), ::testing::EndsWith("\nf.yaml: and 10 more problems"));
 }
 
 TEST(JobSpec, RefusesWhatIsNoJob) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "protocol/base/text.h"
 #include "tests/actors/data/scratch_directory.h"
 
 namespace seng {
@@ -99,6 +100,7 @@ TEST_P(CifarTest, RefusesDamagedFilesByName) {
               AllOf(HasSubstr("incomplete"), HasSubstr(family_.train_files.back())));
   std::filesystem::remove_all(directory());
   EXPECT_THAT(refusal(ErrorCode::kNotFound), AllOf(HasSubstr(family_.archive), HasSubstr(directory())));
+  EXPECT_EQ(split_errors(refusal(ErrorCode::kNotFound)).size(), 1u) << "its further lines are indented";
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, CifarTest, ::testing::Bool(),

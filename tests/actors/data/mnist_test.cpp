@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "protocol/base/text.h"
 #include "tests/actors/data/idx_bytes.h"
 #include "tests/actors/data/scratch_directory.h"
 
@@ -108,8 +109,9 @@ TEST_F(MnistTest, SearchesThePlacesInOrder) {
 
 TEST_F(MnistTest, AMissingSetNamesEveryPlaceAndThePackage) {
   const std::string text = error_of(open("auto"), ErrorCode::kNotFound);
+  EXPECT_EQ(split_errors(text).size(), 1u) << "its further lines are indented";
   for (const std::string& place : candidate_directories(fashion_mnist_family(), "auto", places_)) {
-    EXPECT_THAT(text, HasSubstr("\n  " + place + "\n"));
+    EXPECT_THAT(text, HasSubstr("\n    " + place + "\n"));
   }
   EXPECT_THAT(text, HasSubstr("`apt-get install dataset-fashion-mnist`"));
   EXPECT_THAT(text, HasSubstr("data.root"));
