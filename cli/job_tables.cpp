@@ -114,6 +114,12 @@ std::string event_line(const EventRecord& event, const Console& console) {
                      colored(console, state_color(severity), fmt::format("{:<7}", severity)), words);
 }
 
+void print_checkpoint_notes(const std::vector<JobRecord>& jobs, Console& console) {
+  for (const JobRecord& job : jobs)
+    if (const std::string note = checkpoint_note(job); !note.empty())
+      console.err << fmt::format("note: job {} ({}): {}\n", job.id, job.name, note);
+}
+
 void print_job(const JobRecord& job, Console& console) {
   const auto line = [&](const char* what, const std::string& value) {
     if (!value.empty()) console.out << fmt::format("{:<16} {}\n", what, value);
@@ -142,6 +148,7 @@ void print_job(const JobRecord& job, Console& console) {
   line("weights SHA-256", job.weights_sha256);
   line("state SHA-256", job.state_sha256);
   line("checkpoint", job.checkpoint);
+  line("not written", one_line(job.checkpoint_error));
   line("submitted", format_time(job.submitted_at));
   if (job.started_at > 0) line("started", format_time(job.started_at));
   if (job.ended_at > 0) line("ended", format_time(job.ended_at));

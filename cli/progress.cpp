@@ -116,6 +116,7 @@ void ProgressDisplay::update(const JobRecord& job, const std::vector<EpochMetric
     for (; epochs_shown_ < epochs.size(); ++epochs_shown_) console_.out << epoch_row(epochs[epochs_shown_]);
     console_.out.flush();
   }
+  note_checkpoint(job);
   if (!options_.progress || is_terminal(job.state)) return;
   const double now = clock_.now();
   const bool changed = !any_ || job.state != last_state_ || job.reason != last_reason_;
@@ -132,6 +133,18 @@ void ProgressDisplay::update(const JobRecord& job, const std::vector<EpochMetric
   last_reason_ = job.reason;
   last_step_ = job.step;
   draw(job);
+}
+
+// As it begins and as it ends: each new attempt has other words.
+void ProgressDisplay::note_checkpoint(const JobRecord& job) {
+  if (is_terminal(job.state)) return;
+  const std::string note = checkpoint_note(job);
+  if (note.empty() != lacks_checkpoint_) return;
+  lacks_checkpoint_ = !note.empty();
+  if (note.empty()) return say("note: its checkpoints are written again");
+  // The reason of a job that waits for its last one says the same, and is shown beside the progress.
+  if (options_.progress && job.reason.find(job.checkpoint_error) != std::string::npos) return;
+  say("note: " + note);
 }
 
 void ProgressDisplay::draw(const JobRecord& job) {

@@ -35,7 +35,8 @@ class ProgressDisplay {
       : console_(console), clock_(clock), options_(options) {}
   ~ProgressDisplay() { erase(); }
 
-  // `epochs`: all so far; those shown before are not shown again.
+  // That checkpoints cannot be written is said with and without progress. `epochs`: all so far; those shown
+  // before are not shown again.
   void update(const JobRecord& job, const std::vector<EpochMetrics>& epochs);
   // A line of talk above the progress.
   void say(const std::string& text);
@@ -44,6 +45,7 @@ class ProgressDisplay {
 
  private:
   void draw(const JobRecord& job);
+  void note_checkpoint(const JobRecord& job);
 
   Console& console_;
   const Clock& clock_;
@@ -54,6 +56,7 @@ class ProgressDisplay {
   double last_draw_ = 0;
   JobState last_state_ = JobState::kQueued;
   std::string last_reason_;
+  bool lacks_checkpoint_ = false;  // said so
   std::uint64_t last_step_ = 0;
 };
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/text_format.h"
 #include "protocol/spec/spec_tree.h"
 
 namespace seng {
@@ -64,6 +65,11 @@ bool has_diverged(const JobRecord& job) {
          (job.test_accuracy >= 0 && !std::isfinite(job.test_loss));
 }
 
+std::string checkpoint_note(const JobRecord& job) {
+  if (job.checkpoint_error.empty() || is_terminal(job.state)) return "";
+  return "its newest checkpoint cannot be written: " + one_line(job.checkpoint_error);
+}
+
 Json job_value(const JobRecord& job) {
   const bool trained = knows_training(job), tested = job.test_accuracy >= 0;
   return {{"id", job.id},
@@ -89,6 +95,7 @@ Json job_value(const JobRecord& job) {
           {"weights_sha256", job.weights_sha256},
           {"state_sha256", job.state_sha256},
           {"checkpoint", job.checkpoint},
+          {"checkpoint_error", job.checkpoint_error},
           {"restarts", job.restarts},
           {"device_kind", job.device_kind.empty() ? Json(nullptr) : Json(job.device_kind)},
           {"group_epoch", to_string(job.epoch)},

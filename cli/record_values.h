@@ -17,6 +17,8 @@ namespace seng {
 bool knows_training(const JobRecord& job);
 // Its last known loss, in training or on the test set, is not finite.
 bool has_diverged(const JobRecord& job);
+// "its newest checkpoint cannot be written: step 200: ...", while that holds; else empty.
+std::string checkpoint_note(const JobRecord& job);
 
 nlohmann::ordered_json job_value(const JobRecord& job);
 nlohmann::ordered_json actor_value(const ActorRecord& actor);

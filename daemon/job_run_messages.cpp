@@ -234,6 +234,7 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
   if (!fresh && known->second == body.state_sha256) return;  // told again
   known->second = body.state_sha256;
   if (checkpoints_.size() > kCheckpointsKnown) checkpoints_.erase(checkpoints_.begin());
+  record_.checkpoint_error.clear();
   // One that was written before the newest, and is heard of behind it, may be gone already.
   if (checkpoints_.rbegin()->first == body.step) progress_.on(body, record_);
   ports_.store.add_checkpoint(
@@ -246,13 +247,14 @@ void JobRun::on_body(ActorId actor, const Message& message, const CheckpointRepo
 // The last one is tried again; another one's turn comes anyway.
 void JobRun::on_failed_checkpoint(ActorId actor, const GroupEpoch& epoch, const CheckpointReport& body) {
   std::string text = fmt::format("step {}: {}", body.step, shortened(body.error, kEventTextBytes));
+  record_.checkpoint_error = text;
   const bool last = body.step >= record_.steps_total || job_.stopping();
   if (job_.runs() && last && epoch == group_.epoch()) {
     const double pause = last_checkpoint_.failed(body.step, body.error, ports_.clock.now());
     text += fmt::format("; tried again in {:g} s", pause);
     record_.reason = "its last checkpoint cannot be written: " + text;
-    changed();
   }
+  changed();
   event(Severity::kWarning, "CheckpointFailed", text, actor);
 }
 

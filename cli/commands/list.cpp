@@ -58,6 +58,7 @@ ExitCode run_list(const Arguments& arguments, Session& session) {
                                     : "no jobs; sengctl submit FILE makes one\n");
     } else {
       job_table(jobs).print(session.console());
+      print_checkpoint_notes(jobs, session.console());
     }
     return ExitCode::kOk;
   }

@@ -96,6 +96,7 @@ ExitCode run_status(const Arguments& arguments, Session& session) {
   if (!counts.open.empty()) {
     console.out << "\n";
     job_table(counts.open).print(console);
+    print_checkpoint_notes(counts.open, console);
   }
   return ExitCode::kOk;
 }

@@ -58,6 +58,7 @@ struct JobRecord {
   std::uint64_t revision = 0;                // grows with every change of this record
   std::uint32_t restarts = 0;                // actors that were started in the place of lost ones
   std::string device_kind;                   // that it is bound to: "cpu", a GPU's model; empty: none yet
+  std::string checkpoint_error;  // why its newest checkpoint could not be written; empty: none failed since
 
   template <class V>
   void visit(V& v) {
@@ -91,6 +92,7 @@ struct JobRecord {
     v.field(28, "revision", revision);
     v.field(29, "restarts", restarts);
     v.field(30, "device_kind", device_kind);
+    v.field(31, "checkpoint_error", checkpoint_error);
   }
 };
 

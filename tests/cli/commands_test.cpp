@@ -110,6 +110,18 @@ TEST_F(Commands, List) {
               HasSubstr("jobs:\n  - id: 3\n    name: fashion-lenet\n"));
 }
 
+TEST_F(Commands, AJobWhoseCheckpointsCannotBeWrittenIsNoted) {
+  const std::string why = "step 400: cannot write /c: No space left on device";
+  EXPECT_EQ(ctl(daemon_, {"list"}).err, "");
+  for (JobRecord& job : jobs_) job.checkpoint_error = why;  // the other one has ended
+  const std::string note =
+      "note: job 3 (fashion-lenet): its newest checkpoint cannot be written: " + why + "\n";
+  EXPECT_EQ(ctl(daemon_, {"list"}).err, note);
+  EXPECT_EQ(ctl(daemon_, {"status"}).err, note);
+  EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out, HasSubstr("not written      " + why + "\n"));
+  EXPECT_EQ(json_of(ctl(daemon_, {"list", "-o", "json"}))["jobs"][0]["checkpoint_error"], why);
+}
+
 TEST_F(Commands, AnEmptyListIsEmptyDataAndAHint) {
   jobs_.clear();
   const CtlRun table = ctl(daemon_, {"list"});

@@ -177,5 +177,30 @@ TEST_F(ProgressDisplayTest, SaysOnceWhatIsAmissWithAJobThatTrains) {
   EXPECT_EQ(said.find(note), said.rfind(note));
 }
 
+TEST_F(ProgressDisplayTest, SaysWhileCheckpointsCannotBeWritten) {
+  for (const bool progress : {false, true}) {
+    err_.str("");
+    ProgressDisplay display(console_, clock_, {.progress = progress});
+    JobRecord job = running_job();
+    display.update(job, {});
+    job.checkpoint_error = "step 4: no space left";
+    display.update(job, {});
+    job.checkpoint_error = "step 8: no space left";
+    display.update(job, {});
+    const std::string note = "note: its newest checkpoint cannot be written: step 4: no space left\n";
+    EXPECT_THAT(err_.str(), ::testing::HasSubstr(note));
+    EXPECT_THAT(err_.str(), ::testing::Not(::testing::HasSubstr("step 8: no"))) << "said already";
+    job.checkpoint_error.clear();
+    display.update(job, {});
+    EXPECT_THAT(err_.str(), ::testing::HasSubstr("note: its checkpoints are written again\n"));
+    err_.str("");
+    job.checkpoint_error = "step 9: no space left";
+    job.reason = "its last checkpoint cannot be written: step 9: no space left; tried again in 5 s";
+    display.update(job, {});
+    EXPECT_EQ(err_.str().find("step 9"), err_.str().rfind("step 9")) << "once";
+    EXPECT_NE(err_.str().find("step 9"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace seng

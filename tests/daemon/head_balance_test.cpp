@@ -124,6 +124,23 @@ TEST(LastCheckpoint, AnotherOneIsNotTriedAgain) {
   EXPECT_THAT(world.event_kinds(job), HasSubstr("CheckpointFailed"));
 }
 
+TEST(LastCheckpoint, ARecordSaysThatTheNewestIsMissingAsLongAsThatHolds) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 1, 2));
+  world.train(job);
+  world.say(job, 0, CheckpointReport{2, "/c/step-2", "w", "s", ""});
+  EXPECT_EQ(world.record(job).checkpoint_error, "");
+  const std::uint64_t revision = world.record(job).revision;
+  world.say(job, 0, CheckpointReport{4, "", "", "", "no space left"});
+  EXPECT_EQ(world.record(job).checkpoint_error, "step 4: no space left");
+  EXPECT_EQ(world.record(job).checkpoint, "/c/step-2");
+  EXPECT_GT(world.record(job).revision, revision) << "who watches hears of it";
+  world.say(job, 0, CheckpointReport{2, "/c/step-2", "w", "s", ""});
+  EXPECT_NE(world.record(job).checkpoint_error, "") << "an old one that is told again";
+  world.say(job, 0, CheckpointReport{6, "/c/step-6", "w6", "s6", ""});
+  EXPECT_EQ(world.record(job).checkpoint_error, "");
+}
+
 TEST(LastCheckpoint, AStopThatCannotWriteOneSaysSoInTheEnd) {
   World world(2);
   const JobId job = world.submit(spec_text("a", 1, 2));
