@@ -1,6 +1,6 @@
 #include "cli/arguments.h"
 
-#include <cmath>
+#include <charconv>
 
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/parsers.hpp>
@@ -23,18 +23,27 @@ std::string explain(const OptionTable& options, const po::error& error) {
   return fmt::format("unknown option {}{}", typed, did_you_mean(typed, std::span<const std::string>(known)));
 }
 
-// Values whose form po does not check.
-Status check_numbers(const po::parsed_options& parsed) {
-  for (const auto& option : parsed.options) {
-    const bool number = option.string_key == "actor" || option.string_key == "step" ||
-                        option.string_key == "tail" || option.string_key == "limit";
-    // The conversion to an unsigned number would take -1 for the largest.
-    if (number && !option.value.empty() &&
-        option.value[0].find_first_not_of("0123456789") != std::string::npos)
-      return fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--{}: \"{}\"; expected a whole number", option.string_key, option.value[0]));
+template <class Number>
+std::errc read_number(const std::string& text, Number& value) {
+  const char* end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, value);
+  return read.ec == std::errc() && read.ptr != end ? std::errc::invalid_argument : read.ec;
+}
+
+// Values whose form po does not check, or whose error it does not explain.
+Status check_number(const std::string& option, const std::string& value) {
+  std::string what;
+  if (option == "actor" || option == "step" || option == "tail" || option == "limit") {
+    std::uint64_t whole = 0;
+    const std::errc error = read_number(value, whole);  // takes no sign: po would take -1 for the largest
+    if (error == std::errc::invalid_argument) what = fmt::format("\"{}\"; expected a whole number", value);
+    if (error == std::errc::result_out_of_range) what = value + " is too large";
   }
-  return {};
+  double seconds = 0;
+  if (option == "timeout" && read_number(value, seconds) != std::errc())
+    what = fmt::format("\"{}\"; expected seconds, as 30 or 0.5", value);
+  if (what.empty()) return {};
+  return fail(ErrorCode::kInvalidArgument, fmt::format("--{}: {}", option, what));
 }
 
 Status check_values(const Arguments& arguments) {
@@ -61,7 +70,8 @@ Result<Arguments> Arguments::read(const OptionTable& options, const std::vector<
   Arguments out;
   try {
     const auto parsed = po::command_line_parser(words).options(all).positional(operands).style(style).run();
-    SENG_TRY(check_numbers(parsed));
+    for (const auto& option : parsed.options)
+      if (!option.value.empty()) SENG_TRY(check_number(option.string_key, option.value[0]));
     po::store(parsed, out.values_);
     po::notify(out.values_);
   } catch (const po::error& error) {

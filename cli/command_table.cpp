@@ -49,7 +49,7 @@ void for_validate(OptionTable& t) {
 }
 void for_list(OptionTable& t) {
   option(t, "state", "STATE,...", "only jobs in one of these states; open: those that have not ended");
-  number(t, "limit", "N", "only the newest N");
+  number(t, "limit", "N", "only the newest N; 0: none");
   add_format_option(t);
 }
 void for_delete(OptionTable& t) {

@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -148,8 +149,9 @@ void print_result(Session& session, const JobRecord& job, OutputFormat format) {
   if (format != OutputFormat::kTable) return print_value(console, format, job_value(job));
   const std::string state(job_state_name(job.state));
   const double seconds = job.ended_at > 0 && job.started_at > 0 ? job.ended_at - job.started_at : -1;
-  console.out << fmt::format("job {} ({}) {}: {} epochs, {} steps{}\n", job.id, job.name,
-                             colored(console, Color::kBold, state), format_count(job.epochs), job.step,
+  console.out << fmt::format("job {} ({}) {}: {} epoch{}, {}{}\n", job.id, job.name,
+                             colored(console, Color::kBold, state), format_count(job.epochs),
+                             format_count(job.epochs) == "1" ? "" : "s", counted(job.step, "step"),
                              seconds >= 0 ? " in " + format_duration(seconds) : "");
   const auto line = [&](const char* what, const std::string& value) {
     if (!value.empty()) console.out << fmt::format("  {:<16}{}\n", what, value);

@@ -10,6 +10,7 @@
 
 #include "cli/job_file.h"
 #include "cli/record_values.h"
+#include "cli/text_format.h"
 #include "protocol/base/file.h"
 #include "protocol/spec/job_spec.h"
 
@@ -116,8 +117,8 @@ tl::expected<ResumePoint, ExitCode> of_job(const std::string& from, Session& ses
     if (spec && !spec->initial_checkpoint.empty())
       return ResumePoint{spec->initial_checkpoint, reply->spec_yaml, fmt::format("job {}", job.id)};
     return tl::unexpected(
-        session.fail(ExitCode::kFailed, fmt::format("job {} ({}) has no checkpoint: it is {} at step {}",
-                                                    job.id, job.name, job_state_name(job.state), job.step)));
+        session.fail(ExitCode::kFailed, fmt::format("job {} ({}) has no checkpoint: it {} at step {}", job.id,
+                                                    job.name, state_words(job.state), job.step)));
   }
   if (!is_terminal(job.state))
     session.console().err << fmt::format(

@@ -13,6 +13,10 @@ bool starts_character(char c) {
 }
 }  // namespace
 
+std::string state_words(JobState state) {
+  return (is_terminal(state) ? "has " : "is ") + std::string(job_state_name(state));
+}
+
 std::string format_duration(double seconds) {
   if (!(seconds >= 0) || seconds > 1e9) return "-";
   const auto whole = static_cast<std::uint64_t>(std::llround(seconds));

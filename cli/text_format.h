@@ -5,8 +5,12 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/messages/records.h"
+
 namespace seng {
 
+// "is running", "has failed": behind a job's name.
+std::string state_words(JobState state);
 std::string format_duration(double seconds);         // "0:41", "1:02:03", "2d 03:04"
 std::string format_bytes(std::uint64_t bytes);       // "512 B", "63.4 MiB"
 std::string format_percent(double fraction);         // "91.84 %"; "-" below 0, which is "not known"

@@ -20,6 +20,7 @@
 #include "daemon/store.h"
 #include "protocol/base/clock.h"
 #include "protocol/base/log.h"
+#include "protocol/base/text.h"
 #include "protocol/base/version.h"
 #include "protocol/channel/endpoint.h"
 #include "protocol/channel/zmq_channel.h"
@@ -255,11 +256,11 @@ Status Daemon::start() {
   for (const std::string& warning : warnings_) log_warning("{}", warning);
   const HeadOptions& head = head_options_;
   if (head.slots * head.threads_per_slot > head.cores) {
-    log_warning("{} slots of {} threads on {} cores: actors will share cores", head.slots,
-                head.threads_per_slot, head.cores);
+    log_warning("{} of {} on {}: actors will share cores", counted(head.slots, "slot"),
+                counted(head.threads_per_slot, "thread"), counted(head.cores, "core"));
   }
-  log_info("serving at {} with {} slots of {} threads", p.control_channel->endpoint(), head.slots,
-           head.threads_per_slot);
+  log_info("serving at {} with {} of {}", p.control_channel->endpoint(), counted(head.slots, "slot"),
+           counted(head.threads_per_slot, "thread"));
   return {};
 }
 

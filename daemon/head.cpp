@@ -10,6 +10,7 @@
 #include "daemon/recovery.h"
 #include "protocol/base/limits.h"
 #include "protocol/base/log.h"
+#include "protocol/base/text.h"
 #include "protocol/base/version.h"
 #include "protocol/spec/job_spec.h"
 
@@ -80,7 +81,7 @@ Status Head::recover() {
   }
   if (const int ended = ports_.processes.end_leftovers(leftovers, options_.timeouts.terminate_s());
       ended > 0) {
-    log_warning("ended {} actor process{} of the daemon before", ended, ended == 1 ? "" : "es");
+    log_warning("ended {} of the daemon before", counted(static_cast<std::uint64_t>(ended), "actor process"));
   }
   remove_sockets(options_.peer_dir, [this](JobId job, ActorId actor) {
     const auto run = runs_.find(job);
@@ -205,8 +206,8 @@ Result<JobRecord> Head::scale(const std::string& job, std::uint32_t actors) {
   }
   SENG_TRY(run->scale(actors));
   if (actors > options_.slots) {
-    run->set_waiting(fmt::format("{} actors are asked for, this node has {} slot{}", actors, options_.slots,
-                                 options_.slots == 1 ? "" : "s"));
+    run->set_waiting(
+        fmt::format("{} actors are asked for, this node has {}", actors, counted(options_.slots, "slot")));
   }
   return run->record();
 }

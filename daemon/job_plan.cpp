@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "protocol/base/text.h"
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
@@ -111,10 +112,6 @@ std::uint64_t mebibytes(std::uint64_t bytes) {
   return (bytes + (1 << 20) - 1) >> 20;
 }
 
-std::string slots_text(std::uint32_t slots) {
-  return fmt::format("{} slot{}", slots, slots == 1 ? "" : "s");
-}
-
 // What GPUs alone can do, and each actor has to.
 struct GpuNeed {
   const char* key;      // of the job
@@ -143,7 +140,7 @@ Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
     if (plan.actors_min > node.gpu_slots)
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("{}of the {} of this node {}{}, or start sengd with --device cuda", begin,
-                              slots_text(node.slots),
+                              counted(node.slots, "slot"),
                               node.gpu_slots == 0   ? "none is a GPU's"
                               : node.gpu_slots == 1 ? "only 1 is a GPU's"
                                                     : fmt::format("only {} are GPUs'", node.gpu_slots),
@@ -171,15 +168,15 @@ Status check_gpus(const JobPlan& plan, const NodeLimits& node) {
 Status check_fit(const JobPlan& plan, const NodeLimits& node) {
   if (plan.actors_min > plan.micro_batches) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("actors.min: {}, but the global batch has only {} micro-batch{} to share: lower "
+                fmt::format("actors.min: {}, but the global batch has only {} to share: lower "
                             "actors.min or batch.micro",
-                            plan.actors_min, plan.micro_batches, plan.micro_batches == 1 ? "" : "es"));
+                            plan.actors_min, counted(plan.micro_batches, "micro-batch")));
   }
   if (plan.actors_min > node.slots) {
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("actors.min: {}, but this node has {}: lower actors.min, or start sengd with --slots {}",
-                    plan.actors_min, slots_text(node.slots), plan.actors_min));
+                    plan.actors_min, counted(node.slots, "slot"), plan.actors_min));
   }
   if (!plan.mixed_devices && plan.actors_min > node.slots_of_one_kind) {
     return fail(ErrorCode::kInvalidArgument,
@@ -189,12 +186,11 @@ Status check_fit(const JobPlan& plan, const NodeLimits& node) {
   }
   SENG_TRY(check_gpus(plan, node));
   if (node.memory_bytes > 0 && plan.memory_per_actor > node.memory_bytes / plan.actors_min) {
-    return fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("the job needs about {} MiB for each of at least {} actor{}, but this node has {} MiB: "
-                    "lower batch.micro, actors.lanes, actors.min or optimizer.curvature.samples",
-                    mebibytes(plan.memory_per_actor), plan.actors_min, plan.actors_min == 1 ? "" : "s",
-                    mebibytes(node.memory_bytes)));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("the job needs about {} MiB for each of at least {}, but this node has {} MiB: "
+                            "lower batch.micro, actors.lanes, actors.min or optimizer.curvature.samples",
+                            mebibytes(plan.memory_per_actor), counted(plan.actors_min, "actor"),
+                            mebibytes(node.memory_bytes)));
   }
   return {};
 }

@@ -11,6 +11,7 @@
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 #include "protocol/base/secret.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -152,7 +153,8 @@ void JobRun::set_waiting(const std::string& why) {
 
 void JobRun::set_limit(std::uint32_t actors, JobId waiting) {
   if (actors != limit_ && waiting != 0)
-    event(Severity::kInfo, "Shrinking", fmt::format("to {} actors: job {} needs slots", actors, waiting));
+    event(Severity::kInfo, "Shrinking",
+          fmt::format("to {}: job {} needs slots", counted(actors, "actor"), waiting));
   if (limit_ != actors) quiet_ = false;
   limit_ = actors;
   limited_for_ = waiting;

@@ -5,6 +5,7 @@
 
 #include "daemon/job_run.h"
 #include "protocol/base/log.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -56,7 +57,8 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::vector
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;
     }
   }
-  log_info("job {}: {} actors of the daemon before are alive", record_.id, actors_.size());
+  log_info("job {}: of the daemon before {} alive", record_.id,
+           actors_.size() == 1 ? "1 actor is" : fmt::format("{} actors are", actors_.size()));
   check_adopted();
 }
 
@@ -149,8 +151,9 @@ void JobRun::end_adoption(bool training) {
   }
   event(Severity::kInfo, "Adopted",
         training
-            ? fmt::format("its {} actor{} went on training", members.size(), members.size() == 1 ? "" : "s")
-            : fmt::format("{} of its {} actors are here", heard, members.size()));
+            ? "its " + counted(members.size(), "actor") + " went on training"
+            : fmt::format("{} of its {} here", heard,
+                          members.size() == 1 ? "1 actor is" : fmt::format("{} actors are", members.size())));
   observer_.slots_freed();
 }
 

@@ -8,13 +8,10 @@
 #include "daemon/job_run.h"
 #include "daemon/recovery.h"
 #include "protocol/base/log.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
-
-std::string actors_text(std::size_t count) {
-  return fmt::format("{} actor{}", count, count == 1 ? "" : "s");
-}
 
 // The job has restored from that step: newer checkpoints were refused and count no more. The record names the
 // newest that is left.
@@ -130,7 +127,7 @@ std::string JobRun::shortfall() const {
     const auto heard = std::ranges::count_if(
         actors_, [](const auto& entry) { return entry.second.first_hello.has_value(); });
     return fmt::format("sengd was started anew and has heard {} of {} so far", heard,
-                       actors_text(actors_.size()));
+                       counted(actors_.size(), "actor"));
   }
   const std::size_t has = group_.members().size();
   if (job_.state() != JobState::kRunning || job_.stopping() || has >= record_.actors_max) return "";
@@ -144,7 +141,7 @@ std::string JobRun::shortfall() const {
     why.push_back(fmt::format("job {} needs slots", limited_for_));
   if (const std::string said = policy_.shortfall(now, ports_.clock.now()); !said.empty()) why.push_back(said);
   if (why.empty()) return lacks_;
-  return fmt::format("{} of at most {}: {}", has, actors_text(record_.actors_max), fmt::join(why, "; "));
+  return fmt::format("{} of at most {}: {}", has, counted(record_.actors_max, "actor"), fmt::join(why, "; "));
 }
 
 std::vector<Member> JobRun::to_members(const std::vector<ActorId>& actors) const {
@@ -297,8 +294,8 @@ void JobRun::act(const epoch_action::Announce& action) {
   }
   transition_due_ = now + options_.timeouts.transition_s();
   std::string text =
-      fmt::format("epoch {} with {}", to_string(group_.epoch()), actors_text(message.members.size()));
-  if (!message.leavers.empty()) text += fmt::format(", without {}", actors_text(message.leavers.size()));
+      fmt::format("epoch {} with {}", to_string(group_.epoch()), counted(message.members.size(), "actor"));
+  if (!message.leavers.empty()) text += fmt::format(", without {}", counted(message.leavers.size(), "actor"));
   if (message.restore) text += ", from the newest checkpoint or the beginning";
   event(Severity::kInfo, "Reconfigured", text);
   changed();
@@ -390,8 +387,8 @@ Status JobRun::scale(std::uint32_t actors) {
     return fail(ErrorCode::kInvalidArgument, "a job has at least 1 actor; `sengctl stop` stops it");
   if (actors > plan_.micro_batches) {
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("{} actors are too many: a batch of job {} has {} micro-batches to share", actors,
-                            record_.id, plan_.micro_batches));
+                fmt::format("{} actors are too many: a batch of job {} has {} to share", actors, record_.id,
+                            counted(plan_.micro_batches, "micro-batch")));
   }
   quiet_ = false;
   event(Severity::kInfo, "Scaled", fmt::format("from {} to {} at most", record_.actors_max, actors));

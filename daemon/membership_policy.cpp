@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
+
 namespace seng {
 namespace {
 
@@ -140,14 +142,15 @@ bool MembershipPolicy::account(const GroupView& view, double now, Actions& out) 
     return false;
   }
   const std::string said =
-      fmt::format("{} restarts within {:g} s are used up", options_.restarts_max, options_.restart_window_s);
+      fmt::format("{} within {:g} s {} used up", counted(options_.restarts_max, "restart"),
+                  options_.restart_window_s, options_.restarts_max == 1 ? "is" : "are");
   if (held < view.min) {
     out.push_back(a::GiveUp{fmt::format("{}; the last loss: {}", said, last_cause_)});
     return true;
   }
   if (!exhausted_) {
-    out.push_back(a::Note{"RestartsExhausted", fmt::format("{}: {} actor{} go{} on", said, held,
-                                                           held == 1 ? "" : "s", held == 1 ? "es" : "")});
+    out.push_back(a::Note{"RestartsExhausted", fmt::format("{}: {} go{} on", said, counted(held, "actor"),
+                                                           held == 1 ? "es" : "")});
   }
   exhausted_ = true;
   return false;
@@ -290,8 +293,9 @@ std::string MembershipPolicy::shortfall(const GroupView& view, double now) const
   if (debt_ == 0 || view.stopping) return "";
   if (restarts_left(now) == 0) {
     if (options_.restarts_max == 0) return "it has no restarts (restart.max is 0)";
-    return fmt::format("{} restarts within {:g} s are used up, the next is possible in {:.0f} s",
-                       options_.restarts_max, options_.restart_window_s,
+    return fmt::format("{} within {:g} s {} used up, the next is possible in {:.0f} s",
+                       counted(options_.restarts_max, "restart"), options_.restart_window_s,
+                       options_.restarts_max == 1 ? "is" : "are",
                        restarts_.front() + options_.restart_window_s - now);
   }
   if (now >= not_before_) return "";

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
+
 namespace seng {
 namespace {
 
@@ -185,18 +187,17 @@ class Scheduling {
   }
 
   std::string why(const JobDemand& d, bool coming) const {
-    const char* plural = d.min == 1 ? "" : "s";
     const std::string more = coming ? "; others make room" : "";
     if (free_slots_.size() < d.min) {
-      return fmt::format("waits for {} slot{}: {} of {} free{}{}", d.min, plural, free_slots_.size(),
+      return fmt::format("waits for {}: {} of {} free{}{}", counted(d.min, "slot"), free_slots_.size(),
                          capacity_.slots.size(), holders_text(held_), more);
     }
     if (eligible(d).size() < d.min) {
       const std::string kind = d.kind.empty() ? "one kind of device" : d.kind;
-      return fmt::format("waits for {} slot{} of {}: {} free{}{}", d.min, plural, kind, eligible(d).size(),
+      return fmt::format("waits for {} of {}: {} free{}{}", counted(d.min, "slot"), kind, eligible(d).size(),
                          holders_text(held_), held_.empty() ? "" : more);
     }
-    return fmt::format("waits for memory: {} actor{} of {} each, {} of {} free{}{}", d.min, plural,
+    return fmt::format("waits for memory: {} of {} each, {} of {} free{}{}", counted(d.min, "actor"),
                        in_mebibytes(d.memory_per_actor), in_mebibytes(free_.memory),
                        in_mebibytes(capacity_.memory), holders_text(held_), more);
   }
@@ -214,9 +215,8 @@ class Scheduling {
     if (now > 0) grant(d, now);
     if (now < d.wants) {
       const std::uint64_t all = capacity_.slots.size();
-      const std::string why = d.holds + now >= all
-                                  ? fmt::format("this node has {} slot{}", all, all == 1 ? "" : "s")
-                                  : std::string("waits for free slots");
+      const std::string why =
+          d.holds + now >= all ? "this node has " + counted(all, "slot") : "waits for free slots";
       out_.waits.push_back(
           {d.job, fmt::format("{} of {} actors: {}", d.holds + now, d.holds + d.wants, why)});
     }

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
+
 namespace seng {
 namespace {
 
@@ -58,10 +60,9 @@ Result<std::vector<SlotDevice>> plan_slots(const SlotRequest& request,
   if (request.slots > most && request.actors_per_gpu > 0)
     return fail(
         ErrorCode::kUnsupported,
-        fmt::format("--slots {}: this machine has {} GPU{} of {} actor{} each; --actors-per-gpu gives "
+        fmt::format("--slots {}: this machine has {} of {} each; --actors-per-gpu gives "
                     "more, --device cpu leaves them alone",
-                    request.slots, visible.size(), visible.size() == 1 ? "" : "s", request.actors_per_gpu,
-                    request.actors_per_gpu == 1 ? "" : "s"));
+                    request.slots, counted(visible.size(), "GPU"), counted(request.actors_per_gpu, "actor")));
   std::vector<SlotDevice> out(request.slots > 0 ? request.slots : most);
   for (std::size_t slot = 0; slot < out.size(); ++slot) {
     const GpuRecord& gpu = visible[slot % visible.size()];

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
+
 namespace seng {
 namespace {
 
@@ -119,8 +121,8 @@ Stall::Verdict Stall::most_awaited() const {
   for (const auto& [actor, count] : awaited) {
     if (most == kNoActor || count >= awaited[most]) most = actor;
   }
-  return {most, fmt::format("is awaited by {} of {} actors, and none of them makes progress", awaited[most],
-                            watched_.size())};
+  return {most, fmt::format("is awaited by {} of {}, and none of them makes progress", awaited[most],
+                            counted(watched_.size(), "actor"))};
 }
 
 std::optional<Stall::Verdict> Stall::check(double now) const {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
+
 namespace seng {
 
 std::optional<ActorId> Tuning::ask(const std::vector<ActorId>& able) {
@@ -32,10 +34,11 @@ TuningRecord tuning_of(const JobPlan& plan) {
 std::string tuning_text(const TuningRecord& tuning) {
   const double gained = tuning.expected_ms > 0 ? 1 - tuning.chosen_ms / tuning.expected_ms : 0;
   return fmt::format(
-      "{} choices for {}: a micro-batch's convolutions take {:.3f} ms, by the library's own expectation "
+      "{} for {}: a micro-batch's convolutions take {:.3f} ms, by the library's own expectation "
       "{:.3f} "
-      "ms ({:.1f} % less); {} candidates were measured in {:.1f} s",
-      tuning.count, tuning.device, tuning.chosen_ms, tuning.expected_ms, 100 * gained, tuning.candidates,
+      "ms ({:.1f} % less); {} measured in {:.1f} s",
+      counted(tuning.count, "choice"), tuning.device, tuning.chosen_ms, tuning.expected_ms, 100 * gained,
+      tuning.candidates == 1 ? "1 candidate was" : fmt::format("{} candidates were", tuning.candidates),
       tuning.seconds);
 }
 

@@ -6,6 +6,7 @@
 #include "cli/plan_report.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
@@ -18,7 +19,8 @@ std::vector<std::string> notes_of(const DescribeReply& reply) {
 }
 
 void print_tuning(const TuningRecord& tuning, Console& console) {
-  console.out << fmt::format("\ntuning\n{} choices for {}, ", tuning.count, one_line(tuning.device));
+  console.out << fmt::format("\ntuning\n{} for {}, ", counted(tuning.count, "choice"),
+                             one_line(tuning.device));
   if (tuning.actor == kNoActor) {
     console.out << "that came with the specification or a checkpoint\n";
     return;

@@ -168,12 +168,12 @@ tl::expected<Source, ExitCode> find_source(const std::string& from, Session& ses
   if (is_terminal(job.state))
     return tl::unexpected(
         session.fail(ExitCode::kFailed, fmt::format("job {} ({}) has no checkpoint: it {} at step {}", job.id,
-                                                    job.name, job_state_name(job.state), job.step)));
+                                                    job.name, state_words(job.state), job.step)));
   return tl::unexpected(session.fail(
       ExitCode::kFailed,
-      fmt::format("job {} ({}) has no checkpoint yet: it is {} at step {}; checkpoint.every_steps says "
+      fmt::format("job {} ({}) has no checkpoint yet: it {} at step {}; checkpoint.every_steps says "
                   "when one is written, and the end writes one",
-                  job.id, job.name, job_state_name(job.state), job.step)));
+                  job.id, job.name, state_words(job.state), job.step)));
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ ExitCode run_list(const Arguments& arguments, Session& session) {
   const std::uint64_t limit = arguments.number("limit").value_or(jobs.size());
   if (jobs.size() > limit) jobs.erase(jobs.begin(), jobs.end() - static_cast<std::ptrdiff_t>(limit));
   if (arguments.format() == OutputFormat::kTable) {
+    if (jobs.empty() && arguments.number("limit") == std::uint64_t{0}) return ExitCode::kOk;  // as asked
     if (jobs.empty()) {
       session.console().err << (any ? "no such jobs; sengctl list shows all\n"
                                     : "no jobs; sengctl submit FILE makes one\n");

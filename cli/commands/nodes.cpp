@@ -7,6 +7,7 @@
 #include "cli/job_tables.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 
@@ -21,7 +22,7 @@ ExitCode run_nodes(const Arguments& arguments, Session& session) {
     return ExitCode::kOk;
   }
   for (const NodeRecord& node : reply->nodes) {
-    console.out << fmt::format("{}: {} cores, {} of memory, {}\n", one_line(node.name), node.cores,
+    console.out << fmt::format("{}: {}, {} of memory, {}\n", one_line(node.name), counted(node.cores, "core"),
                                format_bytes(node.memory_bytes), one_line(node.cpu_model));
   }
   console.out << "\n";

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/record_values.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -19,7 +20,7 @@ bool read_number(const std::string& text, std::uint32_t& value) {
 }
 
 std::string actors(std::uint32_t n) {
-  return fmt::format("{} actor{}", n, n == 1 ? "" : "s");
+  return counted(n, "actor");
 }
 
 // What the daemon will do, by the job's record after the change.

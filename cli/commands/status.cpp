@@ -8,6 +8,7 @@
 #include "cli/record_values.h"
 #include "cli/several_jobs.h"
 #include "cli/text_format.h"
+#include "protocol/base/text.h"
 
 namespace seng {
 namespace {
@@ -86,9 +87,9 @@ ExitCode run_status(const Arguments& arguments, Session& session) {
                  {"open", open}});
     return ExitCode::kOk;
   }
-  console.out << fmt::format("sengd {} on {}, pid {}, since {}\nstate directory {}\n{} of {} slots busy\n",
+  console.out << fmt::format("sengd {} on {}, pid {}, since {}\nstate directory {}\n{} of {} busy\n",
                              version->version, version->node, version->pid, format_time(version->started_at),
-                             version->state_dir, counts.busy, counts.slots);
+                             version->state_dir, counts.busy, counted(counts.slots, "slot"));
   std::string by_state;
   for (const auto& [state, number] : counts.jobs)
     by_state += fmt::format("{}{} {}", by_state.empty() ? "" : ", ", number, state);

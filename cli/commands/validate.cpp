@@ -32,9 +32,8 @@ std::vector<std::string> notes_of(const JobSpec& spec, const Json& plan) {
   const auto here = static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page);
   const auto each = needed.get<std::uint64_t>();
   if (each > here / spec.actors_min)
-    notes.push_back(fmt::format("about {} for each of at least {} actor{} is more than this machine has, {}",
-                                format_bytes(each), spec.actors_min, spec.actors_min == 1 ? "" : "s",
-                                format_bytes(here)));
+    notes.push_back(fmt::format("about {} for each of at least {} is more than this machine has, {}",
+                                format_bytes(each), counted(spec.actors_min, "actor"), format_bytes(here)));
   return notes;
 }
 

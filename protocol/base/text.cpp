@@ -48,6 +48,12 @@ std::string suggestion(const std::optional<std::string>& word) {
 
 }  // namespace
 
+std::string counted(std::uint64_t number, std::string_view noun) {
+  std::string out = std::to_string(number) + " " + std::string(noun);
+  if (number == 1) return out;
+  return out + (noun.ends_with("ch") || noun.ends_with("s") ? "es" : "s");
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) last[j] = j;

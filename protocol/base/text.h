@@ -1,6 +1,7 @@
-// Suggestions for mistyped words, and errors of several lines.
+// Words for messages: numbers of things, suggestions for mistyped words, errors of several lines.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -9,6 +10,9 @@
 #include <vector>
 
 namespace seng {
+
+// "1 actor", "2 actors"; "3 batches", "3 processes".
+std::string counted(std::uint64_t number, std::string_view noun);
 
 // Single-character insertions, deletions, substitutions and swaps of neighbours that turn one word into the
 // other.

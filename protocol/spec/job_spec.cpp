@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "protocol/base/text.h"
 #include "protocol/spec/spec_decoder.h"
 #include "protocol/spec/spec_overrides.h"
 #include "protocol/spec/spec_tree.h"
@@ -83,10 +84,9 @@ class Relations {
                     fmt::format("{} cuts the global batch into {} micro-batches; expected at most {}", micro,
                                 pieces, kMostMicroBatches));
     if (right({"actors.min"}) && spec_.actors_min > pieces)
-      refuse("actors.min",
-             fmt::format("{} actors share {} micro-batches (batch.global / batch.micro) and each needs "
-                         "one; expected at most {}",
-                         spec_.actors_min, pieces, pieces));
+      refuse("actors.min", fmt::format("{} actors share {} (batch.global / batch.micro) and each needs "
+                                       "one; expected at most {}",
+                                       spec_.actors_min, counted(pieces, "micro-batch"), pieces));
     check_samples(pieces);
     check_workers(pieces);
   }
@@ -118,11 +118,10 @@ class Relations {
     if (spec_.optimizer.name != "seng" || c.mode != "local" || !right({"optimizer.curvature.workers"}))
       return;
     if (c.workers > pieces || pieces % c.workers != 0)
-      refuse(
-          "optimizer.curvature.workers",
-          fmt::format("{} workers do not share out {} micro-batches (batch.global / batch.micro); expected a "
-                      "divisor",
-                      c.workers, pieces));
+      refuse("optimizer.curvature.workers",
+             fmt::format("{} workers do not share out {} (batch.global / batch.micro); expected a "
+                         "divisor",
+                         c.workers, counted(pieces, "micro-batch")));
   }
 
   void check_schedule() {

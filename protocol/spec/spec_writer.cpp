@@ -223,8 +223,9 @@ std::vector<std::string> notes_on(const JobSpec& spec) {
     unused("engine.loss_scale", "engine.precision is " + spec.engine_precision);
   if (!spec.engine_tune && !spec.engine_choices.empty()) unused("engine.choices", "engine.tune is false");
   if (spec.batch_micro > 0 && spec.actors_max > spec.micro_batches())
-    notes.push_back(fmt::format("actors.max is {}, but only {} actors have work: one for each micro-batch",
-                                spec.actors_max, spec.micro_batches()));
+    notes.push_back(fmt::format(
+        "actors.max is {}, but only {} work: one for each micro-batch", spec.actors_max,
+        spec.micro_batches() == 1 ? "1 actor has" : fmt::format("{} actors have", spec.micro_batches())));
   if (spec.reduce == "fast")
     notes.push_back(
         "exchange.reduce is fast: the trained bits are not reproducible across group sizes, nor after a "

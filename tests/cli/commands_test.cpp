@@ -180,14 +180,14 @@ TEST_F(Commands, DescribeSaysHowTheJobIsTuned) {
   tuning_.device = "H100";
   tuning_.count = 1;
   EXPECT_THAT(ctl(daemon_, {"describe", "3"}).out,
-              HasSubstr("\ntuning\n1 choices for H100, that came with the specification or a checkpoint\n"));
+              HasSubstr("\ntuning\n1 choice for H100, that came with the specification or a checkpoint\n"));
   EXPECT_TRUE(json_of(ctl(daemon_, {"describe", "3", "-o", "json"}))["tuning"]["expected_ms"].is_null());
   tuning_.actor = 2;
   tuning_.at = 1769860801;
   tuning_.expected_ms = 4;
   tuning_.chosen_ms = 3;
   const std::string out = ctl(daemon_, {"describe", "3"}).out;
-  EXPECT_THAT(out, HasSubstr("1 choices for H100, measured by actor 2 at 2026-"));
+  EXPECT_THAT(out, HasSubstr("1 choice for H100, measured by actor 2 at 2026-"));
   EXPECT_THAT(out, HasSubstr("convolutions: 3.000 ms, by the library's own expectation 4.000 ms\n"));
   const Json json = json_of(ctl(daemon_, {"describe", "3", "-o", "json"}))["tuning"];
   EXPECT_EQ(json["choices"], tuning_.choices);
@@ -340,6 +340,9 @@ TEST_F(Commands, ListOfSomeStatesAndOfTheNewest) {
   EXPECT_EQ(states({"--limit", "2"}), "failed succeeded ");
   EXPECT_EQ(states({"--state", "failed,running", "--limit", "1"}), "failed ");
   EXPECT_EQ(states({"--limit", "0"}), "");
+  const CtlRun none = ctl(daemon_, {"list", "--limit", "0"});
+  EXPECT_EQ(none.code, ExitCode::kOk);
+  EXPECT_EQ(none.out + none.err, "") << "as asked";
   EXPECT_THAT(ctl(daemon_, {"list", "--state", "queued"}).err, HasSubstr("no such jobs"));
   const CtlRun wrong = ctl(daemon_, {"list", "--state", "runing"});
   EXPECT_EQ(wrong.code, ExitCode::kUsage);

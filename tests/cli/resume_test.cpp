@@ -102,6 +102,10 @@ TEST_F(Resume, AJobThatCannotBe) {
   EXPECT_THAT(submit({"--resume", "other"}).err, HasSubstr("the directory is written ./other"));
   job_ = running_job();
   EXPECT_THAT(submit({"--resume", "3"}).err, HasSubstr("has no checkpoint: it is running at step 550"));
+  job_ = ended_job(JobState::kFailed);
+  job_.checkpoint.clear();
+  EXPECT_THAT(submit({"--resume", "3"}).err, HasSubstr("has no checkpoint: it has failed at step"));
+  job_ = running_job();
   job_.checkpoint = "/c";
   EXPECT_THAT(submit({"--resume", "3"}).err, HasSubstr("note: job 3 (fashion-lenet) goes on"));
   daemon_.stop();

@@ -103,6 +103,15 @@ TEST(NearestWord, FindsSlipsAndNothingElse) {
   EXPECT_EQ(nearest_word(std::string(100'000, 'x'), words), std::nullopt);
 }
 
+TEST(Text, CountsInWords) {
+  EXPECT_EQ(counted(0, "actor"), "0 actors");
+  EXPECT_EQ(counted(1, "actor"), "1 actor");
+  EXPECT_EQ(counted(2, "actor"), "2 actors");
+  EXPECT_EQ(counted(1, "micro-batch"), "1 micro-batch");
+  EXPECT_EQ(counted(3, "micro-batch"), "3 micro-batches");
+  EXPECT_EQ(counted(5, "process"), "5 processes");
+}
+
 TEST(Text, ErrorsAreSplitWhereALineIsNotIndented) {
   using Errors = std::vector<std::string>;
   EXPECT_EQ(split_errors(""), Errors{});
