@@ -35,11 +35,13 @@ Result<std::string> find_directory(const CifarFamily& family, const std::vector<
                               "the rest",
                               family.name, directory, fmt::join(lacking, ", ")));
   }
+  std::string places;
+  for (const std::string& directory : candidates) places += "\n    " + searched(directory);
   return fail(ErrorCode::kNotFound,
-              fmt::format("data set {} not found; looked in:\n    {}\n  unpack {} of "
+              fmt::format("data set {} not found; looked in:{}\n  unpack {} of "
                           "https://www.cs.toronto.edu/~kriz/cifar.html into one of these, or name its "
                           "directory as data.root",
-                          family.name, fmt::join(candidates, "\n    "), family.archive));
+                          family.name, places, family.archive));
 }
 
 Status append_file(const CifarFamily& family, const std::string& path, std::size_t records,

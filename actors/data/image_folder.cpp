@@ -12,6 +12,7 @@
 #include "actors/data/folder_listing.h"
 #include "actors/data/image_cache.h"
 #include "actors/data/image_file.h"
+#include "actors/data/places.h"
 #include "actors/data/resample.h"
 #include "protocol/base/log.h"
 
@@ -173,8 +174,9 @@ Result<DataSplits> open_image_folder(const std::string& root, const ImageFolderO
   const bool named_val = fs::is_directory(fs::path(root) / "val", error);
   const bool named_test = fs::is_directory(fs::path(root) / "test", error);
   if (!fs::is_directory(fs::path(root) / "train", error) || !(named_val || named_test))
-    return fail(ErrorCode::kNotFound,
-                root + ": expected the folders train and val (or test), each with a folder for each class");
+    return fail(
+        ErrorCode::kNotFound,
+        searched(root) + ": expected the folders train and val (or test), each with a folder for each class");
   auto train = FolderListing::read(root + "/train");
   if (!train) return fail(train.error());
   auto test = FolderListing::read(root + (named_val ? "/val" : "/test"));

@@ -30,7 +30,7 @@ std::optional<std::string> find_file(const std::string& directory, const std::st
 
 Error missing(const MnistFamily& family, const std::vector<std::string>& candidates) {
   std::string text = "data set " + family.name + " not found; looked in:";
-  for (const std::string& directory : candidates) text += "\n    " + directory;
+  for (const std::string& directory : candidates) text += "\n    " + searched(directory);
   text += "\n  ";
   if (!family.debian_package.empty())
     text += "install it with `apt-get install " + family.debian_package + "`, or ";

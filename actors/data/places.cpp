@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 namespace seng {
 namespace {
@@ -47,6 +48,12 @@ std::vector<std::string> candidate_directories(const std::vector<std::string>& b
     }
   }
   return result;
+}
+
+std::string searched(const std::string& directory) {
+  std::error_code error;
+  [[maybe_unused]] const fs::file_status status = fs::status(fs::path(directory) / ".", error);
+  return error == std::errc::permission_denied ? directory + " (" + error.message() + ")" : directory;
 }
 
 std::string cache_directory(const DataPlaces& places) {

@@ -19,6 +19,9 @@ DataPlaces process_data_places();
 std::vector<std::string> candidate_directories(const std::vector<std::string>& below, const std::string& root,
                                                const DataPlaces& places);
 
+// The directory for a message that nothing is in it: " (Permission denied)" behind it if it cannot be told.
+std::string searched(const std::string& directory);
+
 // Where what is made of a data set is kept: $XDG_CACHE_HOME/seng, ~/.cache/seng; empty: there is no such
 // place.
 std::string cache_directory(const DataPlaces& places);
