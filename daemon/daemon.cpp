@@ -226,9 +226,12 @@ Status Daemon::start() {
   UniqueFd signals;
   SENG_TRY(block_signals(signals));
   umask(077);
-  if (const std::string& actor = head_options_.actor_binary; access(actor.c_str(), X_OK) != 0)
-    return fail(
-        errno_error(fmt::format("cannot run {}, which trains the jobs and lies beside sengd", actor)));
+  const std::string& actor = head_options_.actor_binary;
+  const std::string cannot_run = fmt::format("cannot run {}, which trains the jobs{}", actor,
+                                             options_.actor_binary.empty() ? " and lies beside sengd" : "");
+  if (access(actor.c_str(), X_OK) != 0) return fail(errno_error(cannot_run));
+  if (std::error_code unknown; !std::filesystem::is_regular_file(actor, unknown))
+    return fail(ErrorCode::kInvalidArgument, cannot_run + ": it is no file");
   SENG_TRY(state_dir_.take(SystemClock().wall()));
   LogOptions log{"sengd", state_dir_.log_file(), false, options_.log_level};
   SENG_TRY(init_log(log));

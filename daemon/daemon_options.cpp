@@ -78,8 +78,9 @@ Status check(const Raw& raw) {
     return wrong(fmt::format("only options are expected, found \"{}\"", raw.operands.front()));
   const std::string& device = raw.options.device;
   if (device != "cpu" && device != "cuda" && device != "auto")
-    return wrong("--device: " + device + " is none of cpu, cuda, auto" +
-                 did_you_mean(device, {"cpu", "cuda", "auto"}));
+    return wrong(
+        "--device: " + device + " is none of cpu, cuda, auto" +
+        (device == "gpu" ? "; did you mean \"cuda\"?" : did_you_mean(device, {"cpu", "cuda", "auto"})));
   if (!log_level_of(raw.level)) {
     return wrong("--log-level: " + raw.level + " is none of debug, info, warning, error" +
                  did_you_mean(raw.level, {"debug", "info", "warning", "error"}));

@@ -71,7 +71,7 @@ TEST(DaemonOptions, WrongOnesAreRefusedByName) {
   const std::pair<std::vector<const char*>, const char*> table[] = {
       {{"--slotz", "3"}, "did you mean \"--slots\""},
       {{"--actors-per-gpu", "0"}, "--actors-per-gpu: expected 1 to 64"},
-      {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto"},
+      {{"--device", "gpu"}, "--device: gpu is none of cpu, cuda, auto; did you mean \"cuda\"?"},
       {{"--slots"}, "slots"},
       {{"--state-dir", ""}, "--state-dir: expected a directory, got nothing"},
       {{"--slots", "0"}, "--slots: expected 1 to 1024, found \"0\""},

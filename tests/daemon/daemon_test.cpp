@@ -476,6 +476,15 @@ TEST_F(DaemonTest, AJobWhoseActorsDiedWithTheDaemonResumes) {
   wait_for(waits, JobState::kSucceeded);
 }
 
+TEST_F(DaemonTest, AnActorsProgramThatIsNoneIsRefusedAtItsStart) {
+  const std::string nothing = state_dir() + "/none";
+  for (const std::string& program : {std::string("/"), nothing}) {
+    const RunResult result = run({binary("sengd"), "--state-dir", state_dir(), "--actor-binary", program});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_THAT(result.err, HasSubstr("cannot run " + program + ", which trains the jobs: "));
+  }
+}
+
 TEST_F(DaemonTest, InTheForegroundItLogsToStderrAndEndsWithZero) {
   RunResult result;
   std::thread daemon([&] {
