@@ -83,6 +83,8 @@ std::string absolute_path(const std::string& path, const Surroundings& surroundi
 }
 
 Result<JobFile> read_job_file(const Arguments& arguments, Session& session, const ResumePoint* resume) {
+  if (arguments.has("name") && arguments.text("name").empty())
+    return fail(ErrorCode::kInvalidArgument, "--name: expected a name, got nothing");
   std::vector<std::string> overrides = arguments.texts("set");
   if (arguments.has("name")) overrides.push_back("name=" + arguments.text("name"));
   if (arguments.has("tune")) overrides.push_back("engine.tune=true");

@@ -115,6 +115,7 @@ std::string event_line(const EventRecord& event, const Console& console) {
 }
 
 void print_checkpoint_notes(const std::vector<JobRecord>& jobs, Console& console) {
+  console.out.flush();  // the table stands before
   for (const JobRecord& job : jobs)
     if (const std::string note = checkpoint_note(job); !note.empty())
       console.err << fmt::format("note: job {} ({}): {}\n", job.id, job.name, note);

@@ -141,10 +141,11 @@ void ProgressDisplay::note_checkpoint(const JobRecord& job) {
   const std::string note = checkpoint_note(job);
   if (note.empty() != lacks_checkpoint_) return;
   lacks_checkpoint_ = !note.empty();
-  if (note.empty()) return say("note: its checkpoints are written again");
+  const std::string whose = fmt::format("note: job {} ({}): ", job.id, one_line(job.name));
+  if (note.empty()) return say(whose + "its checkpoints are written again");
   // The reason of a job that waits for its last one says the same, and is shown beside the progress.
   if (options_.progress && job.reason.find(job.checkpoint_error) != std::string::npos) return;
-  say("note: " + note);
+  say(whose + note);
 }
 
 void ProgressDisplay::draw(const JobRecord& job) {

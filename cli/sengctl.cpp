@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -51,18 +52,33 @@ ExitCode usage_error(Session& session, const std::string& message, std::string_v
   return ExitCode::kUsage;
 }
 
+// A variable that is not set, on the command line, must not mean the default daemon.
+std::optional<ExitCode> use_globals(const Arguments& arguments, Session& session) {
+  for (const char* option : {"address", "state-dir"}) {
+    if (arguments.has(option) && arguments.text(option).empty())
+      return usage_error(session, fmt::format("--{}: expected {}, got nothing", option,
+                                              option[0] == 'a' ? "an address" : "a directory"));
+  }
+  session.set_options(arguments.text("address"), arguments.text("state-dir"));
+  return std::nullopt;
+}
+
 ExitCode run_without_command(const CommandLine& line, Session& session) {
   for (const std::string& word : line.rest) {
     if (word == "--help" || word == "-h") {
       session.console().out << overview_text();
       return ExitCode::kOk;
     }
-    if (word == "--version") return run_version({}, session);
   }
-  OptionTable globals;
-  add_global_options(globals);
-  const auto arguments = Arguments::read(globals, line.rest);
-  return usage_error(session, arguments ? "no command given" : arguments.error().message);
+  OptionTable options;
+  add_global_options(options);
+  add_format_option(options);
+  options.add_options()("version", "as the command");
+  const auto arguments = Arguments::read(options, line.rest);
+  if (!arguments) return usage_error(session, arguments.error().message);
+  if (const auto empty = use_globals(*arguments, session)) return *empty;
+  return arguments->has("version") ? run_version(*arguments, session)
+                                   : usage_error(session, "no command given");
 }
 
 // "N" of "JOB N" where one operand was given.
@@ -94,7 +110,7 @@ ExitCode run_command(const CommandLine& line, Session& session) {
                        fmt::format("{}: unexpected argument \"{}\"", command->name,
                                    arguments->operand(command->most_operands)),
                        command->name);
-  session.set_options(arguments->text("address"), arguments->text("state-dir"));
+  if (const auto empty = use_globals(*arguments, session)) return *empty;
   return command->run(*arguments, session);
 }
 

@@ -187,12 +187,14 @@ TEST_F(ProgressDisplayTest, SaysWhileCheckpointsCannotBeWritten) {
     display.update(job, {});
     job.checkpoint_error = "step 8: no space left";
     display.update(job, {});
-    const std::string note = "note: its newest checkpoint cannot be written: step 4: no space left\n";
+    const std::string note =
+        "note: job 3 (fashion-lenet): its newest checkpoint cannot be written: step 4: no space left\n";
     EXPECT_THAT(err_.str(), ::testing::HasSubstr(note));
     EXPECT_THAT(err_.str(), ::testing::Not(::testing::HasSubstr("step 8: no"))) << "said already";
     job.checkpoint_error.clear();
     display.update(job, {});
-    EXPECT_THAT(err_.str(), ::testing::HasSubstr("note: its checkpoints are written again\n"));
+    EXPECT_THAT(err_.str(),
+                ::testing::HasSubstr("note: job 3 (fashion-lenet): its checkpoints are written again\n"));
     err_.str("");
     job.checkpoint_error = "step 9: no space left";
     job.reason = "its last checkpoint cannot be written: step 9: no space left; tried again in 5 s";

@@ -67,6 +67,11 @@ TEST(Usage, WrongCommandLinesAreExitCode2AndSayWhy) {
       {{"completion", "zsh"}, "expected bash"},
       {{"help", "lst"}, "did you mean \"list\"?"},
       {{"list", "--address", "http://x"}, "http://x"},
+      {{"list", "--address", ""}, "--address: expected an address, got nothing"},
+      {{"list", "--state-dir", ""}, "--state-dir: expected a directory, got nothing"},
+      {{"--state-dir", "", "--version"}, "--state-dir: expected a directory, got nothing"},
+      {{"-o", "json"}, "no command given"},
+      {{"submit", "-", "--name", ""}, "--name: expected a name, got nothing\n"},
   };
   for (const auto& c : cases) {
     const CtlRun run = ctl(c.words, {.input = "", .environment = {{"HOME", "/nonexistent"}}});
@@ -142,6 +147,13 @@ TEST(Usage, TheAddressIsTheNearestOneGiven) {
   EXPECT_EQ(endpoint(environment, "", ""), "tcp://localhost:1");
   EXPECT_EQ(endpoint(environment, "", "/dir"), "ipc:///dir/sengd.sock");
   EXPECT_EQ(endpoint(environment, "tcp://localhost:2", "/dir"), "tcp://localhost:2");
+}
+
+TEST(Usage, VersionAsAnOptionAsksTheDaemonThatIsNamed) {
+  const CtlRun run = ctl({"--state-dir", "/nonexistent/x", "--version"});
+  EXPECT_EQ(run.code, ExitCode::kOk);
+  EXPECT_THAT(run.err, HasSubstr("ipc:///nonexistent/x/sengd.sock"));
+  EXPECT_EQ(run.out, ctl({"version", "--state-dir", "/nonexistent/x"}).out);
 }
 
 TEST(Usage, GlobalOptionsMayStandBeforeTheCommand) {
