@@ -57,8 +57,8 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::vector
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;
     }
   }
-  log_info("job {}: of the daemon before {} alive", record_.id,
-           actors_.size() == 1 ? "1 actor is" : fmt::format("{} actors are", actors_.size()));
+  log_info("job {}: {} of the daemon before {} alive", record_.id, counted(actors_.size(), "actor"),
+           actors_.size() == 1 ? "is" : "are");
   check_adopted();
 }
 
@@ -150,10 +150,9 @@ void JobRun::end_adoption(bool training) {
     if (job_.stopping()) send_to_group(StopTraining{job_.stop_reason()}, false);
   }
   event(Severity::kInfo, "Adopted",
-        training
-            ? "its " + counted(members.size(), "actor") + " went on training"
-            : fmt::format("{} of its {} here", heard,
-                          members.size() == 1 ? "1 actor is" : fmt::format("{} actors are", members.size())));
+        training ? "its " + counted(members.size(), "actor") + " went on training"
+                 : fmt::format("{} of its {} {} here", heard, counted(members.size(), "actor"),
+                               members.size() == 1 ? "is" : "are"));
   observer_.slots_freed();
 }
 
