@@ -1,5 +1,6 @@
 // Driver: what it says of replicas on GPUs: with which algorithms they convolve, in a job with `engine.tune`,
 // and whether passes are repeated.
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -60,12 +61,16 @@ Status Driver::plan_replicas() {
   }
   ReplicaOptions options = replica_options(spec);
   options.device = options_.device;
+  options.cuts = factor_cuts(*workload_);
   options.chooser = chooser ? &*chooser : nullptr;
   if (options_.device == Device::kCuda)
     options.sums_held = sums_held(largest_piece(spec.micro_batches(), lanes_->count()));
   if (options.sums_held > 0)
     log_info("gradients of up to {} micro-batches are added on the GPU",
              largest_piece(spec.micro_batches(), lanes_->count()));
+  const auto cut = std::ranges::count_if(options.cuts, [](const FactorCut& each) { return each.rank > 0; });
+  if (cut > 0 && options_.device == Device::kCuda)
+    log_info("the factors of {} blocks are cut to their rank on the GPU", cut);
   for (int i = 0; i < lanes_->count(); ++i) replicas_.emplace_back(workload_->network, options);
   if (const std::string missing = chooser ? chooser->shortfall() : ""; !missing.empty()) {
     log_warning("{}", missing);

@@ -38,6 +38,18 @@ std::size_t shared_floats(const KroneckerPlan& plan) {
   return std::max(sums, raw + 3 * plan.parameters()) + 3 * order * order;
 }
 
+// What a lane takes to cut factors, where they lie: the blocks share it.
+std::size_t cut_floats(const Workload& workload) {
+  const std::vector<FactorCut> cuts = factor_cuts(workload);
+  std::size_t floats = 0;
+  for (std::size_t b = 0; b < cuts.size(); ++b) {
+    if (cuts[b].rank == 0) continue;
+    const auto samples = static_cast<std::size_t>(workload.factor_samples);
+    floats = std::max(floats, LowRankPlan::of(workload.network.blocks()[b], cuts[b], samples).work_floats());
+  }
+  return floats;
+}
+
 }  // namespace
 
 GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int lanes) {
@@ -70,6 +82,7 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
     raw = raw || is_raw_convolution(blocks[b], form);
   }
   if (raw) out.samples += kRuns;
+  out.replicas += cut_floats(workload) * sizeof(float) * of_lanes;
   out.samples += shared;
   out.libraries = kContext + (of_lanes + (workload.second_order ? 1 : 0)) * kPerStream;
   return out;

@@ -14,7 +14,6 @@
 #include "actors/step_update.h"
 
 namespace seng {
-
 namespace {
 
 constexpr std::size_t kCopied = 1 << 16;  // floats that a thread copies at a time
@@ -52,17 +51,17 @@ class Trainer::LaneSink : public BackwardSink {
       : trainer_(trainer), micro_(micro), sum_(sum), step_(step) {}
 
   void on_factors(std::size_t block, const SampleFactors& factors) override {
-    const Workload& workload = *trainer_.parts_.workload;
-    const FragmentShape& shape = workload.fragments[block];
-    if (shape.floats == 0) return;
-    const FragmentKey key{workload.spec.seed, step_, static_cast<std::uint32_t>(block),
-                          micro_ * static_cast<std::uint32_t>(workload.factor_samples)};
-    std::vector<float> fragment =
-        make_fragment(workload.network.blocks()[block], shape, factors, key, workload.sample_device.get());
-    // What stays here is put in its place by the lanes side by side; on_fragment(), which it comes back to
-    // from the exchange, says what is wrong with it.
-    (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, fragment);
-    trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_, std::move(fragment));
+    const Workload& w = *trainer_.parts_.workload;
+    if (w.fragments[block].floats == 0) return;
+    const FragmentKey key{w.spec.seed, step_, static_cast<std::uint32_t>(block),
+                          micro_ * static_cast<std::uint32_t>(w.factor_samples)};
+    add(block,
+        make_fragment(w.network.blocks()[block], w.fragments[block], factors, key, w.sample_device.get()));
+  }
+  // A fragment already: the replica has cut them as the block's form says.
+  void on_cut_factors(std::size_t block, std::span<const float> words) override {
+    SENG_CHECK(words.size() == trainer_.parts_.workload->fragments[block].words, "the words of a fragment");
+    add(block, {words.begin(), words.end()});
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,
                    std::span<const float> statistics) override {
@@ -77,6 +76,12 @@ class Trainer::LaneSink : public BackwardSink {
   }
 
  private:
+  void add(std::size_t block, std::vector<float> fragment) {
+    // Lanes put what stays here in its place side by side; on_fragment() says what is wrong with it.
+    (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, fragment);
+    trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_, std::move(fragment));
+  }
+
   const Trainer& trainer_;
   std::uint32_t micro_;
   LeafRange sum_;

@@ -184,6 +184,16 @@ Approximations approximations(const OptimizerSpec& optimizer) {
   return out;
 }
 
+std::vector<FactorCut> factor_cuts(const Workload& workload) {
+  std::vector<FactorCut> cuts;
+  for (const FragmentShape& shape : workload.fragments) {
+    const bool cut = shape.form.representation == Representation::kLowRank &&
+                     shape.form.rank_method == RankMethod::kSubspace;
+    cuts.push_back(cut ? FactorCut{shape.form.rank, shape.wire == Precision::kBf16} : FactorCut{});
+  }
+  return cuts;
+}
+
 FormCost block_cost(const Workload& workload, std::size_t block) {
   if (!workload.second_order) return {};
   return form_cost(workload.network.blocks()[block], workload.fragments[block].form,

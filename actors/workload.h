@@ -82,6 +82,9 @@ Result<Workload> load_workload(const JobSpec& spec);
 
 // What the job has estimated of its curvature's products.
 Approximations approximations(const OptimizerSpec& optimizer);
+// Per block: how a replica cuts its factors where its device can (ReplicaOptions::cuts): those of low rank by
+// the iteration, as their fragments want them.
+std::vector<FactorCut> factor_cuts(const Workload& workload);
 // What a block's curvature costs by the model, in the form that it has; nothing for a first-order optimizer.
 FormCost block_cost(const Workload& workload, std::size_t block);
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace seng {
@@ -77,6 +78,17 @@ class Random {
   int used_ = 4;
   bool has_spare_ = false;
   float spare_ = 0;
+};
+
+// Which random numbers the subspaces of some samples' gradients are looked for with.
+struct SubspaceKey {
+  std::uint64_t seed = 0, refresh = 0;  // the job's seed, the step of the refresh
+  std::uint32_t block = 0;
+  std::uint32_t first_sample = 0;  // the place of the first of them among all N
+
+  constexpr Random of_sample(std::size_t i) const {
+    return {seed, RandomPurpose::kSubspace, (refresh << 24) + first_sample + i, block};
+  }
 };
 
 }  // namespace seng

@@ -60,7 +60,7 @@ struct MicroBatch {
   int samples = 0;                       // training: exactly the replica's size; evaluation: at most
   const float* images = nullptr;         // [samples, C, H, W]
   const std::int32_t* labels = nullptr;  // [samples]; logits() needs none
-  std::uint64_t seed = 0;                // for dropout, with step and first_sample
+  std::uint64_t seed = 0;                // for dropout and cuts, with step and first_sample
   std::uint64_t step = 0;
   std::uint32_t first_sample = 0;  // place of sample 0 in the global batch
   // Training on mixtures, else null, [samples] each: a sample is weights[i] of its label and the rest of
@@ -86,6 +86,11 @@ class BackwardSink {
   virtual ~BackwardSink() = default;
   // Called before on_gradient of the same block, only when factors were asked for.
   virtual void on_factors(std::size_t block, const SampleFactors& factors) = 0;
+  // In its place, of a block whose factors have been cut where they were made (ReplicaOptions::cuts): words
+  // as LowRankPlan has them. Valid until it returns.
+  virtual void on_cut_factors(std::size_t /*block*/, std::span<const float> /*words*/) {
+    SENG_CHECK(false, "who asks for cuts takes them");
+  }
   // gradient: block.count floats, of the loss SUM over the micro-batch (not the mean). statistics: the
   // micro-batch's own mean and unbiased variance for batch norm, else empty. Valid until it returns. Of a
   // micro-batch that completes a sum (Replica::begin_sum): both summed over all of its micro-batches; of
@@ -117,6 +122,10 @@ struct ReplicaOptions {
   int sums_held = 0;
   // Asked while the constructor plans convolutions; null: the device goes by its library's expectation.
   ConvolutionChooser* chooser = nullptr;
+  // Per block, or empty: how its factors are cut, where the device does that itself (plan_low_rank_cuts);
+  // elsewhere they are handed out whole. Convolutions only. Sample i's random numbers are those of its place
+  // among the factors' samples of all micro-batches: of each the first factor_samples.
+  std::vector<FactorCut> cuts = {};
   bool graphs = true;    // a GPU repeats passes by itself (recording.h); the same bits without
   bool profile = false;  // keep layer_times(); costs two clock readings a layer and pass, and no graphs
 };

@@ -41,6 +41,13 @@ struct Replica::State {
   // gradients are added up and no factors wanted, with the gradients of all blocks.
   enum Part { kForward, kTraining, kTrainingLoss, kEvaluation, kParts };
 
+  // Of a backward pass, on the host; nothing where gradients are added up and no factors wanted.
+  struct Wanted {
+    const MicroBatch* batch = nullptr;
+    int factor_samples = 0;
+    BackwardSink* sink = nullptr;
+  };
+
   State(const Network& source, const ReplicaOptions& replica_options)
       : network(source),
         options(replica_options),
@@ -71,14 +78,14 @@ struct Replica::State {
 
   void run(Part part, const MicroBatch& batch);
   void make_calls(Part part);
-  void backward(int factor_samples, float loss_scale, BackwardSink* sink);
+  void backward(const Wanted& wanted);
   void prepare_factors(int samples);
   void forward_again(const ExecutionPlan::Segment& segment);
   void hand_out(std::size_t block, const float* of_gradient, const float* of_statistics, float factor,
                 BackwardSink& sink);
   void hand_out_sum(BackwardSink& sink);
-  SampleFactors on_host(const Block& block, SampleFactors factors, float loss_scale);
-  void backward_step(std::size_t index, int factor_samples, float loss_scale, BackwardSink* sink);
+  void hand_out_factors(ExecutionPlan::Step& step, const MicroBatch& batch, BackwardSink& sink);
+  void backward_step(std::size_t index, const Wanted& wanted);
   LossSum loss_of(const MicroBatch& batch) {
     const LossResult sum = loss->result(batch.samples);
     return {sum.loss, sum.hits};
@@ -100,6 +107,7 @@ struct Replica::State {
   float* factor_memory = nullptr;
   std::size_t factor_floats = 0;
   int planned_factor_samples = 0;
+  std::vector<std::unique_ptr<LowRankCuts>> cuts;  // per block; null: its factors are handed out whole
   bool loaded = false;
   std::optional<MicroBatch> ahead;  // it is on its way
   std::vector<LayerTime> times;     // per step
@@ -128,15 +136,14 @@ void Replica::State::make_calls(Part part) {
   const bool learns = part == kForward || part == kTraining;
   loss->run(plan.logits(), inputs.targets(), part == kEvaluation ? 0 : options.label_smoothing,
             inputs.loss_scale(), learns ? plan.logits_gradient() : nullptr);
-  if (part == kTraining) backward(0, 1, nullptr);
+  if (part == kTraining) backward({});
 }
 
-// Without a sink, where gradients are added up and no factors wanted, it reads nothing on the host.
-void Replica::State::backward(int factor_samples, float loss_scale, BackwardSink* sink) {
+void Replica::State::backward(const Wanted& wanted) {
   const auto& segments = plan.segments();
   for (auto segment = segments.rbegin(); segment != segments.rend(); ++segment) {
     if (segment->again) forward_again(*segment);
-    for (int i = segment->last; i-- > segment->first;) backward_step(i, factor_samples, loss_scale, sink);
+    for (int i = segment->last; i-- > segment->first;) backward_step(i, wanted);
   }
 }
 
@@ -150,6 +157,12 @@ void Replica::State::prepare_factors(int samples) {
     factor_floats = floats;
   }
   planned_factor_samples = samples;
+  cuts.clear();
+  cuts.resize(network.blocks().size());
+  for (std::size_t b = 0; b < options.cuts.size(); ++b)
+    if (options.cuts[b].rank > 0)
+      cuts[b] = backend->plan_low_rank_cuts(
+          LowRankPlan::of(network.blocks()[b], options.cuts[b], std::size_t(samples)));
 }
 
 void Replica::State::forward_again(const ExecutionPlan::Segment& segment) {
@@ -162,29 +175,38 @@ void Replica::State::forward_again(const ExecutionPlan::Segment& segment) {
 }
 
 // The sink reads them on the host.
-SampleFactors Replica::State::on_host(const Block& block, SampleFactors factors, float loss_scale) {
-  const FactorSizes sizes = factor_sizes(block);
+void Replica::State::hand_out_factors(ExecutionPlan::Step& step, const MicroBatch& batch,
+                                      BackwardSink& sink) {
+  SampleFactors factors = step.plan->factors(step.pass, factor_memory);
+  const auto index = static_cast<std::size_t>(step.block);
+  if (LowRankCuts* cut = cuts[index].get()) {
+    const SubspaceKey key{batch.seed, batch.step, static_cast<std::uint32_t>(index),
+                          batch.first_sample / static_cast<std::uint32_t>(options.micro_batch) *
+                              static_cast<std::uint32_t>(factors.samples)};
+    const float* words = cut->cut(factors.activations, factors.gradients, 1 / batch.loss_scale, key);
+    const std::size_t count =
+        LowRankPlan::of(network.blocks()[index], options.cuts[index], std::size_t(factors.samples)).words();
+    return sink.on_cut_factors(index, {backend->host_view(words, count, 0), count});
+  }
+  const FactorSizes sizes = factor_sizes(network.blocks()[index]);
   if (sizes.activations > 0)
     factors.activations = backend->host_view(factors.activations, factors.samples * sizes.activations, 0);
   factors.gradients =
-      backend->host_view(factors.gradients, factors.samples * sizes.gradients, 1, 1 / loss_scale);
-  return factors;
+      backend->host_view(factors.gradients, factors.samples * sizes.gradients, 1, 1 / batch.loss_scale);
+  sink.on_factors(index, factors);
 }
 
-void Replica::State::backward_step(std::size_t index, int factor_samples, float loss_scale,
-                                   BackwardSink* sink) {
+void Replica::State::backward_step(std::size_t index, const Wanted& wanted) {
   auto& step = plan.steps()[index];
   if (!step.backward) return;
   if (step.block >= 0) {
-    const Block& block = network.blocks()[step.block];
-    if (factor_samples > 0)
-      sink->on_factors(step.block, on_host(block, step.plan->factors(step.pass, factor_memory), loss_scale));
+    if (wanted.factor_samples > 0) hand_out_factors(step, *wanted.batch, *wanted.sink);
     {
       const Stopwatch watch(backward_time(index));
       step.plan->parameter_gradient(step.pass, sums ? sums->gradient(step.block) : gradient,
                                     sums ? sums->statistics(step.block) : statistics);
     }
-    if (!sums) hand_out(step.block, gradient, statistics, 1 / loss_scale, *sink);
+    if (!sums) hand_out(step.block, gradient, statistics, 1 / wanted.batch->loss_scale, *wanted.sink);
   }
   const Stopwatch watch(backward_time(index));
   step.plan->input_gradient(step.pass);
@@ -245,7 +267,7 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   if (factor_samples > 0) s.prepare_factors(factor_samples);
   const bool whole = s.sums && factor_samples == 0;
   s.run(whole ? State::kTraining : State::kForward, batch);
-  if (!whole) s.backward(factor_samples, batch.loss_scale, &sink);
+  if (!whole) s.backward({&batch, factor_samples, &sink});
   const bool complete = s.sums && s.sums->add(1 / batch.loss_scale);
   if (whole && meanwhile) meanwhile();
   if (complete) s.hand_out_sum(sink);

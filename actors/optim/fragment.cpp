@@ -79,10 +79,9 @@ std::vector<float> low_rank_fragment(const Block& block, const FragmentShape& sh
   const std::size_t outputs = std::size_t(block.m) * std::size_t(block.positions);
   const SampleSize size = sample_size(block, shape.form);
   for (std::size_t i = 0; i < samples; ++i) {
-    const Random random(key.seed, RandomPurpose::kSubspace, (key.refresh << 24) + key.first_sample + i,
-                        key.block);
-    cut_factors(block, shape.form, factors.activations + i * inputs, factors.gradients + i * outputs, random,
-                values.data() + i * size.first, values.data() + samples * size.first + i * size.second);
+    cut_factors(block, shape.form, factors.activations + i * inputs, factors.gradients + i * outputs,
+                key.of_sample(i), values.data() + i * size.first,
+                values.data() + samples * size.first + i * size.second);
   }
   return values;
 }

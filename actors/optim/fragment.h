@@ -1,22 +1,18 @@
 // One micro-batch's contribution to one block's curvature, as it travels to the block's owner and backup.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include "actors/engine/block.h"
+#include "actors/engine/random.h"
 #include "actors/optim/representation.h"
 
 namespace seng {
 
 struct SampleDevice;
 
-// What the random choices of a fragment are keyed by (RandomPurpose::kSubspace).
-struct FragmentKey {
-  std::uint64_t seed = 0, refresh = 0;  // the job's seed, the step of the refresh
-  std::uint32_t block = 0;
-  std::uint32_t first_sample = 0;  // the place of the fragment's first sample among all N
-};
+// What the random choices of a fragment are keyed by; its samples are `first_sample` and those behind it.
+using FragmentKey = SubspaceKey;
 
 // The fragment of the first shape.samples samples of `factors`:
 //   kExplicit  [samples, block.count]: u_i = vec(G_i A_i^T), then with a bias the row sums of G_i; a batch

@@ -4,15 +4,14 @@
 #include <cmath>
 
 #include "actors/engine/linalg.h"
+#include "actors/engine/low_rank_cuts.h"
 #include "protocol/base/error.h"
 
 namespace seng {
 namespace {
 
-constexpr std::size_t kMoreVectors = 4;  // than p, in the iteration
-constexpr int kPasses = 2;
-// A row that keeps less than this of its length once the rows before it are taken away is rounding.
-constexpr double kNothing = 1e-5;
+constexpr double kNothing = SubspaceIteration::kNothing;
+constexpr int kPasses = SubspaceIteration::kPasses;
 
 // Gram-Schmidt over the rows (count x width), each row against those before it, twice: once leaves what
 // cancellation does. Rows without a direction of their own become zero.
@@ -81,7 +80,7 @@ void by_svd(const float* g, std::size_t m, std::size_t kappa, std::size_t p, flo
 
 void by_iteration(const float* g, std::size_t m, std::size_t kappa, std::size_t p, Random random,
                   float* basis) {
-  const std::size_t count = std::min(p + kMoreVectors, std::min(m, kappa));
+  const std::size_t count = std::min(p + SubspaceIteration::kMoreVectors, std::min(m, kappa));
   std::vector<float> left(count * m), right(count * kappa);
   for (float& value : left) value = random.normal();
   for (int pass = 0; pass < kPasses; ++pass) {

@@ -93,6 +93,29 @@ TEST(Plan, CountsTheCurvatureThatIsHeld) {
   }
 }
 
+TEST(Plan, CountsWhatAGpuTakesToCutFactors) {
+  const auto replicas = [](const std::string& method) {
+    const std::string text =
+        job("samples: 16", "samples: 16, representation: implicit, rank: 2, rank_method: " + method);
+    const PlanOutcome outcome = plan_job(text, 2);
+    EXPECT_TRUE(outcome.ok) << outcome.json;
+    std::size_t floats = 0;
+    const auto workload = load_workload(*parse_job_spec(text, "test"));
+    for (std::size_t b = 0; b < workload->fragments.size(); ++b) {
+      const FactorCut cut = factor_cuts(*workload)[b];
+      if (cut.rank > 0)
+        floats = std::max(floats, LowRankPlan::of(workload->network.blocks()[b], cut, 2).work_floats());
+    }
+    return std::pair(nlohmann::json::parse(outcome.json)["gpu_memory"]["replicas"].get<std::size_t>(),
+                     floats);
+  };
+  const auto [cut, floats] = replicas("subspace");
+  const auto [whole, none] = replicas("svd");  // the host's
+  EXPECT_GT(floats, 2u * 2 * (64 + 288));      // more than what is handed over of the second convolution
+  EXPECT_EQ(none, 0u);
+  EXPECT_EQ(cut - whole, 2 * floats * sizeof(float));  // of two lanes
+}
+
 TEST(Plan, NarrowCurvatureTakesHalf) {
   const auto memory = [](const std::string& curvature) {
     const PlanOutcome outcome =

@@ -75,6 +75,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
   std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
+  std::unique_ptr<LowRankCuts> plan_low_rank_cuts(const LowRankPlan&) override { return nullptr; }
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   // Space that a kernel uses while it runs (slot 0: oneDNN's own, 1: between two kernels of one call).

@@ -63,6 +63,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
   std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
+  std::unique_ptr<LowRankCuts> plan_low_rank_cuts(const LowRankPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   ConvolutionChooser* chooser() const { return chooser_; }  // null: none

@@ -122,6 +122,7 @@ extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_co
   const std::string name = what;
   if (name == "allocations") return counts.allocations;
   if (name == "copies_to_host") return counts.copies_to_host;
+  if (name == "bytes_to_host") return counts.bytes_to_host;
   if (name == "waits") return counts.waits;
   if (name == "calls") return counts.calls;
   if (name == "graphs") return counts.graphs;
@@ -264,6 +265,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     }
     std::memmove(to, from, bytes);
     counts.copies_to_host += kind == cudaMemcpyDeviceToHost;
+    counts.bytes_to_host += kind == cudaMemcpyDeviceToHost ? bytes : 0;
   });
   return cudaGetLastError();
 }

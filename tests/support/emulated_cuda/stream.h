@@ -53,6 +53,7 @@ void run_until(cudaStream_t stream, std::uint64_t place);
 struct Counts {
   std::uint64_t allocations = 0;     // device and pinned areas
   std::uint64_t copies_to_host = 0;  // done
+  std::uint64_t bytes_to_host = 0;   // by them
   std::uint64_t waits = 0;           // of the host, for work that was not done
   std::uint64_t calls = 0;           // pieces of work that the host queued, a graph being one
   std::uint64_t work = 0;            // that the device was given, each piece of a graph being one
