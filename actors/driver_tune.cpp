@@ -70,7 +70,7 @@ Status Driver::plan_replicas() {
              largest_piece(spec.micro_batches(), lanes_->count()));
   const auto cut = std::ranges::count_if(options.cuts, [](const FactorCut& each) { return each.rank > 0; });
   if (cut > 0 && options_.device == Device::kCuda)
-    log_info("the factors of {} blocks are cut to their rank on the GPU", cut);
+    log_info("the GPU cuts the factors of {} of {} blocks to low rank", cut, options.cuts.size());
   for (int i = 0; i < lanes_->count(); ++i) replicas_.emplace_back(workload_->network, options);
   if (const std::string missing = chooser ? chooser->shortfall() : ""; !missing.empty()) {
     log_warning("{}", missing);
