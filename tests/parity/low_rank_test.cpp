@@ -24,7 +24,7 @@ using testing::Machine;
 using testing::normal;
 using testing::Values;
 
-constexpr std::size_t kSamples = 4;
+constexpr std::size_t kSamples = 3;
 constexpr SubspaceKey kKey{11, 301, 4, 16};
 
 struct Case {
@@ -225,10 +225,14 @@ TEST_P(LowRankOnCuda, IsExactAtFullRank) {
 TEST_P(LowRankOnCuda, VanishingGradientsHarmNothing) {
   SENG_REQUIRE_CUDA(Arithmetic::kF32);
   const std::size_t each = m_ * kappa_;
+  // Of rank one, but for what is rounding beside it: always the same, since what is left of it is chance.
+  Random fixed(4, RandomPurpose::kSynthetic);
+  const Values x = normal(fixed, 2 * m_), y = normal(fixed, 2 * kappa_);
   for (std::size_t j = 0; j < each; ++j) {
     gradients_[j] = 0;
-    gradients_[each + j] *= 1e-38f;                      // denormal numbers
-    gradients_[2 * each + j] = j / kappa_ == 0 ? 1 : 0;  // of rank one
+    gradients_[each + j] *= 1e-38f;  // denormal numbers
+    gradients_[2 * each + j] =
+        x[j / kappa_] * y[j % kappa_] + 1e-7f * x[m_ + j / kappa_] * y[kappa_ + j % kappa_];
   }
   const Values there = cut(plan());
   for (std::size_t i = 0; i < kSamples; ++i) {
@@ -242,7 +246,11 @@ TEST_P(LowRankOnCuda, VanishingGradientsHarmNothing) {
       EXPECT_EQ(energy(a, p_ * width_), 0);
     }
     if (i == 2) {
-      EXPECT_NEAR(energy(g, p_ * m_), double(kappa_), 1e-4 * double(kappa_));
+      const double all = energy(gradients_.data() + i * each, each);
+      EXPECT_NEAR(energy(g, p_ * m_), all, 1e-5 * all);
+      if (emulated()) {
+        EXPECT_EQ(energy(a + width_, (p_ - 1) * width_), 0);
+      }
     }
   }
 }
