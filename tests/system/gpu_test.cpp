@@ -367,8 +367,7 @@ TEST(WithoutGpus, APrecisionThatTheCpuHasNotIsRefused) {
   const auto refused =
       cluster.ctl({"submit", "-", "--set", "engine.precision=bf16"}, {.input = to_text(small_gpu_job())});
   EXPECT_NE(refused.exit_code, 0);
-  EXPECT_THAT(refused.err,
-              HasSubstr("engine.precision is bf16, which a GPU computes in and the CPU does not"));
+  EXPECT_THAT(refused.err, HasSubstr("engine.precision: bf16, which GPUs compute in and the CPU does not"));
 }
 
 TEST(WithoutGpus, ARequestForCudaSaysWhatIsMissing) {
