@@ -17,6 +17,7 @@ Status Driver::on_assign(const Assign& assign) {
     return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
                                           ", this actor has committed step " + std::to_string(state_.step));
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
+  if (state_.step != assign.base_step || state_.lineage != assign.lineage) made_.reset();
   const auto outcome = transfer_->pull(assign, group_, participants_);
   if (!outcome) {
     if (will_leave()) return {};

@@ -18,14 +18,11 @@
 #include "protocol/channel/zmq_channel.h"
 
 namespace seng {
-
 namespace {
 
 constexpr Poller::Token kChannelToken = 1, kWakeToken = 2;
-// Step metrics kept while the daemon cannot be reached; the oldest go first.
-constexpr std::size_t kMaxWaitingSteps = 20000;
-// Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds, and
-// little.
+constexpr std::size_t kMaxWaitingSteps = 20000;  // while the daemon cannot be reached; the oldest go first
+// Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds.
 constexpr std::size_t kRecentSteps = 5000;
 // Messages to a daemon that does not take them, before heartbeats are left out and everything else waits
 // here: a minute of heartbeats, and more than a daemon that is only busy leaves lying.
@@ -48,7 +45,7 @@ struct Session::State {
   bool flush();
   bool send(Message message);
   void heartbeat();
-  void repeat_steps();
+  void repeat_steps();  // with the mutex held
   Message hello_message();
   Message progress_message();
   // `again`: it is told to the next daemon too. `of`: the membership that it is about, if not the one in
@@ -195,7 +192,6 @@ bool Session::State::send(Message message) {
   return !sent || *sent == Sent::kQueued;
 }
 
-// With the mutex held.
 void Session::State::repeat_steps() {
   if (steps.size() < recent.size()) steps.assign(recent.begin(), recent.end());  // else they are among them
 }
@@ -392,6 +388,11 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
 void Session::repeat_steps() {
   const std::lock_guard lock(state_->mutex);
   state_->repeat_steps();
+}
+
+void Session::tell_step(const StepMetrics& metrics) {
+  const std::lock_guard lock(state_->mutex);
+  state_->steps.push_back(metrics);
 }
 
 void Session::report_soon() {

@@ -77,6 +77,8 @@ class Session {
   // was started anew.
   void repeat_steps();
   void forget_steps();  // they will be made again, and reported
+  // Reports a step, once more or for a leader that has not made it itself.
+  void tell_step(const StepMetrics& metrics);
   // The next heartbeat comes now.
   void report_soon();
   void set_lease(std::uint32_t lease_ms);

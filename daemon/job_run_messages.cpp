@@ -207,7 +207,14 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
   } else if (leader) {
     progress_.on_late(body, record_);  // a step's values do not depend on who is there
   }
-  if (!leader) return;
+  if (!leader) {
+    // Of the step that the membership began with any member's word counts: the leader may have pulled its
+    // state from another.
+    const bool begins = epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining;
+    for (const StepMetrics& step : body.steps)
+      if (begins && step.step == group_.base_step()) ports_.store.add_steps(record_.id, {step});
+    return;
+  }
   if (trains) {
     last_checkpoint_.committed(body.applied_step);
     if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);

@@ -511,6 +511,44 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
 constexpr const char* kFastSums = "exchange: {path: auto, reduce: fast}\n";
 
 // Where steps that are made again have other bits, a state is the group's by step and lineage.
+// The leader of the next membership may lack that step, and pull it.
+TEST(DriverSession, TellsTheStepThatTheGroupBeginsWithThoughAnotherLeads) {
+  PlayedDaemon daemon;
+  RunningActor actor(daemon);
+  ASSERT_TRUE(daemon.expect<ActorHello>());
+  daemon.send(welcome_of(daemon, endless_job()), {});
+  ASSERT_TRUE(daemon.expect<Prepared>());
+  start_group(daemon, {1, 1});
+  ASSERT_TRUE(daemon.expect<Progress>());
+  Reconfigure two = group_of_one(daemon);
+  Member leader = two.members.front();
+  leader.actor = 9;
+  leader.endpoint += "-other", leader.state_endpoint += "-other";
+  leader.last_micro = 2, two.members.front().first_micro = 2;
+  two.members.insert(two.members.begin(), leader);
+  daemon.send(two, {1, 2});
+  const auto parked = daemon.expect<Parked>();
+  ASSERT_TRUE(parked);
+  daemon.send(Assign{parked->applied_step, {0, 9}, {}, {}}, {1, 2});
+  ASSERT_TRUE(daemon.expect<Ready>());
+  ASSERT_TRUE(daemon.expect<Progress>());  // with what it had to tell as the leader
+  daemon.send(Resume{}, {1, 2});
+  std::vector<StepMetrics> told;
+  for (int beats = 0; beats < 20 && told.empty(); ++beats) {
+    const auto progress = daemon.expect<Progress>();
+    ASSERT_TRUE(progress) << "it says nothing";
+    told = progress->steps;
+  }
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].step, parked->applied_step);
+  EXPECT_GT(told[0].loss, 0);
+  daemon.send(group_of_one(daemon), {1, 3});
+  ASSERT_TRUE(daemon.expect<Parked>());
+  daemon.send(Retire{}, {1, 3});
+  EXPECT_TRUE(daemon.expect<Finished>());
+  EXPECT_TRUE(actor.finish());
+}
+
 TEST(DriverSession, TakesNoStateOfAnotherLineageForTheGroups) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);

@@ -104,6 +104,18 @@ Drained train_and_drain_the_leader(World& world) {
   return {job, before};
 }
 
+// The leader may have pulled that step's state, and knows nothing else of it.
+TEST(FormerReports, OfTheStepThatAMembershipBeginsWithAreAnyMembers) {
+  World world(3);
+  const auto [job, before] = train_and_drain_the_leader(world);
+  world.say(job, 2, steps(3, 5));
+  const auto stored = world.store->steps(job, 0, 100);
+  ASSERT_EQ(stored->size(), 1u);
+  EXPECT_EQ(stored->front().step, 4u);
+  world.say_in(job, 0, before, steps(2, 3));  // it led then
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 3u);
+}
+
 // The leader before was held up when it said it; the one after it has written another since.
 TEST(FormerReports, OfAnOlderCheckpointThatIsHeardOfLate) {
   World world(3);

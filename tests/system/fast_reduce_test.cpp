@@ -107,7 +107,8 @@ TEST_F(OverEmulatedNccl, AFastJobLosesNoStepWhenOneIsKilledAndOneHangs) {
   EXPECT_EQ(cluster.status("1").value("state", ""), "succeeded");
   EXPECT_EQ(cluster.status("1").value("restarts", 0), 1);
   const std::vector<double> own = losses(cluster, "1");
-  ASSERT_EQ(own.size(), 30u);
+  ASSERT_EQ(own.size(), 30u) << cluster.ctl({"metrics", "1", "-o", "json"}).out
+                             << cluster.ctl({"events", "1"}).out;
   EXPECT_LT(own.back(), 0.8 * own.front());
   EXPECT_TRUE(cluster.stop().empty());
 }
