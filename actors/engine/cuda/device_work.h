@@ -14,6 +14,17 @@ constexpr std::size_t padded(std::size_t floats) {
 }
 int whole(std::size_t count);  // as cuBLAS counts
 
+// Of a convolution's plain inputs, in floats.
+inline Unfolding unfolding_of(const ConvolutionGeometry& g, int samples) {
+  return {{samples, g.channels_in, g.height_in, g.width_in, false, Element::kF32},
+          g.height_out,
+          g.width_out,
+          g.kernel_h,
+          g.kernel_w,
+          g.stride,
+          g.padding};
+}
+
 class DeviceWork {
  protected:
   explicit DeviceWork(CudaBackend& backend) : backend_(backend) { backend.cublas(); }

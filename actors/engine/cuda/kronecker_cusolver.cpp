@@ -65,14 +65,7 @@ class CublasKroneckerSums final : public KroneckerSums, private DeviceWork {
   Unfolding unfolding(std::size_t count) const {
     if (!plan_.convolution)
       return {{int(count), int(plan_.weights()), 1, 1, false, Element::kF32}, 1, 1, 1, 1, 1, 0};
-    const ConvolutionGeometry& g = *plan_.convolution;
-    return {{int(count), g.channels_in, g.height_in, g.width_in, false, Element::kF32},
-            g.height_out,
-            g.width_out,
-            g.kernel_h,
-            g.kernel_w,
-            g.stride,
-            g.padding};
+    return unfolding_of(*plan_.convolution, int(count));
   }
 
   // sums += X^T X of X = rows [columns, order]. The lower triangle of ours is cuBLAS's upper one.

@@ -28,15 +28,11 @@ class PlainProducts {
 class CublasLowRankCuts final : public LowRankCuts, private DeviceWork {
  public:
   CublasLowRankCuts(CudaBackend& backend, const LowRankPlan& plan)
-      : DeviceWork(backend), plan_(plan), vectors_(plan.vectors()), run_(plan.run_samples()) {
-    const ConvolutionGeometry& g = plan.convolution;
-    unfolding_ = {{1, g.channels_in, g.height_in, g.width_in, false, Element::kF32},
-                  g.height_out,
-                  g.width_out,
-                  g.kernel_h,
-                  g.kernel_w,
-                  g.stride,
-                  g.padding};
+      : DeviceWork(backend),
+        plan_(plan),
+        vectors_(plan.vectors()),
+        run_(plan.run_samples()),
+        unfolding_(unfolding_of(plan.convolution, 1)) {
     const auto of_run = [&](std::size_t floats) { return aside(run_ * floats); };
     left_ = of_run(vectors_ * plan.m);
     right_ = of_run(vectors_ * plan.positions);
@@ -147,7 +143,7 @@ class CublasLowRankCuts final : public LowRankCuts, private DeviceWork {
 
   const LowRankPlan plan_;
   const std::size_t vectors_, run_;  // of a sample; samples
-  Unfolding unfolding_;
+  const Unfolding unfolding_;
   // Places, of a run of samples: rows, a product on its way, Q^T; matrices in double; inputs or basis
   // unfolded and their products.
   std::size_t left_, right_, product_, basis_, grams_, weights_, leading_, unfolded_, cut_ = 0;
