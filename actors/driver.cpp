@@ -282,10 +282,19 @@ void Driver::retire() {
   finished_ = true;
 }
 
+// Whoever comes next finds the state on the host.
 Status Driver::train() {
+  Status trained = take_steps();
+  trainer_->bring_home();
+  return trained;
+}
+
+Status Driver::take_steps() {
   while (true) {
     serve_newcomers();
-    const auto result = trainer_->step({.stop = session_.stop_requested(), .park = change_is_planned()});
+    const auto result = trainer_->step({.stop = session_.stop_requested(),
+                                        .park = change_is_planned(),
+                                        .followed = warm_up_service_->is_followed()});
     if (!result) {
       log_info("step {} was left: {}", state_.step + 1, trainer_->interruption());
       return interrupted(trainer_->interruption());
@@ -321,6 +330,7 @@ Status Driver::after_step(bool last) {
   tell_missing_graphs();
   const std::uint64_t step = state_.step;
   const bool saves = workload_->checkpoints(step) || last;
+  if (saves || workload_->evaluates(step)) trainer_->bring_home();
   look_for_divergence(saves || workload_->evaluates(step));
   if (gives_up()) return give_up();
   session_.gauges().activity = kSaving;

@@ -84,6 +84,7 @@ class Driver {
   void retire();
   void flush_ledger();
   Status train();  // until the job ends or the membership changes
+  Status take_steps();
   Status after_step(bool last);
   void look_for_divergence(bool weights);
   bool gives_up() const { return !divergence_.empty() && workload_->spec.on_divergence == "fail"; }

@@ -49,6 +49,7 @@ bool Driver::leaves_warm_up() const {
 void Driver::serve_newcomers() {
   const auto order = session_.take_warm_up();
   if (order && order->first == group_.epoch) {
+    trainer_->bring_home();
     warm_up_service_->begin(order->second, group_);
   } else {
     warm_up_service_->renew();

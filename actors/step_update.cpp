@@ -41,14 +41,8 @@ std::vector<UpdateCoefficients> block_coefficients(const Workload& w, const Step
   return out;
 }
 
-void update_weights(const Workload& w, const StepComplete& step, float lr, float scale, Lanes& lanes,
-                    TrainState& state) {
-  const OptimizerSpec& optimizer = w.spec.optimizer;
-  const UpdateCoefficients usual{.lr = lr,
-                                 .momentum = static_cast<float>(optimizer.momentum),
-                                 .weight_decay = static_cast<float>(optimizer.weight_decay),
-                                 .scale = scale,
-                                 .nesterov = optimizer.nesterov};
+void update_weights(const Workload& w, const StepComplete& step, const UpdateCoefficients& usual,
+                    Lanes& lanes, TrainState& state) {
   const std::vector<UpdateCoefficients> coefficients = block_coefficients(w, step, usual, lanes, state);
   struct Run {
     std::uint32_t block;
@@ -154,13 +148,39 @@ void adapt_damping(const Workload& w, const StepComplete& step, double lr, Appli
   damping.loss = applied.loss;
 }
 
-bool overflowed(const Workload& w, const StepComplete& step, Lanes& lanes) {
+bool not_finite(const Workload& w, const StepComplete& step, Lanes& lanes) {
   std::atomic<bool> found{false};
   lanes.run(w.network.blocks().size(), [&](std::size_t b, int) {
     const std::span<const float> direction = step.directions[b];
     if (!all_finite(direction.data(), direction.size())) found = true;
   });
   return found;
+}
+
+// The host's own.
+class HostVectors final : public StepVectors {
+ public:
+  HostVectors(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state)
+      : workload_(workload), step_(step), lanes_(lanes), state_(state) {}
+  bool overflowed() override { return not_finite(workload_, step_, lanes_); }
+  void update(const UpdateCoefficients& coefficients) override {
+    update_weights(workload_, step_, coefficients, lanes_, state_);
+    update_statistics(workload_, step_, state_);
+  }
+
+ private:
+  const Workload& workload_;
+  const StepComplete& step_;
+  Lanes& lanes_;
+  TrainState& state_;
+};
+
+UpdateCoefficients coefficients_of(const OptimizerSpec& optimizer, double lr, double trust_scale) {
+  return {.lr = static_cast<float>(lr),
+          .momentum = static_cast<float>(optimizer.momentum),
+          .weight_decay = static_cast<float>(optimizer.weight_decay),
+          .scale = static_cast<float>(trust_scale),
+          .nesterov = optimizer.nesterov};
 }
 
 std::vector<std::size_t> direction_floats(const Workload& workload) {
@@ -177,6 +197,11 @@ double learning_rate_at(const Workload& workload, std::uint64_t step) {
 }
 
 AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes, TrainState& state) {
+  HostVectors vectors(w, step, lanes, state);
+  return apply_step(w, step, vectors, state);
+}
+
+AppliedStep apply_step(const Workload& w, const StepComplete& step, StepVectors& vectors, TrainState& state) {
   const std::uint64_t number = state.step + 1;
   const double lr = learning_rate_at(w, number);
   const auto& blocks = w.network.blocks();
@@ -189,14 +214,13 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, Lanes& lanes
   }
   if (const std::uint64_t refresh = w.taking_effect(number); refresh != 0)
     note_refresh(w, step, refresh, refresh == number ? damping : w.damping_at(refresh), state);
-  applied.left_out = may_leave_out(state.loss_scale) && overflowed(w, step, lanes);
+  applied.left_out = may_leave_out(state.loss_scale) && vectors.overflowed();
   if (applied.left_out) {
     applied.trust_scale = 0;
     applied.cosine = 1;
     state.loss_scale = after_overflow(state.loss_scale);
   } else {
-    update_weights(w, step, static_cast<float>(lr), static_cast<float>(applied.trust_scale), lanes, state);
-    update_statistics(w, step, state);
+    vectors.update(coefficients_of(w.spec.optimizer, lr, applied.trust_scale));
     state.loss_scale = after_good_step(state.loss_scale);
   }
   const std::span<const float> summary = step.directions.back();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/engine/lanes.h"
+#include "actors/engine/update_coefficients.h"
 #include "actors/exchange/exchange.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
@@ -23,10 +24,20 @@ struct AppliedStep {
   double reduction_ratio = 0;     // of the step before, where this one judges it
   bool left_out = false;          // its gradients overflowed: no more than the loss scale has changed
 };
+// Where a step's vectors are, when they are not StepComplete's and the state's: on a device.
+class StepVectors {
+ public:
+  virtual ~StepVectors() = default;
+  virtual bool overflowed() = 0;  // a direction or a statistic is not finite
+  virtual void update(const UpdateCoefficients& coefficients) = 0;  // momentum, weights, running statistics
+};
 // Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
 // are in force. Where gradients overflowed f16 (loss_scale.h) the first three stay as they are. The objects
 // in state.curvature are the caller's. Bit for bit the same for any number of lanes.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state);
+// The same where the vectors are elsewhere: of step.directions only the summary is looked at. Not for lars.
+AppliedStep apply_step(const Workload& workload, const StepComplete& step, StepVectors& vectors,
+                       TrainState& state);
 
 // A committed step as a newcomer gets it: everything that apply_step() takes, and the leader's flags. Of one
 // size for a network. Little-endian: flags (u64); per block g^T d (f64), then whether its refresh was refused

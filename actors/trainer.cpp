@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "actors/block_direction.h"
-#include "actors/data/data_error.h"
 #include "actors/exchange/sum_pieces.h"
 #include "actors/optim/tasks.h"
 #include "actors/step_update.h"
@@ -79,6 +78,7 @@ class Trainer::LaneSink : public BackwardSink {
   void add(std::size_t block, std::vector<float> fragment) {
     // Lanes put what stays here in its place side by side; on_fragment() says what is wrong with it.
     (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, fragment);
+    if (trainer_.alone_) return;
     trainer_.parts_.exchange->add_fragment(static_cast<std::uint32_t>(block), micro_, std::move(fragment));
   }
 
@@ -95,6 +95,7 @@ Trainer::Trainer(Parts parts)
                                             .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
   images_.resize(parts_.lanes->count());
   if (parts_.workload->overlaps()) background_ = std::make_unique<Background>();
+  resident_ = ResidentStep::create(*parts_.workload, *parts_.replicas);
 }
 
 Trainer::~Trainer() = default;
@@ -140,6 +141,10 @@ void Trainer::estimate_costs() {
   }
 }
 
+double Trainer::refresh_cost(std::uint32_t block) const {
+  return owned_[block].refresh_cost;
+}
+
 std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   const auto start = std::chrono::steady_clock::now();
   const Workload& w = *parts_.workload;
@@ -151,11 +156,33 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   ask_ = ask;
   parts_.gauges->activity = kComputing;
   for (OwnedBlock& block : owned_) block.summed = block.published = block.ahead = false;
+  alone_ = goes_alone();
 
+  const std::optional<StepComplete> complete = alone_ ? step_alone(refresh) : step_together(refresh);
+  if (!complete) return std::nullopt;
+
+  StepResult result;
+  StepMetrics& metrics = result.metrics;
+  metrics.step = step;
+  metrics.epoch = w.epoch_after(step);
+  metrics.lr = lr_;
+  metrics.damping = w.second_order ? damping_ : 0;
+  metrics.refreshed = refresh;
+  commit(*complete, metrics);
+  result.stop = (complete->flags & kStopAfterStep) != 0;
+  result.park = (complete->flags & kParkAfterStep) != 0;
+  const StepTraffic traffic = alone_ ? StepTraffic{} : parts_.exchange->traffic();
+  metrics.bytes_sent = traffic.sum_bytes + traffic.direction_bytes;
+  metrics.fragment_bytes_sent = traffic.fragment_bytes;
+  metrics.seconds = seconds_since(start);
+  return result;
+}
+
+std::optional<StepComplete> Trainer::step_together(bool refresh) {
+  const std::uint64_t step = parts_.state->step + 1;
+  bring_home();
   parts_.exchange->begin_step(step, refresh);
-  if (background_ && w.taking_effect(step) != 0)
-    for (auto& [block, curvature] : parts_.state->curvature) form_ahead(block);
-  if (refresh) begin_refresh(step, damping_);
+  begin_curvature(step, refresh);
   compute(step, refresh);
 
   std::optional<StepComplete> complete;
@@ -173,22 +200,7 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
     }
     if (!complete && !parts_.exchange->has_event()) publish_ready(refresh);
   }
-
-  StepResult result;
-  StepMetrics& metrics = result.metrics;
-  metrics.step = step;
-  metrics.epoch = w.epoch_after(step);
-  metrics.lr = lr_;
-  metrics.damping = w.second_order ? damping_ : 0;
-  metrics.refreshed = refresh;
-  commit(*complete, metrics);
-  result.stop = (complete->flags & kStopAfterStep) != 0;
-  result.park = (complete->flags & kParkAfterStep) != 0;
-  const StepTraffic traffic = parts_.exchange->traffic();
-  metrics.bytes_sent = traffic.sum_bytes + traffic.direction_bytes;
-  metrics.fragment_bytes_sent = traffic.fragment_bytes;
-  metrics.seconds = seconds_since(start);
-  return result;
+  return complete;
 }
 
 // What a backup has said it holds must be found here when the group goes on without the owner.
@@ -196,21 +208,16 @@ void Trainer::leave() {
   for (const FragmentArrived& fragment : parts_.exchange->take_fragments()) on_fragment(fragment);
 }
 
-void Trainer::begin_refresh(std::uint64_t step, double damping) {
-  for (auto& [block, curvature] : parts_.state->curvature) curvature.begin_refresh(step, damping);
+void Trainer::begin_curvature(std::uint64_t step, bool refresh) {
+  for (auto& [block, curvature] : parts_.state->curvature) {
+    if (background_ && parts_.workload->taking_effect(step) != 0) form_ahead(block);
+    if (refresh) curvature.begin_refresh(step, damping_);
+  }
 }
 
 void Trainer::compute(std::uint64_t step, bool refresh) {
   const Workload& w = *parts_.workload;
-  order_ = samples_of(step);
-  judged_.clear();
-  if (w.judges_damping(step) && parts_.state->damping.predicted < 0) judged_ = samples_of(step - 1);
-  if (parts_.ledger) parts_.ledger->begin_step(group_.epoch, step);
-  for (const SampleUse& use : order_)
-    if (parts_.ledger) parts_.ledger->add(use.epoch, use.index);
-  if (parts_.ledger) (void)parts_.ledger->publish();  // what could not be written waits; commit() says so
-
-  announce(step);
+  take_samples(step);
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics, copy_by_host());
   });
@@ -233,7 +240,7 @@ Replica::Copy Trainer::copy_by_host() const {
 
 void Trainer::compute_piece(PieceInHand piece) {
   Replica& replica = (*parts_.replicas)[piece.lane];
-  if (replica.adds_up()) replica.begin_sum(additions_after(piece.micros.size()));
+  if (replica.adds_up() && !alone_) replica.begin_sum(additions_after(piece.micros.size()));
   for (std::uint32_t micro = piece.micros.first; micro < piece.micros.last; ++micro) {
     if (parts_.exchange->interrupted()) return;  // it would be for nothing
     const auto start = std::chrono::steady_clock::now();
@@ -243,57 +250,6 @@ void Trainer::compute_piece(PieceInHand piece) {
     parts_.gauges->micro_batches.fetch_add(1, std::memory_order_relaxed);
     parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
   }
-}
-
-// Of this actor's micro-batches.
-std::vector<SampleUse> Trainer::samples_of(std::uint64_t step) {
-  const JobSpec& spec = parts_.workload->spec;
-  const std::uint64_t begin = (step - 1) * spec.batch_global + std::uint64_t(first_) * spec.batch_micro;
-  std::vector<SampleUse> order(std::size_t(last_ - first_) * spec.batch_micro);
-  for (std::size_t i = 0; i < order.size(); ++i)
-    order[i] = {stream_.epoch_at(begin + i), stream_.sample_at(begin + i)};
-  return order;
-}
-
-// Those of this step and of the next, which is likely to have the same membership; before them those of a
-// step that this one judges.
-void Trainer::announce(std::uint64_t step) {
-  if (!loader_.reads_ahead()) return;
-  const JobSpec& spec = parts_.workload->spec;
-  std::vector<UpcomingBatch> upcoming;
-  for (std::uint64_t each = judged_.empty() ? step : step - 1; each <= step + 1; ++each) {
-    for (const std::uint32_t micro : order_of_taking_) {
-      UpcomingBatch batch{(each - 1) * spec.batch_global + std::uint64_t(micro) * spec.batch_micro, {}};
-      for (std::uint64_t at = batch.position; at < batch.position + spec.batch_micro; ++at)
-        batch.samples.push_back({stream_.epoch_at(at), stream_.sample_at(at)});
-      upcoming.push_back(std::move(batch));
-    }
-  }
-  loader_.announce(std::move(upcoming));
-}
-
-// The samples of a step's micro-batch, in the lane's memory.
-MicroBatch Trainer::take(std::uint32_t micro, int lane, std::uint64_t step,
-                         const std::vector<SampleUse>& order) {
-  const Workload& w = *parts_.workload;
-  const std::size_t samples = w.spec.batch_micro;
-  const auto uses = std::span<const SampleUse>(order).subspan((micro - first_) * samples, samples);
-  LabelledImages& images = images_[lane];
-  const std::uint64_t position = (step - 1) * w.spec.batch_global + std::uint64_t(micro) * samples;
-  if (auto read = loader_.take(position, uses, images); !read)
-    throw DataError(read.error());  // through the lanes to the driver: the actor fails
-
-  MicroBatch batch;
-  batch.samples = static_cast<int>(samples);
-  batch.images = images.images.data();
-  batch.labels = images.labels.data();
-  if (!images.partners.empty())
-    batch.partners = images.partners.data(), batch.weights = images.weights.data();
-  batch.seed = w.spec.seed;
-  batch.step = step;
-  batch.first_sample = micro * w.spec.batch_micro;
-  if (w.scales_loss()) batch.loss_scale = static_cast<float>(parts_.state->loss_scale.scale);
-  return batch;
 }
 
 void Trainer::compute_micro(std::uint32_t micro, PieceInHand& piece) {
@@ -315,6 +271,7 @@ void Trainer::compute_micro(std::uint32_t micro, PieceInHand& piece) {
   summary[0] = static_cast<float>(loss.loss);
   summary[1] = static_cast<float>(loss.hits);
   summary[kJudgedLoss] = static_cast<float>(judged);
+  if (alone_) return resident_->add_summary(summary);
   parts_.exchange->add_leaf(static_cast<std::uint32_t>(parts_.workload->network.blocks().size()), micro,
                             summary, {});
 }
@@ -361,22 +318,34 @@ void Trainer::publish_ready(bool refresh) {
     refresh_costs.push_back(owned.refresh_cost);
   }
   if (ready.empty()) return;
-  std::vector<Status> accepted(ready.size());
-  const bool takes_effect = w.second_order && w.taking_effect(parts_.state->step + 1) != 0;
-  parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
-  if (takes_effect) {
-    const auto start = std::chrono::steady_clock::now();
-    run_dearest_first(host(), refresh_costs, [&](std::size_t i, Lanes& lanes) {
-      Curvature& curvature = parts_.state->curvature.at(ready[i]);
-      accepted[i] = background_ ? curvature.accept_waiting(lanes) : curvature.accept(lanes);
-      parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
-    });
-    refresh_seconds_ += seconds_since(start);
-  }
+  const std::vector<Status> accepted = accept(ready, refresh_costs);
   run_dearest_first(host(), step_costs, [&](std::size_t i, Lanes& lanes) {
     publish_direction(ready[i], accepted[i].has_value(), lanes);
   });
   parts_.gauges->forms = false;
+  tell_refused(accepted);
+}
+
+// Puts what the step renews in force, of such blocks; what becomes of each. Leaves gauges->forms as the
+// directions want it.
+std::vector<Status> Trainer::accept(const std::vector<std::uint32_t>& blocks,
+                                    const std::vector<double>& costs) {
+  const Workload& w = *parts_.workload;
+  std::vector<Status> accepted(blocks.size());
+  const bool takes_effect = w.second_order && w.taking_effect(parts_.state->step + 1) != 0;
+  parts_.gauges->forms = takes_effect || w.spec.optimizer.name == "kfac";
+  if (!takes_effect) return accepted;
+  const auto start = std::chrono::steady_clock::now();
+  run_dearest_first(host(), costs, [&](std::size_t i, Lanes& lanes) {
+    Curvature& curvature = parts_.state->curvature.at(blocks[i]);
+    accepted[i] = background_ ? curvature.accept_waiting(lanes) : curvature.accept(lanes);
+    parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
+  });
+  refresh_seconds_ += seconds_since(start);
+  return accepted;
+}
+
+void Trainer::tell_refused(const std::vector<Status>& accepted) {
   for (const Status& status : accepted)
     if (!status) parts_.event("CurvatureRefused", status.error().message);
 }
@@ -394,16 +363,22 @@ void Trainer::publish_direction(std::uint32_t index, bool accepted, Lanes& lanes
   parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
 }
 
+std::uint32_t Trainer::own_flags() const {
+  std::uint32_t flags = 0;
+  if (ask_.stop || parts_.state->step + 1 >= parts_.workload->steps_total) flags |= kStopAfterStep;
+  if (ask_.park) flags |= kParkAfterStep;
+  return flags;
+}
+
 void Trainer::publish_summary(std::span<float> sum) {
-  const std::uint64_t step = parts_.state->step + 1;
   PublishWord word;
-  if (ask_.stop || step >= parts_.workload->steps_total) word.flags |= kStopAfterStep;
-  if (ask_.park) word.flags |= kParkAfterStep;
+  word.flags = own_flags();
   parts_.exchange->publish(static_cast<std::uint32_t>(owned_.size() - 1), sum, word);
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
-  const AppliedStep applied = apply_step(*parts_.workload, complete, host(), *parts_.state);
+  const AppliedStep applied = alone_ ? apply_step(*parts_.workload, complete, *resident_, *parts_.state)
+                                     : apply_step(*parts_.workload, complete, host(), *parts_.state);
   if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
   if (applied.left_out && owned_.back().mine)
     parts_.event("StepLeftOut",
@@ -418,7 +393,7 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   parts_.gauges->curvature_bytes = metrics.curvature_bytes;
   metrics.loss = applied.loss;
   metrics.accuracy = applied.accuracy;
-  if (parts_.committed) parts_.committed(complete);
+  if (parts_.committed && !alone_) parts_.committed(complete);
 }
 
 void Trainer::settle_curvature(const StepComplete& complete) {

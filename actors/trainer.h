@@ -24,6 +24,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
 #include "actors/gauges.h"
+#include "actors/resident_step.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/messages/records.h"
@@ -56,10 +57,12 @@ class Trainer {
   // backed-up blocks, drops that of others and every version but the one in force.
   void set_group(const Group& group);
 
-  // What this actor asks of the step, if it leads.
+  // What this actor asks of the step, if it leads; and whether somebody follows it, who needs its directions
+  // on the host.
   struct Ask {
     bool stop = false;  // the job's last
     bool park = false;  // the membership's last
+    bool followed = false;
   };
   struct StepResult {
     StepMetrics metrics;
@@ -67,7 +70,10 @@ class Trainer {
   };
   // Performs and commits step state->step + 1. Empty: interrupted; the state is that of the step before, and
   // of curvature both the version in force and what has been renewed in the step are here.
+  // Alone, with state that can be the GPU's (resident_step.h), it is from then on: bring_home() comes before
+  // anything that looks at parameters, momentum or statistics of the state.
   std::optional<StepResult> step(Ask ask);
+  void bring_home();
 
   const std::string& interruption() const { return interruption_; }
 
@@ -83,6 +89,10 @@ class Trainer {
     std::optional<MicroBatch> next = {};  // has been read while the device was at the one before
   };
 
+  bool goes_alone() const;
+  std::optional<StepComplete> step_alone(bool refresh);
+  std::optional<StepComplete> step_together(bool refresh);
+  void take_samples(std::uint64_t step);
   void compute(std::uint64_t step, bool refresh);
   void announce(std::uint64_t step);
   std::vector<SampleUse> samples_of(std::uint64_t step);
@@ -90,16 +100,20 @@ class Trainer {
   Replica::Copy copy_by_host() const;
   void compute_piece(PieceInHand piece);
   void compute_micro(std::uint32_t micro, PieceInHand& piece);
-  void begin_refresh(std::uint64_t step, double damping);
+  void begin_curvature(std::uint64_t step, bool refresh);
   void estimate_costs();
+  double refresh_cost(std::uint32_t block) const;
   void on_sum(const BlockSummed& event);
   void on_fragment(const FragmentArrived& event);
   Status keep(std::uint32_t block, std::uint32_t micro, std::span<const float> fragment) const;
   void publish_ready(bool refresh);
+  std::vector<Status> accept(const std::vector<std::uint32_t>& blocks, const std::vector<double>& costs);
+  void tell_refused(const std::vector<Status>& accepted);
   void publish_direction(std::uint32_t block, bool accepted, Lanes& lanes);
   void form_ahead(std::uint32_t block);
   void leave();
   void publish_summary(std::span<float> sum);
+  std::uint32_t own_flags() const;
   void commit(const StepComplete& complete, StepMetrics& metrics);
   void settle_curvature(const StepComplete& complete);
   Lanes& host() const { return parts_.host != nullptr ? *parts_.host : *parts_.lanes; }
@@ -119,6 +133,8 @@ class Trainer {
   double refresh_seconds_ = 0;   // likewise
   Ask ask_;
   std::string interruption_;
+  std::unique_ptr<ResidentStep> resident_;  // null: no step stays on a device
+  bool alone_ = false;                      // the step in hand does
   mutable std::mutex by_host_;              // parts_.host serves one lane at a time
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect
 };

@@ -63,6 +63,8 @@ class WarmUpService {
   void committed(const StepComplete& step);
   // Between two steps: offers what was renewed.
   void renew();
+  // committed() has something to do.
+  bool is_followed() const { return records_; }
 
  private:
   void drop_all();

@@ -20,9 +20,11 @@
 #include "actors/engine/block.h"
 #include "actors/engine/convolution_chooser.h"
 #include "actors/engine/layout.h"
+#include "actors/engine/memory.h"
 #include "actors/engine/optimizer_backend.h"
 #include "actors/engine/random.h"
 #include "actors/engine/recording.h"
+#include "actors/engine/resident.h"
 #include "actors/engine/sums.h"
 #include "protocol/base/error.h"
 
@@ -47,8 +49,8 @@ class Convolution {
   virtual bool winograd() const = 0;     // F(4x4, 3x3): faster, with larger rounding errors
   virtual bool reference() const = 0;    // it has only the library's plain loops: a hundred times slower
   virtual std::size_t packed_bytes() const = 0;
-  // weight: host, [C_out, C_in, kh, kw]. packed: what the other calls take.
-  virtual void pack(const float* weight, float* packed) = 0;
+  // weight: [C_out, C_in, kh, kw]. packed: what the other calls take.
+  virtual void pack(const float* weight, float* packed, Memory of_weight = Memory::kHost) = 0;
   virtual void forward(const float* x, const float* packed, const float* bias, float* y) = 0;
   virtual void backward_data(const float* dy, const float* packed, float* dx) = 0;
   // weight_gradient: [C_out, C_in, kh, kw]; bias_gradient: [C_out], without a bias ignored. Both overwritten.
@@ -179,12 +181,13 @@ class Backend : public OptimizerBackend {
 
   // Called by the thread that is about to run plans, before the first of a pass.
   virtual void enter() = 0;
+  virtual void wait() = 0;  // until all calls so far have taken effect
 
   // Memory of the replica, aligned for the device, zeroed, given back with the backend.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual std::size_t allocated_bytes() const = 0;  // scratch included, once a kernel has asked for it
   virtual std::size_t planned_bytes() const = 0;    // when all plans have run
-  virtual void upload(const void* host, void* memory, std::size_t bytes) = 0;
+  virtual void upload(const void* from, void* memory, std::size_t bytes, Memory of_from = Memory::kHost) = 0;
   // Memory of the host that upload() takes as it is: what lies there stays until this is called again, which
   // waits for what was taken. Null: upload() is as quick from anywhere.
   virtual std::byte* upload_area(std::size_t bytes) = 0;
@@ -208,6 +211,8 @@ class Backend : public OptimizerBackend {
   virtual std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) = 0;
   virtual std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) = 0;
   virtual std::unique_ptr<Sums> plan_sums(std::size_t count) = 0;
+  // Null where the host is as near to it: on the CPU.
+  virtual std::unique_ptr<ResidentState> plan_resident_state(const ResidentPlan& plan) = 0;
   // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.
   virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
 };

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "actors/engine/block.h"
+#include "actors/engine/memory.h"
 
 namespace seng {
 
@@ -60,14 +61,15 @@ class KroneckerSums {
   virtual void fold(const KroneckerArrivals& arrived, const KroneckerMeans& before, float* a, float* g) = 0;
 };
 
-// Both eigendecompositions, in float, kept. Pointers and calls as above; g, d, v in the parameters' layout.
+// Both eigendecompositions, in float, kept. Pointers and calls as above, or a direction's are `where` they
+// are said to be, and then nobody waits; g, d, v in the parameters' layout.
 class KroneckerInverse {
  public:
   virtual ~KroneckerInverse() = default;
   // Of packed A and G, which are finite. Eigenvalues below zero count as 0. False: one does not converge.
   virtual bool decompose(const float* a, const float* g) = 0;
   // d = (G (x) A + lambda I)^-1 g
-  virtual void precondition(const float* g, double lambda, float* d) = 0;
+  virtual void precondition(const float* g, double lambda, float* d, Memory where = Memory::kHost) = 0;
   virtual double curvature_along(const float* v) = 0;  // v^T (G (x) A) v
   virtual std::size_t bytes() const = 0;               // of the device, held
 };

@@ -6,6 +6,7 @@
 #include "actors/engine/kronecker_factors.h"
 #include "actors/engine/low_rank_cuts.h"
 #include "actors/engine/samples.h"
+#include "actors/engine/vector_sketch.h"
 
 namespace seng {
 
@@ -20,6 +21,7 @@ class OptimizerBackend {
   // Null where the factors are better handed over whole: on the CPU, whose host cuts them in its own way, and
   // where there are more vectors than a device takes.
   virtual std::unique_ptr<LowRankCuts> plan_low_rank_cuts(const LowRankPlan& plan) = 0;
+  virtual std::unique_ptr<VectorSketch> plan_sketch(const SketchPlan& plan) = 0;
 };
 
 }  // namespace seng

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "actors/engine/block.h"
+#include "actors/engine/memory.h"
 
 namespace seng {
 
@@ -70,9 +71,9 @@ struct SampleSystem {
   std::optional<Entry> overflow;
 };
 
-// All pointers are the host's. Each call returns when its result is there, but solve(), whose result stays
-// with the device. Sums are floats, R^T R's in double over runs of at most 16,384 columns. Backend's rules
-// hold: one thread at a time, equal bits.
+// Pointers are the host's, or `where` they are said to be. Each call returns when its result is there, but
+// solve(), whose result stays with the device, and those whose d does. Sums are floats, R^T R's in double
+// over runs of at most 16,384 columns. Backend's rules hold: one thread at a time, equal bits.
 class Samples {
  public:
   virtual ~Samples() = default;
@@ -89,11 +90,13 @@ class Samples {
   // and keeps its Cholesky factor, in double. What is below goes by it, and leaves the device only with d:
   virtual SampleSystem form_system(double lambda, std::size_t workers) = 0;
   // d = (g - R b) * inverse_lambda, b = K^-1 R^T g / N
-  virtual void precondition(const float* g, double inverse_lambda, float* d) = 0;
+  virtual void precondition(const float* g, double inverse_lambda, float* d,
+                            Memory where = Memory::kHost) = 0;
   // The same in two halves, where the system is one of sketched samples and g sketched for it: b, which stays
   // with the system; then d by the b of `solved`, samples of the same backend.
-  virtual void solve(const float* g) = 0;
-  virtual void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) = 0;
+  virtual void solve(const float* g, Memory where = Memory::kHost) = 0;
+  virtual void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d,
+                          Memory where = Memory::kHost) = 0;
 
   virtual std::size_t bytes() const = 0;  // of the device, held
 };

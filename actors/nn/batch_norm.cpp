@@ -21,9 +21,9 @@ class BatchNormLayerPlan final : public LayerPlan {
   bool backward_in_place() const override { return true; }
   bool needs_dx() const override { return true; }
 
-  void load(const float* parameters, const float* statistics) override {
-    backend_.upload(parameters, gamma(), 2 * shape_.c * sizeof(float));
-    backend_.upload(statistics, running_mean(), 2 * shape_.c * sizeof(float));
+  void load(const float* parameters, const float* statistics, Memory where) override {
+    backend_.upload(parameters, gamma(), 2 * shape_.c * sizeof(float), where);
+    backend_.upload(statistics, running_mean(), 2 * shape_.c * sizeof(float), where);
   }
 
   void forward(const Pass& pass) override {

@@ -24,9 +24,10 @@ class Conv2dPlan final : public LayerPlan {
   LayoutPtr output() const override { return output_; }
   bool keeps_input() const override { return true; }
 
-  void load(const float* parameters, const float*) override {
-    convolution_->pack(parameters, packed_);
-    if (bias_) backend_.upload(parameters + weight_count_, bias_values_, output_->shape().c * sizeof(float));
+  void load(const float* parameters, const float*, Memory where) override {
+    convolution_->pack(parameters, packed_, where);
+    if (bias_)
+      backend_.upload(parameters + weight_count_, bias_values_, output_->shape().c * sizeof(float), where);
   }
 
   void forward(const Pass& pass) override { convolution_->forward(pass.x[0], packed_, bias_values_, pass.y); }

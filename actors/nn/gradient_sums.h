@@ -33,8 +33,9 @@ class GradientSums {
   // The micro-batch in hand is complete; its gradient, not its statistics, counts `factor` times. True: the
   // sum is complete. It stays until the next micro-batch is added; without begin() that is a sum of its own.
   bool add(float factor);
-  const float* sum() const { return sum_; }
-  std::size_t floats() const { return floats_; }  // of a vector
+  float* sum() const { return sum_; }
+  std::size_t floats() const { return floats_; }        // of a vector
+  std::size_t gradients() const { return gradients_; }  // of its first part
   // Where a block's begin in it.
   std::size_t gradient_at(std::size_t block) const { return places_[block].gradient; }
   std::size_t statistics_at(std::size_t block) const { return places_[block].statistics; }
@@ -52,7 +53,7 @@ class GradientSums {
   std::vector<float*> held_;
   SumOrder order_;
   std::size_t added_ = 0, height_ = 0;  // micro-batches, and sums on the stack
-  const float* sum_ = nullptr;          // the complete one
+  float* sum_ = nullptr;                // the complete one
 };
 
 }  // namespace seng

@@ -59,8 +59,8 @@ class LayerPlan {
   }                                                // dx is dy, for every input: backward has nothing to do
   virtual bool needs_dx() const { return false; }  // even where the input's gradient is not wanted
 
-  // The block's own runs of the flat arrays; host.
-  virtual void load(const float* /*parameters*/, const float* /*statistics*/) {}
+  // The block's own runs of the flat arrays.
+  virtual void load(const float* /*parameters*/, const float* /*statistics*/, Memory /*of_both*/) {}
   virtual void forward(const Pass& pass) = 0;  // training
   virtual void infer(const Pass& pass) { forward(pass); }
   // gradient: block.count floats, overwritten; statistics: block.statistics_count, likewise; the backend's.

@@ -24,8 +24,8 @@ class LinearLayerPlan final : public LayerPlan {
   LayoutPtr output() const override { return output_; }
   bool keeps_input() const override { return true; }
 
-  void load(const float* parameters, const float*) override {
-    backend_.upload(parameters, parameters_, count_ * sizeof(float));
+  void load(const float* parameters, const float*, Memory where) override {
+    backend_.upload(parameters, parameters_, count_ * sizeof(float), where);
   }
 
   void forward(const Pass& pass) override {

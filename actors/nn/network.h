@@ -151,6 +151,10 @@ class Replica {
   // place, by more than one thread if the caller likes.
   using Copy = std::function<void(std::span<const float> from, float* to)>;
   void load(std::span<const float> parameters, std::span<const float> statistics, const Copy& copy = {});
+  // The same of state that lies on this replica's device.
+  void load(const ResidentState& state);
+  // Room for such state; null where there is none, as on the CPU, or no sums_held.
+  std::unique_ptr<ResidentState> plan_resident_state();
 
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.
@@ -165,8 +169,15 @@ class Replica {
   // The calls of train() that follow, one per entry, form one sum: gradients and statistics stay in the
   // device's memory and are added there, and the last call hands out the sum. What was begun and is not
   // complete is dropped. Else each micro-batch is a sum of its own. Needs sums_held.
-  void begin_sum(SumOrder order);
+  // kStays: the sum is not handed out but waits, as held_sum() has it, for who goes on there.
+  enum class SumGoes { kOut, kStays };
+  void begin_sum(SumOrder order, SumGoes sum_goes = SumGoes::kOut);
   bool adds_up() const;  // it may be called
+  // What the last sum that stays came to: a vector as ResidentPlan has them, the device's, whole once wait()
+  // has returned. It may be written to. Valid until the next train().
+  float* held_sum();
+  std::size_t held_gradient(std::size_t block) const;  // where a block's begins in it
+  void wait();                                         // until the device has done all that it was asked for
 
   // The loss that train() would give, without its backward pass.
   LossSum training_loss(const MicroBatch& batch);

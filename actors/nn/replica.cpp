@@ -101,6 +101,7 @@ struct Replica::State {
   std::unique_ptr<CrossEntropy> loss;
   std::array<std::unique_ptr<Recording>, kParts> recordings;
   std::unique_ptr<GradientSums> sums;  // null: it adds none
+  bool sum_stays = false;
   std::vector<BlockGradient> handed_out;
   float* gradient = nullptr;    // of the block at hand, where nothing is added
   float* statistics = nullptr;  // likewise; null where no block has any
@@ -256,9 +257,34 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
   for (auto& step : s.plan.steps()) {
     if (step.block < 0) continue;
     const Block& block = s.network.blocks()[step.block];
-    step.plan->load(parameters.data() + block.offset, statistics.data() + block.statistics_offset);
+    step.plan->load(parameters.data() + block.offset, statistics.data() + block.statistics_offset,
+                    Memory::kHost);
   }
   s.loaded = true;
+}
+
+void Replica::load(const ResidentState& state) {
+  State& s = *state_;
+  s.backend->enter();
+  for (auto& step : s.plan.steps()) {
+    if (step.block < 0) continue;
+    const Block& block = s.network.blocks()[step.block];
+    step.plan->load(state.parameters() + block.offset, state.statistics() + block.statistics_offset,
+                    Memory::kDevice);
+  }
+  s.loaded = true;
+}
+
+std::unique_ptr<ResidentState> Replica::plan_resident_state() {
+  State& s = *state_;
+  if (!s.sums) return nullptr;
+  ResidentPlan plan{.gradients = s.sums->gradients(), .floats = s.sums->floats()};
+  for (std::size_t b = 0; b < s.network.blocks().size(); ++b) {
+    const Block& block = s.network.blocks()[b];
+    plan.blocks.push_back({block.count, block.statistics_count, s.sums->gradient_at(b),
+                           s.sums->statistics_at(b), block.offset, block.statistics_offset});
+  }
+  return s.backend->plan_resident_state(plan);
 }
 
 LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink& sink,
@@ -270,7 +296,7 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   if (!whole) s.backward({&batch, factor_samples, &sink});
   const bool complete = s.sums && s.sums->add(1 / batch.loss_scale);
   if (whole && meanwhile) meanwhile();
-  if (complete) s.hand_out_sum(sink);
+  if (complete && !s.sum_stays) s.hand_out_sum(sink);
   return s.loss_of(batch);
 }
 
@@ -279,9 +305,23 @@ void Replica::send_ahead(const MicroBatch& next) {
   state_->ahead = next;
 }
 
-void Replica::begin_sum(SumOrder order) {
+void Replica::begin_sum(SumOrder order, SumGoes sum_goes) {
   SENG_CHECK(adds_up(), "a replica that was made without room for sums");
   state_->sums->begin(std::move(order));
+  state_->sum_stays = sum_goes == SumGoes::kStays;
+}
+
+float* Replica::held_sum() {
+  SENG_CHECK(state_->sum_stays, "no sum stays");
+  return state_->sums->sum();
+}
+
+std::size_t Replica::held_gradient(std::size_t block) const {
+  return state_->sums->gradient_at(block);
+}
+
+void Replica::wait() {
+  state_->backend->wait();
 }
 
 bool Replica::adds_up() const {

@@ -137,6 +137,11 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
+  // The same where g and d are memory of the options' device, and the lanes form what is not formed yet: d is
+  // queued there. Where d = g / (1 + damping) is all that it comes to, nothing is done and that damping is
+  // returned: the caller does it.
+  std::optional<double> precondition_there(const float* g, float* d, double lambda_fallback, Lanes& lanes);
+
   // v^T F v without the damping: of the matrix that precondition() inverts with it, whose damping is
   // damping(); before the first accepted refresh, and of kScale, F is the identity. Sketched where c = U^T g
   // is.

@@ -75,6 +75,23 @@ class DeviceColumns final : public GradientColumns {
     return inner_product(g, d, lanes);
   }
 
+  void precondition_there(const float* g, double inverse_lambda, float* d) const override {
+    const std::lock_guard lock(device_->mutex);
+    there().precondition(g, inverse_lambda, d, Memory::kDevice);
+  }
+  void solve_there(const float* g) const override {
+    const std::lock_guard lock(device_->mutex);
+    there().solve(g, Memory::kDevice);
+  }
+  void correct_by_there(const float* g, const GradientColumns& solved, double inverse_lambda,
+                        float* d) const override {
+    const auto& other = dynamic_cast<const DeviceColumns&>(solved);
+    SENG_CHECK(other.device_ == device_, "a system of another device");
+    const std::lock_guard lock(device_->mutex);
+    there().correct_by(g, *other.samples_, inverse_lambda, d, Memory::kDevice);
+    held_ = samples_->bytes();
+  }
+
   std::size_t bytes() const override { return held_; }
 
  private:

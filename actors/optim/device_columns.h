@@ -14,6 +14,12 @@ namespace seng {
 struct SampleDevice {
   explicit SampleDevice(std::unique_ptr<Backend> made) : backend(std::move(made)) {}
 
+  // Until all that was asked of it is done.
+  void wait() {
+    const std::lock_guard lock(mutex);
+    backend->wait();
+  }
+
   std::mutex mutex;
   std::unique_ptr<Backend> backend;  // guarded by mutex
 };

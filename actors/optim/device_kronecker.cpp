@@ -22,6 +22,10 @@ class DeviceBasis final : public KroneckerBasis {
     }
     return inner_product(g, d, lanes);
   }
+  void precondition_there(const float* g, double lambda, float* d) const override {
+    const std::lock_guard lock(device_->mutex);
+    inverse_->precondition(g, lambda, d, Memory::kDevice);
+  }
   double curvature_along(const Block&, std::span<const float> v, Lanes&) const override {
     const std::lock_guard lock(device_->mutex);
     return inverse_->curvature_along(v.data());

@@ -33,6 +33,16 @@ double GradientColumns::correct_by(std::span<const float>, const GradientColumns
   return 0;
 }
 
+void GradientColumns::precondition_there(const float*, double, float*) const {
+  SENG_CHECK(false, "these columns are no device's");
+}
+void GradientColumns::solve_there(const float*) const {
+  SENG_CHECK(false, "these columns are no device's");
+}
+void GradientColumns::correct_by_there(const float*, const GradientColumns&, double, float*) const {
+  SENG_CHECK(false, "these columns are no device's");
+}
+
 double finish_direction(const float* g, double inverse_lambda, float* d, std::size_t count) {
   const float scale = float(inverse_lambda);
   for (std::size_t j = 0; j < count; ++j) d[j] = (g[j] - d[j]) * scale;

@@ -46,6 +46,11 @@ class GradientColumns {
   virtual void solve(std::span<const float> g) const;
   virtual double correct_by(std::span<const float> g, const GradientColumns& solved, double inverse_lambda,
                             std::span<float> d, Lanes& lanes) const;
+  // The three of them where g and d are memory of that device. Nobody waits: SampleDevice::wait() does.
+  virtual void precondition_there(const float* g, double inverse_lambda, float* d) const;
+  virtual void solve_there(const float* g) const;
+  virtual void correct_by_there(const float* g, const GradientColumns& solved, double inverse_lambda,
+                                float* d) const;
 
   // Held beside the samples, now, by the device too.
   virtual std::size_t bytes() const { return 0; }

@@ -245,4 +245,8 @@ Result<std::shared_ptr<const KroneckerBasis>> KroneckerBasis::form(const Block& 
   return std::shared_ptr<const KroneckerBasis>(std::move(basis));
 }
 
+void KroneckerBasis::precondition_there(const float*, double, float*) const {
+  SENG_CHECK(false, "a basis that no device has");
+}
+
 }  // namespace seng

@@ -82,6 +82,8 @@ class KroneckerBasis {
   // d = (G (x) A + lambda I)^-1 g in the parameters' layout; returns g^T d.
   virtual double precondition(const Block& block, std::span<const float> g, double lambda, std::span<float> d,
                               Lanes& lanes) const = 0;
+  // The same of a basis that is a device's, where g and d are its memory: queued.
+  virtual void precondition_there(const float* g, double lambda, float* d) const;
   // v^T (G (x) A) v.
   virtual double curvature_along(const Block& block, std::span<const float> v, Lanes& lanes) const = 0;
   virtual std::size_t bytes() const = 0;

@@ -44,4 +44,26 @@ void Sketch::apply(const float* x, std::size_t stride, float* out) const {
   for (std::size_t j = 0; j < width_; ++j) out[index_[j]] += sign_[j] * x[j * stride];
 }
 
+SketchSide Sketch::side() const {
+  SketchSide side{.width = width_, .adds = !samples_rows_};
+  side.begins.assign(rows_ + 1, 0);
+  if (samples_rows_) {
+    std::iota(side.begins.begin(), side.begins.end(), 0u);
+    side.index = index_;
+    side.factor.assign(rows_, scale_);
+    return side;
+  }
+  for (const std::uint32_t row : index_) ++side.begins[row + 1];
+  std::partial_sum(side.begins.begin(), side.begins.end(), side.begins.begin());
+  std::vector<std::uint32_t> next(side.begins.begin(), side.begins.end() - 1);
+  side.index.resize(width_);
+  side.factor.resize(width_);
+  for (std::uint32_t j = 0; j < width_; ++j) {
+    const std::uint32_t at = next[index_[j]]++;
+    side.index[at] = j;
+    side.factor[at] = sign_[j];
+  }
+  return side;
+}
+
 }  // namespace seng

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "actors/engine/random.h"
+#include "actors/engine/vector_sketch.h"
 
 namespace seng {
 
@@ -26,6 +27,8 @@ class Sketch {
   bool reads(std::size_t coordinate) const;
   // out (rows) = Omega x, whose entries lie `stride` apart.
   void apply(const float* x, std::size_t stride, float* out) const;
+  // The same, for a device that does it.
+  SketchSide side() const;
 
  private:
   bool samples_rows_;

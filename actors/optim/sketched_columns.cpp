@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <vector>
 
@@ -20,7 +21,13 @@ std::size_t bytes_of(const SampleStore& sketched) {
 // The system of sketched samples; R b stays that of the exact ones.
 class SketchedColumns : public ApproximateColumns {
  public:
-  using ApproximateColumns::ApproximateColumns;
+  SketchedColumns(std::unique_ptr<GradientColumns> exact, std::shared_ptr<SampleDevice> device)
+      : ApproximateColumns(std::move(exact)), device_(std::move(device)) {}
+  ~SketchedColumns() override {
+    if (!sketch_) return;
+    const std::lock_guard lock(device_->mutex);
+    sketch_.reset();
+  }
 
   void gram(double* gram, Lanes& lanes) const override {
     sketch_samples(lanes);
@@ -39,23 +46,40 @@ class SketchedColumns : public ApproximateColumns {
     columns_->solve(sketched(g));
     return exact().correct_by(g, *columns_, inverse_lambda, d, lanes);
   }
+  void precondition_there(const float* g, double inverse_lambda, float* d) const override {
+    columns_->solve_there(sketched_there(g));
+    exact().correct_by_there(g, *columns_, inverse_lambda, d);
+  }
   std::size_t bytes() const override {
-    return bytes_of(small_) + (keeps_system() ? exact().bytes() + columns_->bytes() : 0);
+    return bytes_of(small_) + (keeps_system() ? exact().bytes() + columns_->bytes() : 0) + sketch_bytes_;
   }
 
  protected:
   virtual void sketch_samples(Lanes& lanes) const = 0;  // Omega R into small_, with the Gram matrix
   virtual std::vector<float> sketched(std::span<const float> g) const = 0;  // Omega g
+  virtual SketchPlan plan_sketch() const = 0;                               // the same, for the device
 
   std::unique_ptr<GradientColumns> columns_;  // of small_
   mutable SampleStore small_;
+
+ private:
+  const float* sketched_there(const float* g) const {
+    const std::lock_guard lock(device_->mutex);
+    if (!sketch_) sketch_ = device_->backend->plan_sketch(plan_sketch());
+    sketch_bytes_ = sketch_->bytes();
+    return sketch_->apply(g);
+  }
+
+  const std::shared_ptr<SampleDevice> device_;    // null: the host's
+  mutable std::unique_ptr<VectorSketch> sketch_;  // under the device's mutex; made when first asked for
+  mutable std::atomic<std::size_t> sketch_bytes_ = 0;
 };
 
 class SketchedExplicit final : public SketchedColumns {
  public:
   SketchedExplicit(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
                    const SketchOptions& options)
-      : SketchedColumns(std::move(exact)),
+      : SketchedColumns(std::move(exact), of.device),
         store_(of.store),
         omega_(options.kind, options.rows, of.block.count, random_of(of.key, 0)) {
     small_.count = of.store.count;
@@ -77,6 +101,10 @@ class SketchedExplicit final : public SketchedColumns {
     omega_.apply(g.data(), 1, small.data());
     return small;
   }
+  SketchPlan plan_sketch() const override {
+    const SketchSide as_it_is{.width = 1, .begins = {0, 1}, .index = {0}, .factor = {1}};
+    return {.left = as_it_is, .right = omega_.side(), .columns = omega_.width()};
+  }
 
   const SampleStore& store_;
   Sketch omega_;
@@ -92,7 +120,7 @@ class SketchedFactors final : public SketchedColumns {
  public:
   SketchedFactors(std::unique_ptr<GradientColumns> exact, const ApproximatedSamples& of,
                   const SketchOptions& options)
-      : SketchedColumns(std::move(exact)),
+      : SketchedColumns(std::move(exact), of.device),
         store_(of.store),
         rows_(of.block, of.form, of.store),
         left_(options.kind, side_rows(options.rows, rows_.m(), rows_.m(), rows_.width()), rows_.m(),
@@ -143,6 +171,9 @@ class SketchedFactors final : public SketchedColumns {
       for (std::size_t o = 0; o < left_.rows(); ++o) small[o * q + j] = column[o];
     }
     return small;
+  }
+  SketchPlan plan_sketch() const override {
+    return {.left = left_.side(), .right = right_.side(), .columns = weight_columns_};
   }
 
   const SampleStore& store_;

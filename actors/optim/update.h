@@ -5,6 +5,7 @@
 #include <span>
 
 #include "actors/engine/lanes.h"
+#include "actors/engine/update_coefficients.h"
 #include "protocol/spec/job_spec.h"
 
 namespace seng {
@@ -30,12 +31,7 @@ double inner_product(std::span<const float> a, std::span<const float> b, Lanes& 
 double lars_scale(double eta, double weight_decay, std::span<const float> weights,
                   std::span<const float> gradient);
 
-// m <- momentum*m + scale*d + weight_decay*w ; w <- w - lr*m   (nesterov: w <- w - lr*(g' + momentum*m)),
-// elementwise over one block's run.
-struct UpdateCoefficients {
-  float lr = 0, momentum = 0, weight_decay = 0, scale = 1;
-  bool nesterov = false;
-};
+// Momentum SGD over one block's run, see update_coefficients.h.
 void momentum_update(const UpdateCoefficients& c, std::span<const float> direction, std::span<float> momentum,
                      std::span<float> weights);
 

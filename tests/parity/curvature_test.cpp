@@ -171,6 +171,26 @@ TEST_P(CurvatureOnCuda, ComesToTheSameBitsOnEveryWay) {
   EXPECT_EQ(direction(late), d);
 }
 
+// The gradient is there already, and the direction stays.
+TEST_P(CurvatureOnCuda, ComesToTheSameBitsWithoutTheHost) {
+  SENG_REQUIRE_CUDA(Arithmetic::kF32);
+  const auto device = gpu();
+  Curvature curvature = refreshed_twice(device);
+  const Values d = direction(curvature);
+  testing::Machine machine(*make_backend(Device::kCuda));  // another stream of it, as a replica's is
+  const float* g = machine.put(g_);
+  float* there = machine.room(g_.size());
+  machine.backend().wait();
+  for (int step = 0; step < 2; ++step) {
+    EXPECT_EQ(curvature.precondition_there(g, there, 9, lanes_), std::nullopt);
+    device->wait();
+    EXPECT_EQ(machine.get(there, g_.size()), d);
+    EXPECT_EQ(machine.get(g, g_.size()), g_);
+  }
+  Curvature none = empty(device);
+  EXPECT_EQ(none.precondition_there(g, there, 9, lanes_), 9);
+}
+
 TEST_P(CurvatureOnCuda, WhatCannotBeFactoredIsToldAndTheOneBeforeStays) {
   SENG_REQUIRE_CUDA(Arithmetic::kF32);
   const auto device = gpu();

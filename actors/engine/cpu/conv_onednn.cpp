@@ -84,7 +84,7 @@ class OnednnConvolution final : public Convolution {
     return rounded(forward_weights_) + (pack_backward_.planned() ? rounded(backward_weights_) : 0);
   }
 
-  void pack(const float* weight, float* packed) override {
+  void pack(const float* weight, float* packed, Memory) override {
     pack_forward_.run({weight, packed});
     if (pack_backward_.planned()) pack_backward_.run({weight, backward_packed(packed)});
   }

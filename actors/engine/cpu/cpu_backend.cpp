@@ -112,7 +112,7 @@ std::size_t CpuBackend::planned_bytes() const {
   return bytes;
 }
 
-void CpuBackend::upload(const void* host, void* memory, std::size_t bytes) {
+void CpuBackend::upload(const void* host, void* memory, std::size_t bytes, Memory) {
   std::memcpy(memory, host, bytes);
 }
 

@@ -51,11 +51,12 @@ class CpuBackend final : public Backend {
   Device device() const override { return Device::kCpu; }
   std::string device_name() const override { return "cpu"; }
   void enter() override;
+  void wait() override {}
   void make_ready() override {}
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
-  void upload(const void* host, void* memory, std::size_t bytes) override;
+  void upload(const void* host, void* memory, std::size_t bytes, Memory of_host) override;
   std::byte* upload_area(std::size_t) override { return nullptr; }
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
@@ -72,10 +73,12 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
+  std::unique_ptr<ResidentState> plan_resident_state(const ResidentPlan&) override { return nullptr; }
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
   std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
   std::unique_ptr<LowRankCuts> plan_low_rank_cuts(const LowRankPlan&) override { return nullptr; }
+  std::unique_ptr<VectorSketch> plan_sketch(const SketchPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   // Space that a kernel uses while it runs (slot 0: oneDNN's own, 1: between two kernels of one call).

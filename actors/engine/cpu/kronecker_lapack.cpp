@@ -90,7 +90,7 @@ class CpuKroneckerInverse final : public KroneckerInverse {
     return decompose(a, plan_.n, vectors_a_, values_a_) && decompose(g, plan_.m, vectors_g_, values_g_);
   }
 
-  void precondition(const float* g, double lambda, float* d) override {
+  void precondition(const float* g, double lambda, float* d, Memory) override {
     const std::size_t m = plan_.m, n = plan_.n;
     std::vector<double> rotated = rotate(g);
     for (std::size_t o = 0; o < m; ++o)

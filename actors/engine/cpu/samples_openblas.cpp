@@ -92,20 +92,20 @@ class CpuSamples final : public Samples {
     return {.formed = true};
   }
 
-  void solve(const float* g) override {
+  void solve(const float* g, Memory) override {
     b_.resize(plan_.samples);
     project(g, b_.data());
     cholesky_solve(factor_.data(), plan_.samples, b_.data());
     for (double& weight : b_) weight /= double(plan_.samples);
   }
 
-  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) override {
+  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d, Memory) override {
     correct(g, static_cast<const CpuSamples&>(solved).b_.data(), inverse_lambda, d);
   }
 
-  void precondition(const float* g, double inverse_lambda, float* d) override {
-    solve(g);
-    correct_by(g, *this, inverse_lambda, d);
+  void precondition(const float* g, double inverse_lambda, float* d, Memory where) override {
+    solve(g, where);
+    correct_by(g, *this, inverse_lambda, d, where);
   }
 
   std::size_t bytes() const override { return (first_.size() + second_.size()) * sizeof(float); }

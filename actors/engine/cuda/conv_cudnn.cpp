@@ -146,12 +146,14 @@ class CudnnConvolution final : public Convolution {
   bool reference() const override { return false; }
   std::size_t packed_bytes() const override { return weight_count() * bytes_of(element()); }
 
-  void pack(const float* weight, float* packed) override {
+  void pack(const float* weight, float* packed, Memory of_weight) override {
     const std::size_t bytes = weight_count() * sizeof(float);
-    if (packs_as_it_is()) return backend_.upload(weight, packed, bytes);
-    float* plain = between();
-    backend_.upload(weight, plain, bytes);
-    const Elements from{plain, Element::kF32};
+    if (packs_as_it_is()) return backend_.upload(weight, packed, bytes, of_weight);
+    Elements from{weight, Element::kF32};
+    if (of_weight == Memory::kHost) {
+      from.memory = between();
+      backend_.upload(weight, between(), bytes);
+    }
     if (transposes()) {
       SENG_CUDA_LAUNCH(launch_transpose(backend_.stream(), from, packed, element(), geometry().channels_out,
                                         geometry().channels_in, places()));

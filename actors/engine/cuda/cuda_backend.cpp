@@ -48,6 +48,11 @@ void CudaBackend::enter() {
   SENG_CUDA(cudaSetDevice(0));
 }
 
+void CudaBackend::wait() {
+  enter();
+  SENG_CUDA(cudaStreamSynchronize(stream()));
+}
+
 void* CudaBackend::allocate(std::size_t bytes) {
   const std::size_t size = rounded(bytes);
   auto slab = std::find_if(slabs_.begin(), slabs_.end(),
@@ -92,12 +97,16 @@ std::byte* CudaBackend::upload_area(std::size_t bytes) {
 
 // In pieces through pinned areas in turn: the host fills one while the device takes the others. A direction's
 // few uploads wait for none of each other.
-void CudaBackend::upload(const void* host, void* memory, std::size_t bytes) {
-  const auto* const from = static_cast<const std::byte*>(host);
+void CudaBackend::upload(const void* source, void* memory, std::size_t bytes, Memory of_source) {
+  if (of_source == Memory::kDevice) {
+    SENG_CUDA(cudaMemcpyAsync(memory, source, bytes, cudaMemcpyDeviceToDevice, stream()));
+    return;
+  }
+  const auto* const from = static_cast<const std::byte*>(source);
   const auto* const area = static_cast<const std::byte*>(area_.memory.get());
   if (const std::less_equal<> before;
       area_bytes_ > 0 && before(area, from) && before(from + bytes, area + area_bytes_)) {
-    SENG_CUDA(cudaMemcpyAsync(memory, host, bytes, cudaMemcpyHostToDevice, stream()));
+    SENG_CUDA(cudaMemcpyAsync(memory, source, bytes, cudaMemcpyHostToDevice, stream()));
     SENG_CUDA(cudaEventRecord(area_.copied.get(), stream()));
     return;
   }

@@ -35,11 +35,12 @@ class CudaBackend final : public Backend {
   Device device() const override { return Device::kCuda; }
   std::string device_name() const override { return name_; }
   void enter() override;
+  void wait() override;
   void make_ready() override { (void)cudnn(), (void)cublas(), (void)solver(); }
   void* allocate(std::size_t bytes) override;
   std::size_t allocated_bytes() const override { return allocated_; }
   std::size_t planned_bytes() const override;
-  void upload(const void* host, void* memory, std::size_t bytes) override;
+  void upload(const void* from, void* memory, std::size_t bytes, Memory of_from = Memory::kHost) override;
   std::byte* upload_area(std::size_t bytes) override;
   const float* host_view(const float* memory, std::size_t count, int view, float factor) override;
 
@@ -60,10 +61,12 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Dropout> plan_dropout(TensorShape shape, double probability) override;
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
+  std::unique_ptr<ResidentState> plan_resident_state(const ResidentPlan& plan) override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
   std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;
   std::unique_ptr<LowRankCuts> plan_low_rank_cuts(const LowRankPlan& plan) override;
+  std::unique_ptr<VectorSketch> plan_sketch(const SketchPlan& plan) override;
   std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) override;
 
   ConvolutionChooser* chooser() const { return chooser_; }  // null: none

@@ -35,8 +35,10 @@ void DeviceSamples::plan_step() {
   found_ = aside(2 * kFindBlocks);
 }
 
-float* DeviceSamples::upload_gradient(const float* g) {
+// The host's comes to where its direction will be.
+const float* DeviceSamples::gradient_there(const float* g, Memory where) {
   backend().enter();
+  if (where == Memory::kDevice) return g;
   backend().upload(g, at(direction_), plan_.parameters * sizeof(float));
   return at(direction_);
 }
@@ -54,29 +56,31 @@ void DeviceSamples::gram(double* gram) {
 }
 
 void DeviceSamples::project(const float* g, double* c) {
-  project_there(g, upload_gradient(g), doubles(result_));
+  project_there(gradient_there(g, Memory::kHost), doubles(result_));
   copy_back(at(result_), c, plan_.samples * sizeof(double));
 }
 
 void DeviceSamples::correct(const float* g, const double* b, double inverse_lambda, float* d) {
-  upload_gradient(g);
+  const float* there = gradient_there(g, Memory::kHost);
   backend().upload(b, at(result_), plan_.samples * sizeof(double));
-  correct_there(doubles(result_), 1, inverse_lambda, d);
+  correct_there(there, {doubles(result_), 1}, inverse_lambda, d, Memory::kHost);
 }
 
-void DeviceSamples::precondition(const float* g, double inverse_lambda, float* d) {
-  solve_there(g, upload_gradient(g));
-  correct_there(solution(), double(plan_.samples), inverse_lambda, d);
+void DeviceSamples::precondition(const float* g, double inverse_lambda, float* d, Memory where) {
+  const float* there = gradient_there(g, where);
+  solve_there(there);
+  correct_there(there, {solution(), double(plan_.samples)}, inverse_lambda, d, where);
 }
 
-void DeviceSamples::solve(const float* g) {
-  solve_there(g, upload_gradient(g));
+void DeviceSamples::solve(const float* g, Memory where) {
+  solve_there(gradient_there(g, where));
 }
 
-void DeviceSamples::correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) {
+void DeviceSamples::correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d,
+                               Memory where) {
   const auto& system = static_cast<const DeviceSamples&>(solved);
-  upload_gradient(g);
-  correct_there(system.solution(), double(system.plan_.samples), inverse_lambda, d);
+  const float* there = gradient_there(g, where);
+  correct_there(there, {system.solution(), double(system.plan_.samples)}, inverse_lambda, d, where);
 }
 
 SampleSystem DeviceSamples::form_system(double lambda, std::size_t workers) {
@@ -109,16 +113,19 @@ SampleSystem DeviceSamples::form_system(double lambda, std::size_t workers) {
   return {.formed = check_info(info, "cusolverDnXpotrf") && not_finite(factor()) < 0};
 }
 
-void DeviceSamples::solve_there(const float* host_g, const float* g) {
+void DeviceSamples::solve_there(const float* g) {
   SENG_CHECK(system_memory_ != nullptr, "samples without a system");
-  project_there(host_g, g, solution());
+  project_there(g, solution());
   backend().solver().solve(plan_.samples, factor(), solution(), reinterpret_cast<int*>(at(found_)));
 }
 
-void DeviceSamples::correct_there(const double* b, double divisor, double inverse_lambda, float* d) {
+void DeviceSamples::correct_there(const float* g, Solution of, double inverse_lambda, float* d,
+                                  Memory where) {
+  const auto& [b, divisor] = of;
   const auto scale = static_cast<float>(inverse_lambda);
   const std::size_t n = plan_.samples;
-  float *weights = at(weights_), *out = at(direction_);
+  float *weights = at(weights_), *out = where == Memory::kDevice ? d : at(direction_);
+  if (out != g) backend().upload(g, out, plan_.parameters * sizeof(float), Memory::kDevice);
   if (buckets_.count > 0) {
     SENG_CUDA_LAUNCH(
         launch_bucket_weights(stream(), b, divisor, buckets_.signs_of_b, weights, weights + n, n));
@@ -127,7 +134,7 @@ void DeviceSamples::correct_there(const double* b, double divisor, double invers
     SENG_CUDA_LAUNCH(launch_sample_weights(stream(), b, divisor, weights, n));
     correct_exactly(weights, scale, out);
   }
-  copy_back(out, d, plan_.parameters * sizeof(float));
+  if (where == Memory::kHost) copy_back(out, d, plan_.parameters * sizeof(float));
 }
 
 void DeviceSamples::set_buckets(const SampleBuckets& buckets) {

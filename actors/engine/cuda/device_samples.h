@@ -16,9 +16,9 @@ class DeviceSamples : public Samples, protected DeviceWork {
   void project(const float* g, double* c) final;
   void correct(const float* g, const double* b, double inverse_lambda, float* d) final;
   SampleSystem form_system(double lambda, std::size_t workers) final;
-  void precondition(const float* g, double inverse_lambda, float* d) final;
-  void solve(const float* g) final;
-  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d) final;
+  void precondition(const float* g, double inverse_lambda, float* d, Memory where) final;
+  void solve(const float* g, Memory where) final;
+  void correct_by(const float* g, const Samples& solved, double inverse_lambda, float* d, Memory where) final;
 
  protected:
   // Memory of so many floats, and of so many more that begin on a boundary of their own.
@@ -32,8 +32,8 @@ class DeviceSamples : public Samples, protected DeviceWork {
 
   // R^T R's lower triangle is added onto zeros, [N, N].
   virtual void add_gram(double* gram) = 0;
-  // c = R^T g; the same g on the host and on the device.
-  virtual void project_there(const float* host_g, const float* g, double* c) = 0;
+  // c = R^T g.
+  virtual void project_there(const float* g, double* c) = 0;
   // out, which is g, becomes (g - R b) * scale; exactly, and weights are b.
   virtual void correct_exactly(const float* weights, float scale, float* out) = 0;
   // The factors of `count` samples from `begin`, until they are asked for again; at most run_samples() at a
@@ -68,11 +68,15 @@ class DeviceSamples : public Samples, protected DeviceWork {
 
  private:
   double* gram_there();
-  float* upload_gradient(const float* g);
+  const float* gradient_there(const float* g, Memory where);
   // b = K^-1 R^T g times N, where it stays.
-  void solve_there(const float* host_g, const float* g);
-  // d by b / divisor, which is the device's; g lies where upload_gradient() put it.
-  void correct_there(const double* b, double divisor, double inverse_lambda, float* d);
+  void solve_there(const float* g);
+  // R b * inverse_lambda is taken from g * inverse_lambda, by b / divisor.
+  struct Solution {
+    const double* b;
+    double divisor;
+  };
+  void correct_there(const float* g, Solution of, double inverse_lambda, float* d, Memory where);
   void correct_by_buckets(float scale, float* out);
   void upload_buckets(const SampleBuckets& buckets);
 

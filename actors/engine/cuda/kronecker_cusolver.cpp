@@ -132,23 +132,25 @@ class CusolverKroneckerInverse final : public KroneckerInverse, private DeviceWo
            decompose(g, plan_.m, vectors_g(), values_g(), room_g_);
   }
 
-  void precondition(const float* g, double lambda, float* d) override {
+  void precondition(const float* g, double lambda, float* d, Memory where) override {
     const std::size_t m = plan_.m, n = plan_.n;
-    rotate(g);
+    rotate(g, where);
     SENG_CUDA_LAUNCH(launch_divide_by_eigenvalues(stream(), eigenvalues(), lambda, at(matrix_)));
     // Q_G^T x, then that times Q_A.
     gemm(CUBLAS_OP_N, CUBLAS_OP_T, n, m, m, 1, {at(matrix_), n}, {vectors_g(), m}, 0, at(half_), n);
     gemm(CUBLAS_OP_N, CUBLAS_OP_N, n, m, n, 1, {vectors_a(), n}, {at(half_), n}, 0, at(matrix_), n);
     float* out = at(matrix_);
     if (plan_.bias) {
-      out = at(packed_);
+      out = where == Memory::kDevice ? d : at(packed_);
       SENG_CUDA_LAUNCH(launch_split_bias(stream(), at(matrix_), out, m, plan_.weights()));
     }
-    copy_back(out, d, plan_.parameters() * sizeof(float));
+    const std::size_t bytes = plan_.parameters() * sizeof(float);
+    if (where == Memory::kHost) return copy_back(out, d, bytes);
+    if (out != d) backend().upload(out, d, bytes, Memory::kDevice);
   }
 
   double curvature_along(const float* v) override {
-    rotate(v);
+    rotate(v, Memory::kHost);
     SENG_CUDA_LAUNCH(launch_weighted_squares(stream(), eigenvalues(), at(matrix_), doubles(sums_)));
     std::vector<double> rows(plan_.m);
     copy_back(at(sums_), rows.data(), rows.size() * sizeof(double));
@@ -178,11 +180,11 @@ class CusolverKroneckerInverse final : public KroneckerInverse, private DeviceWo
   }
 
   // matrix_ = Q_G g Q_A^T with the eigenvectors as rows.
-  void rotate(const float* g) {
+  void rotate(const float* g, Memory where) {
     backend().enter();
     const std::size_t m = plan_.m, n = plan_.n;
     float* to = plan_.bias ? at(packed_) : at(matrix_);
-    backend().upload(g, to, plan_.parameters() * sizeof(float));
+    backend().upload(g, to, plan_.parameters() * sizeof(float), where);
     if (plan_.bias) SENG_CUDA_LAUNCH(launch_join_bias(stream(), to, at(matrix_), m, plan_.weights()));
     gemm(CUBLAS_OP_N, CUBLAS_OP_N, n, m, m, 1, {at(matrix_), n}, {vectors_g(), m}, 0, at(half_), n);
     gemm(CUBLAS_OP_T, CUBLAS_OP_N, n, m, n, 1, {vectors_a(), n}, {at(half_), n}, 0, at(matrix_), n);

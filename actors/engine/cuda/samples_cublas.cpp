@@ -46,7 +46,7 @@ class CublasSamples final : public DeviceSamples {
     }
   }
 
-  void project_there(const float*, const float* g, double* c) override {
+  void project_there(const float* g, double* c) override {
     const std::size_t n = plan().samples, m = plan().m;
     if (plan().factors == 0) {
       // c = R g, in runs of columns.

@@ -37,10 +37,9 @@ class CudnnSamples final : public DeviceSamples {
  private:
   void add_gram(double* gram) override { by_pairs_ ? gram_by_pairs(gram) : gram_by_forming(gram); }
 
-  // A convolution packs its weights from the host.
-  void project_there(const float* host_g, const float* g, double* c) override {
+  void project_there(const float* g, double* c) override {
     const std::size_t each = plan().factors * plan().m;
-    convolution_->pack(host_g, at(packed_));
+    convolution_->pack(g, at(packed_), Memory::kDevice);
     for (std::size_t begin = 0; begin < plan().samples; begin += batch_) {
       convolution_->forward(input(begin), at(packed_), g + plan().m * plan().n, at(product_));
       SENG_CUDA_LAUNCH(launch_row_dots(stream(), output(begin), at(product_), batch_, each, c + begin));

@@ -1,0 +1,68 @@
+// A step whose vectors never leave the GPU: what an actor does that is the only one of its job, with one
+// lane. There is nobody to exchange with, so the sum stays where it was added up, directions are formed
+// beside it, and weights, momentum and running statistics are the device's. Of a step a few numbers come to
+// the host.
+//
+// The bits are those of the other way (actors/engine/resident.h), so which of the two a step goes is nobody's
+// business: a job that grows to two actors goes on with what bring_home() left on the host.
+//
+//   the host's  --take_there()-->  the device's  --bring_home()-->  the host's
+//
+// Used by the driver's thread alone.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "actors/exchange/exchange.h"
+#include "actors/step_update.h"
+#include "actors/train_state.h"
+#include "actors/workload.h"
+
+namespace seng {
+
+// Whether a job's step can be taken so: of lars and of damping that adapts the host has more to do.
+bool may_be_resident(const Workload& workload, int lanes);
+// The most micro-batches that a lane of a GPU adds up there: all of the job's where its step may stay there.
+std::uint32_t longest_sum(const Workload& workload, int lanes);
+// ReplicaOptions::sums_held of such a lane.
+int held_sums(const Workload& workload, int lanes);
+
+class ResidentStep final : public StepVectors {
+ public:
+  // Null where it cannot be. `replica` must outlive it.
+  static std::unique_ptr<ResidentStep> create(const Workload& workload, std::vector<Replica>& replicas);
+
+  bool holds_state() const { return there_; }  // the host's vectors are those of an older step
+  void take_there(const TrainState& state);
+  void bring_home(TrainState& state);  // waits
+
+  // The step's micro-batches come, all of them, in order; weights are loaded.
+  void begin();
+  void add_summary(const std::array<float, kSummaryFloats>& summary);
+  // All are there: means, and per block a direction. `damping`: the step's. Waits. As the exchange gives it,
+  // without vectors but the summary.
+  StepComplete finish(TrainState& state, double damping, Lanes& lanes);
+
+  bool overflowed() override;
+  void update(const UpdateCoefficients& coefficients) override;
+
+ private:
+  ResidentStep(const Workload& workload, Replica& replica, std::unique_ptr<ResidentState> resident);
+  void direct(TrainState& state, double damping, Lanes& lanes, StepComplete& step);
+  void add_dots(StepComplete& step);
+
+  const Workload& workload_;
+  Replica& replica_;
+  std::unique_ptr<ResidentState> resident_;
+  bool there_ = false;
+  std::vector<bool> scaled_;                   // per block: a direction that is the gradient times a number
+  const float* directions_ = nullptr;          // of the step: a vector
+  const std::vector<std::uint8_t> additions_;  // of the sum over all micro-batches
+  std::vector<std::array<float, kSummaryFloats>> summaries_;  // a stack
+  std::size_t summed_ = 0;                                    // micro-batches
+};
+
+}  // namespace seng
