@@ -85,7 +85,8 @@ void ResidentStep::add_summary(const std::array<float, kSummaryFloats>& summary)
   }
 }
 
-StepComplete ResidentStep::finish(TrainState& state, double damping, Lanes& lanes) {
+StepComplete ResidentStep::finish(TrainState& state, double damping, Lanes& lanes,
+                                  const std::function<void()>& directed) {
   SENG_CHECK(summed_ == additions_.size() && summaries_.size() == 1, "a sum of some of the micro-batches");
   const std::size_t blocks = workload_.network.blocks().size();
   float* sum = replica_.held_sum();
@@ -99,12 +100,15 @@ StepComplete ResidentStep::finish(TrainState& state, double damping, Lanes& lane
   step.directions.assign(blocks, {});
   step.directions.emplace_back(summaries_.front());
   directions_ = sum;
-  if (workload_.second_order) direct(state, damping, lanes, step);
+  if (!workload_.second_order) return step;
+  direct(state, damping, lanes, directed);
+  add_dots(step);
   return step;
 }
 
 // The samples' own stream goes on where the replica's has ended, and the other way about.
-void ResidentStep::direct(TrainState& state, double damping, Lanes& lanes, StepComplete& step) {
+void ResidentStep::direct(TrainState& state, double damping, Lanes& lanes,
+                          const std::function<void()>& directed) {
   const auto& blocks = workload_.network.blocks();
   const float* gradients = replica_.held_sum();
   float* directions = resident_->directions();
@@ -117,10 +121,10 @@ void ResidentStep::direct(TrainState& state, double damping, Lanes& lanes, StepC
     if (alone)
       resident_->scale(gradients + at, static_cast<float>(1.0 / (1.0 + *alone)), directions + at,
                        blocks[b].count);
+    directed();
   }
   workload_.sample_device->wait();
   directions_ = directions;
-  add_dots(step);
 }
 
 void ResidentStep::add_dots(StepComplete& step) {

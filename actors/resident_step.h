@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -42,16 +43,17 @@ class ResidentStep final : public StepVectors {
   // The step's micro-batches come, all of them, in order; weights are loaded.
   void begin();
   void add_summary(const std::array<float, kSummaryFloats>& summary);
-  // All are there: means, and per block a direction. `damping`: the step's. Waits. As the exchange gives it,
-  // without vectors but the summary.
-  StepComplete finish(TrainState& state, double damping, Lanes& lanes);
+  // All are there: means, and per block a direction, which may have to form curvature first; `directed` is
+  // called behind each. `damping`: the step's. Waits. As the exchange gives it, without vectors but the
+  // summary.
+  StepComplete finish(TrainState& state, double damping, Lanes& lanes, const std::function<void()>& directed);
 
   bool overflowed() override;
   void update(const UpdateCoefficients& coefficients) override;
 
  private:
   ResidentStep(const Workload& workload, Replica& replica, std::unique_ptr<ResidentState> resident);
-  void direct(TrainState& state, double damping, Lanes& lanes, StepComplete& step);
+  void direct(TrainState& state, double damping, Lanes& lanes, const std::function<void()>& directed);
   void add_dots(StepComplete& step);
 
   const Workload& workload_;

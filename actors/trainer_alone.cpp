@@ -39,7 +39,8 @@ std::optional<StepComplete> Trainer::step_alone(bool refresh) {
   std::vector<double> costs;
   for (const std::uint32_t block : blocks) costs.push_back(refresh_cost(block));
   const std::vector<Status> accepted = accept(blocks, costs);
-  StepComplete complete = resident_->finish(*parts_.state, damping_, host());
+  StepComplete complete =
+      resident_->finish(*parts_.state, damping_, host(), [&] { parts_.gauges->counter.fetch_add(1); });
   parts_.gauges->forms = false;
   tell_refused(accepted);
   for (const std::uint32_t block : blocks)

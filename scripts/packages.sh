@@ -7,7 +7,7 @@ set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 
 build=(g++ cmake ninja-build pkg-config git ca-certificates python3
-  libzmq3-dev cppzmq-dev libmsgpack-cxx-dev libboost-program-options-dev libdnnl-dev libopenblas-dev liblapacke-dev
+  libzmq3-dev cppzmq-dev libmsgpack-cxx-dev libboost-program-options-dev libboost-context-dev libdnnl-dev libopenblas-dev liblapacke-dev
   zlib1g-dev libturbojpeg0-dev libpng-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libexpected-dev libsodium-dev libssl-dev
   libsqlite3-dev libgtest-dev libgmock-dev libbenchmark-dev dataset-fashion-mnist)
 check=(clang clang-format clang-tidy libclang-rt-14-dev)

@@ -19,6 +19,7 @@
 #include "actors/engine/arithmetic.h"
 #include "actors/engine/block.h"
 #include "actors/engine/convolution_chooser.h"
+#include "actors/engine/cross_entropy.h"
 #include "actors/engine/layout.h"
 #include "actors/engine/memory.h"
 #include "actors/engine/optimizer_backend.h"
@@ -145,33 +146,6 @@ class Dropout {
   virtual ~Dropout() = default;
   // key: memory. Plain; y may be x.
   virtual void run(const DropoutKey* key, std::uint32_t layer, const float* x, float* y) = 0;
-};
-
-struct LossResult {
-  double loss = 0;  // sum over samples
-  std::uint64_t hits = 0;
-};
-
-// What each sample should be: weight * onehot(label) + (1 - weight) * onehot(other). Memory, [batch] each.
-// Classes are in [0, classes): the caller has looked.
-struct LossTargets {
-  const std::int32_t* labels = nullptr;
-  const std::int32_t* others = nullptr;
-  const float* weights = nullptr;
-};
-
-// Softmax cross-entropy of plain logits [batch, classes] with targets (1 - s) target + s/classes, s the
-// smoothing. A hit is a sample whose largest logit is that of the class with the larger weight, the label's
-// for equal ones.
-class CrossEntropy {
- public:
-  virtual ~CrossEntropy() = default;
-  // gradient: of `*scale` (memory) times the loss sum, [batch, classes], or null, and scale with it. gradient
-  // may be logits.
-  virtual void run(const float* logits, const LossTargets& targets, double smoothing, const float* scale,
-                   float* gradient) = 0;
-  // Of the first `samples` samples of the last run, added up in their order. Waits for the device.
-  virtual LossResult result(int samples) = 0;
 };
 
 class Backend : public OptimizerBackend {

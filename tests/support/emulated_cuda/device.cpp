@@ -27,8 +27,27 @@ std::map<void*, std::size_t> allocations;
 std::map<void*, std::size_t> pinned;
 int running = 0;  // streams, that wait for one another
 
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Of big areas whole huge pages, on their boundary: what the host may see of them changes at every wait.
+std::size_t mapped(std::size_t bytes) {
+  return bytes < kHugePage ? bytes : (bytes + kHugePage - 1) / kHugePage * kHugePage;
+}
+void* map(std::size_t bytes) {
+  const std::size_t size = mapped(bytes), spare = bytes < kHugePage ? 0 : kHugePage;
+  void* area = mmap(nullptr, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (area == MAP_FAILED) return nullptr;
+  if (spare == 0) return area;
+  auto* begin = static_cast<std::byte*>(area);
+  const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+  if (before > 0) munmap(begin, before);
+  if (spare > before) munmap(begin + before + size, spare - before);
+  madvise(begin + before, size, MADV_HUGEPAGE);
+  return begin + before;
+}
+
 void protect(int how) {
-  for (const auto& [memory, bytes] : allocations) mprotect(memory, bytes, how);
+  for (const auto& [memory, bytes] : allocations) mprotect(memory, mapped(bytes), how);
 }
 
 bool is_pinned(const void* memory) {
@@ -219,10 +238,10 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   std::size_t held = bytes;
   for (const auto& [_, size] : allocations) held += size;
   if (bytes == 0 || held > most) return cudaErrorMemoryAllocation;
-  *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (*memory == MAP_FAILED) return cudaErrorMemoryAllocation;
+  *memory = map(bytes);
+  if (*memory == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*memory, 0xff, bytes);
-  mprotect(*memory, bytes, PROT_NONE);
+  mprotect(*memory, mapped(bytes), PROT_NONE);
   allocations[*memory] = bytes;
   return cudaSuccess;
 }
@@ -231,7 +250,7 @@ cudaError_t cudaFree(void* memory) {
   if (refused_in_capture()) return last_error;
   const auto found = allocations.find(memory);
   if (found == allocations.end()) return cudaErrorUnknown;
-  munmap(memory, found->second);
+  munmap(memory, mapped(found->second));
   allocations.erase(found);
   return cudaSuccess;
 }

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include <boost/context/detail/fcontext.hpp>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
@@ -16,8 +16,9 @@ namespace {
 
 constexpr std::size_t kStack = 64 << 10;
 
+// A thread of a block. It lives as long as the host's thread, and takes one of each block that this runs.
 struct Fiber {
-  ucontext_t context;
+  boost::context::detail::fcontext_t context = nullptr;  // where it goes on
   void* stack = nullptr;
   void* shadow = nullptr;  // AddressSanitizer's
   bool done = false;
@@ -34,7 +35,7 @@ uint3 index_of(std::size_t thread, dim3 size) {
 
 // The fibers of the block that this thread runs; their stacks are kept for the next one.
 struct Block {
-  ucontext_t scheduler;
+  boost::context::detail::fcontext_t scheduler = nullptr;  // where it goes on when a fiber gives way
   std::vector<Fiber> fibers;
   Fiber* running = nullptr;
   const std::function<void()>* body = nullptr;
@@ -65,29 +66,46 @@ void end_switch([[maybe_unused]] void* saved, [[maybe_unused]] const void** stac
 #endif
 }
 
-void fiber_main() {
+// From the fiber back to who runs the block, until the next round.
+void give_way() {
+  Fiber& fiber = *block.running;
+  begin_switch(&fiber.shadow, block.scheduler_stack, block.scheduler_stack_size);
+  block.scheduler = boost::context::detail::jump_fcontext(block.scheduler, nullptr).fctx;
+  end_switch(fiber.shadow, &block.scheduler_stack, &block.scheduler_stack_size);
+}
+
+void resume(Fiber& fiber) {
+  block.running = &fiber;
+  thread_index = fiber.index;
+  begin_switch(&block.shadow, fiber.stack, kStack);
+  fiber.context = boost::context::detail::jump_fcontext(fiber.context, nullptr).fctx;
+  end_switch(block.shadow, nullptr, nullptr);
+}
+
+void fiber_main(boost::context::detail::transfer_t from) {
+  block.scheduler = from.fctx;
   end_switch(nullptr, &block.scheduler_stack, &block.scheduler_stack_size);
-  (*block.body)();
-  block.running->done = true;
-  begin_switch(nullptr, block.scheduler_stack, block.scheduler_stack_size);
+  while (true) {
+    (*block.body)();
+    block.running->done = true;
+    give_way();
+  }
+}
+
+Fiber make_fiber() {
+  Fiber fiber;
+  fiber.stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (fiber.stack == MAP_FAILED) throw std::runtime_error("no memory for a fiber's stack");
+  fiber.context =
+      boost::context::detail::make_fcontext(static_cast<char*>(fiber.stack) + kStack, kStack, fiber_main);
+  return fiber;
 }
 
 void prepare(std::size_t threads, dim3 size) {
-  while (block.fibers.size() < threads) {
-    Fiber fiber;
-    fiber.stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (fiber.stack == MAP_FAILED) throw std::runtime_error("no memory for a fiber's stack");
-    block.fibers.push_back(fiber);
-  }
+  while (block.fibers.size() < threads) block.fibers.push_back(make_fiber());
   for (std::size_t i = 0; i < threads; ++i) {
-    Fiber& fiber = block.fibers[i];
-    fiber.done = false;
-    fiber.index = index_of(i, size);
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack;
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = &block.scheduler;
-    makecontext(&fiber.context, fiber_main, 0);
+    block.fibers[i].done = false;
+    block.fibers[i].index = index_of(i, size);
   }
 }
 
@@ -108,11 +126,7 @@ void run_fibers(std::size_t threads, dim3 size) {
     for (std::size_t i = 0; i < threads; ++i) {
       Fiber& fiber = block.fibers[i];
       if (fiber.done) continue;
-      block.running = &fiber;
-      thread_index = fiber.index;
-      begin_switch(&block.shadow, fiber.stack, kStack);
-      swapcontext(&block.scheduler, &fiber.context);
-      end_switch(block.shadow, nullptr, nullptr);
+      resume(fiber);
       left = left || !fiber.done;
     }
   }
@@ -123,10 +137,7 @@ void run_fibers(std::size_t threads, dim3 size) {
 void barrier() {
   if (!fibers_run) throw std::logic_error("a barrier that only some blocks of a kernel meet");
   met_barrier = true;
-  Fiber& fiber = *block.running;
-  begin_switch(&fiber.shadow, block.scheduler_stack, block.scheduler_stack_size);
-  swapcontext(&fiber.context, &block.scheduler);
-  end_switch(fiber.shadow, &block.scheduler_stack, &block.scheduler_stack_size);
+  give_way();
 }
 
 void run_grid(const void* kernel, dim3 grid, dim3 size, const std::function<void()>& thread) {
