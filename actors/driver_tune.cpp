@@ -81,14 +81,13 @@ Status Driver::plan_replicas() {
 // Once.
 void Driver::tell_missing_graphs() {
   if (graphless_) return;
-  for (const Replica& replica : replicas_) {
-    const std::string missing = replica.graph_shortfall();
-    if (missing.empty()) continue;
-    log_warning("{}", missing);
-    event(Severity::kWarning, "GraphsMissing", missing);
-    graphless_ = true;
-    return;
-  }
+  std::string missing = trainer_->graph_shortfall();
+  for (const Replica& replica : replicas_)
+    if (missing.empty()) missing = replica.graph_shortfall();
+  if (missing.empty()) return;
+  log_warning("{}", missing);
+  event(Severity::kWarning, "GraphsMissing", missing);
+  graphless_ = true;
 }
 
 }  // namespace seng

@@ -52,7 +52,6 @@ ResidentStep::ResidentStep(const Workload& workload, Replica& replica,
     : workload_(workload),
       replica_(replica),
       resident_(std::move(resident)),
-      scaled_(workload.network.blocks().size()),
       additions_(additions_after(workload.spec.micro_batches())) {}
 
 void ResidentStep::take_there(const TrainState& state) {
@@ -62,9 +61,16 @@ void ResidentStep::take_there(const TrainState& state) {
 }
 
 void ResidentStep::bring_home(TrainState& state) {
-  if (!there_) return;
+  if (home_) return;
   resident_->get(state.parameters, state.momentum, state.statistics);
+  home_ = true;
+}
+
+void ResidentStep::leave() {
+  SENG_CHECK(home_, "the newest state was left on the GPU");
   there_ = false;
+  directions_pass_.reset();
+  in_force_.clear();
 }
 
 void ResidentStep::begin() {
@@ -110,21 +116,41 @@ StepComplete ResidentStep::finish(TrainState& state, double damping, Lanes& lane
 void ResidentStep::direct(TrainState& state, double damping, Lanes& lanes,
                           const std::function<void()>& directed) {
   const auto& blocks = workload_.network.blocks();
-  const float* gradients = replica_.held_sum();
-  float* directions = resident_->directions();
-  replica_.wait();
+  std::vector<Curvature::InForce> now;
   for (std::uint32_t b = 0; b < blocks.size(); ++b) {
-    const std::size_t at = replica_.held_gradient(b);
-    const auto alone =
-        state.curvature.at(b).precondition_there(gradients + at, directions + at, damping, lanes);
-    scaled_[b] = alone.has_value();
-    if (alone)
-      resident_->scale(gradients + at, static_cast<float>(1.0 / (1.0 + *alone)), directions + at,
-                       blocks[b].count);
+    now.push_back(state.curvature.at(b).form_there(damping, lanes));
     directed();
   }
+  if (now != in_force_) directions_pass_.reset();
+  in_force_ = std::move(now);
+  const float* gradients = replica_.held_sum();
+  directions_ = resident_->directions();
+  for (std::uint32_t b = 0; b < blocks.size(); ++b) {
+    if (in_force_[b].made != nullptr) continue;
+    const std::size_t at = replica_.held_gradient(b);
+    resident_->scale(gradients + at, static_cast<float>(1.0 / (1.0 + in_force_[b].scaling)),
+                     resident_->directions() + at, blocks[b].count);
+  }
+  replica_.wait();
+  precondition(state);
   workload_.sample_device->wait();
-  directions_ = directions;
+}
+
+// The same calls until curvature is renewed, so that the GPU has them as one piece of work. Nobody else may
+// use the device while they are captured.
+void ResidentStep::precondition(TrainState& state) {
+  const auto calls = [this, &state] {
+    for (std::uint32_t b = 0; b < in_force_.size(); ++b) {
+      const std::size_t at = replica_.held_gradient(b);
+      if (in_force_[b].made != nullptr)
+        state.curvature.at(b).precondition_there(replica_.held_sum() + at, resident_->directions() + at);
+    }
+  };
+  SampleDevice& device = *workload_.sample_device;
+  const std::lock_guard lock(device.mutex);
+  if (workload_.spec.engine_graphs != "auto") return calls();
+  if (!directions_pass_) directions_pass_ = device.backend->record(calls);
+  directions_pass_->run();
 }
 
 void ResidentStep::add_dots(StepComplete& step) {
@@ -133,7 +159,7 @@ void ResidentStep::add_dots(StepComplete& step) {
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const auto own = parts.first((blocks[b].count + kDotFloats - 1) / kDotFloats);
     parts = parts.subspan(own.size());
-    step.inner_products[b] = add_parts(own, &DotParts::gd, !scaled_[b]);
+    step.inner_products[b] = add_parts(own, &DotParts::gd, in_force_[b].made != nullptr);
     step.gradient_squares[b] = add_parts(own, &DotParts::gg, true);
     step.direction_squares[b] = add_parts(own, &DotParts::dd, true);
   }
@@ -145,6 +171,7 @@ bool ResidentStep::overflowed() {
 
 void ResidentStep::update(const UpdateCoefficients& coefficients) {
   resident_->update(coefficients, directions_, replica_.held_sum());
+  home_ = false;
 }
 
 }  // namespace seng

@@ -6,7 +6,8 @@
 // The bits are those of the other way (actors/engine/resident.h), so which of the two a step goes is nobody's
 // business: a job that grows to two actors goes on with what bring_home() left on the host.
 //
-//   the host's  --take_there()-->  the device's  --bring_home()-->  the host's
+//   the host's  --take_there()-->  the device's  --bring_home()-->  both's  --update()-->  the device's
+//       ^-----------------leave(), once it is both's-----------------'
 //
 // Used by the driver's thread alone.
 #pragma once
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "actors/exchange/exchange.h"
@@ -36,9 +38,13 @@ class ResidentStep final : public StepVectors {
   // Null where it cannot be. `replica` must outlive it.
   static std::unique_ptr<ResidentStep> create(const Workload& workload, std::vector<Replica>& replicas);
 
-  bool holds_state() const { return there_; }  // the host's vectors are those of an older step
-  void take_there(const TrainState& state);
-  void bring_home(TrainState& state);  // waits
+  // Why directions are not repeated by the GPU itself as they could be, see Recording; else empty.
+  std::string graph_shortfall() const { return directions_pass_ ? directions_pass_->shortfall() : ""; }
+
+  void take_there(const TrainState& state);  // unless it is there
+  void bring_home(TrainState& state);        // likewise; waits
+  // The host's is to change. What is remembered of its curvature goes too.
+  void leave();
 
   // The step's micro-batches come, all of them, in order; weights are loaded.
   void begin();
@@ -54,15 +60,17 @@ class ResidentStep final : public StepVectors {
  private:
   ResidentStep(const Workload& workload, Replica& replica, std::unique_ptr<ResidentState> resident);
   void direct(TrainState& state, double damping, Lanes& lanes, const std::function<void()>& directed);
+  void precondition(TrainState& state);
   void add_dots(StepComplete& step);
 
   const Workload& workload_;
   Replica& replica_;
   std::unique_ptr<ResidentState> resident_;
-  bool there_ = false;
-  std::vector<bool> scaled_;                   // per block: a direction that is the gradient times a number
-  const float* directions_ = nullptr;          // of the step: a vector
-  const std::vector<std::uint8_t> additions_;  // of the sum over all micro-batches
+  bool there_ = false, home_ = true;            // where the vectors are those of the newest step
+  std::vector<Curvature::InForce> in_force_;    // per block, of the step
+  std::unique_ptr<Recording> directions_pass_;  // of the curvature in force
+  const float* directions_ = nullptr;           // of the step: a vector
+  const std::vector<std::uint8_t> additions_;   // of the sum over all micro-batches
   std::vector<std::array<float, kSummaryFloats>> summaries_;  // a stack
   std::size_t summed_ = 0;                                    // micro-batches
 };

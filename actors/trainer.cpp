@@ -102,6 +102,7 @@ Trainer::~Trainer() = default;
 
 void Trainer::set_group(const Group& group) {
   group_ = group;
+  if (resident_) resident_->leave();
   const Workload& w = *parts_.workload;
   const auto& blocks = w.network.blocks();
   for (const Member& member : group.members)
@@ -181,6 +182,7 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
 std::optional<StepComplete> Trainer::step_together(bool refresh) {
   const std::uint64_t step = parts_.state->step + 1;
   bring_home();
+  if (resident_) resident_->leave();
   parts_.exchange->begin_step(step, refresh);
   begin_curvature(step, refresh);
   compute(step, refresh);

@@ -74,6 +74,9 @@ class Trainer {
   // anything that looks at parameters, momentum or statistics of the state.
   std::optional<StepResult> step(Ask ask);
   void bring_home();
+  bool may_go_alone() const { return resident_ != nullptr; }  // with state that stays on its device
+  // Why what the GPU could repeat by itself in such steps is not; empty: it is, or there is none.
+  std::string graph_shortfall() const { return resident_ ? resident_->graph_shortfall() : ""; }
 
   const std::string& interruption() const { return interruption_; }
 

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "actors/nn/execution_plan.h"
 #include "actors/nn/gradient_sums.h"
@@ -100,6 +101,8 @@ struct Replica::State {
   PassInputs inputs;
   std::unique_ptr<CrossEntropy> loss;
   std::array<std::unique_ptr<Recording>, kParts> recordings;
+  std::unique_ptr<Recording> loading;  // from `loaded_from`
+  const ResidentState* loaded_from = nullptr;
   std::unique_ptr<GradientSums> sums;  // null: it adds none
   bool sum_stays = false;
   std::vector<BlockGradient> handed_out;
@@ -266,13 +269,18 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
 void Replica::load(const ResidentState& state) {
   State& s = *state_;
   s.backend->enter();
-  for (auto& step : s.plan.steps()) {
-    if (step.block < 0) continue;
-    const Block& block = s.network.blocks()[step.block];
-    step.plan->load(state.parameters() + block.offset, state.statistics() + block.statistics_offset,
-                    Memory::kDevice);
-  }
+  const auto calls = [&s, &state] {
+    for (auto& step : s.plan.steps()) {
+      if (step.block < 0) continue;
+      const Block& block = s.network.blocks()[step.block];
+      step.plan->load(state.parameters() + block.offset, state.statistics() + block.statistics_offset,
+                      Memory::kDevice);
+    }
+  };
   s.loaded = true;
+  if (!s.options.graphs) return calls();
+  if (std::exchange(s.loaded_from, &state) != &state) s.loading = s.backend->record(calls);
+  s.loading->run();
 }
 
 std::unique_ptr<ResidentState> Replica::plan_resident_state() {
@@ -349,7 +357,7 @@ void Replica::logits(const MicroBatch& batch, std::span<float> out) {
 std::string Replica::graph_shortfall() const {
   for (const auto& recording : state_->recordings)
     if (!recording->shortfall().empty()) return recording->shortfall();
-  return "";
+  return state_->loading ? state_->loading->shortfall() : "";
 }
 
 void Replica::plan_factors(int samples) {

@@ -328,18 +328,20 @@ double Curvature::precondition(std::span<const float> g, std::span<float> d, dou
   return columns.correct(g, b.data(), 1.0 / curvature.lambda(), d, lanes);
 }
 
-std::optional<double> Curvature::precondition_there(const float* g, float* d, double lambda_fallback,
-                                                    Lanes& lanes) {
+Curvature::InForce Curvature::form_there(double lambda_fallback, Lanes& lanes) {
   State& s = *state_;
   if (s.current && !s.current->form(lanes)) s.current = nullptr;
-  if (!s.current || s.scale()) return damping(lambda_fallback);
-  const Generation& curvature = *s.current;
-  if (s.kronecker()) {
+  if (!s.current || s.scale()) return {.step = step(), .scaling = damping(lambda_fallback)};
+  return {.made = s.current.get(), .step = step()};
+}
+
+void Curvature::precondition_there(const float* g, float* d) const {
+  const Generation& curvature = *state_->current;
+  if (state_->kronecker()) {
     curvature.basis().precondition_there(g, curvature.lambda(), d);
   } else {
     curvature.columns().precondition_there(g, 1.0 / curvature.lambda(), d);
   }
-  return std::nullopt;
 }
 
 double Curvature::curvature_along(std::span<const float> v, Lanes& lanes) {

@@ -137,10 +137,18 @@ class Curvature {
   // formed here is dropped (ready() turns false), with the same fallback.
   double precondition(std::span<const float> g, std::span<float> d, double lambda_fallback, Lanes& lanes);
 
-  // The same where g and d are memory of the options' device, and the lanes form what is not formed yet: d is
-  // queued there. Where d = g / (1 + damping) is all that it comes to, nothing is done and that damping is
-  // returned: the caller does it.
-  std::optional<double> precondition_there(const float* g, float* d, double lambda_fallback, Lanes& lanes);
+  // The same on the options' device, in two parts. First what is in force is formed, if it is not yet:
+  struct InForce {
+    // Says, with the step, whether it is the same as it was. Null: d = g / (1 + scaling) is all that a
+    // direction comes to, which is then the caller's to do.
+    const void* made = nullptr;
+    std::uint64_t step = 0;
+    double scaling = 0;
+    bool operator==(const InForce&) const = default;
+  };
+  InForce form_there(double lambda_fallback, Lanes& lanes);
+  // Then, unless it only scales: d is queued. g and d are the device's memory.
+  void precondition_there(const float* g, float* d) const;
 
   // v^T F v without the damping: of the matrix that precondition() inverts with it, whose damping is
   // damping(); before the first accepted refresh, and of kScale, F is the identity. Sketched where c = U^T g

@@ -10,7 +10,8 @@
 
 namespace seng {
 
-// What the curvature of all blocks shares. One thread at a time uses the device, whichever; others wait.
+// What the curvature of all blocks shares. One thread at a time uses the device, whichever; others wait, also
+// for one that takes it for several calls.
 struct SampleDevice {
   explicit SampleDevice(std::unique_ptr<Backend> made) : backend(std::move(made)) {}
 
@@ -20,7 +21,7 @@ struct SampleDevice {
     backend->wait();
   }
 
-  std::mutex mutex;
+  std::recursive_mutex mutex;
   std::unique_ptr<Backend> backend;  // guarded by mutex
 };
 

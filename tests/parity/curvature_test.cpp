@@ -182,13 +182,14 @@ TEST_P(CurvatureOnCuda, ComesToTheSameBitsWithoutTheHost) {
   float* there = machine.room(g_.size());
   machine.backend().wait();
   for (int step = 0; step < 2; ++step) {
-    EXPECT_EQ(curvature.precondition_there(g, there, 9, lanes_), std::nullopt);
+    EXPECT_NE(curvature.form_there(9, lanes_).made, nullptr);
+    curvature.precondition_there(g, there);
     device->wait();
     EXPECT_EQ(machine.get(there, g_.size()), d);
     EXPECT_EQ(machine.get(g, g_.size()), g_);
   }
   Curvature none = empty(device);
-  EXPECT_EQ(none.precondition_there(g, there, 9, lanes_), 9);
+  EXPECT_EQ(none.form_there(9, lanes_), (Curvature::InForce{nullptr, 0, 9}));
 }
 
 TEST_P(CurvatureOnCuda, WhatCannotBeFactoredIsToldAndTheOneBeforeStays) {

@@ -53,6 +53,39 @@ TEST_F(OnEmulatedGpus, AJobComesToTheSameBitsWithAnyNumberOfActors) {
   EXPECT_TRUE(cluster.stop().empty());
 }
 
+// Alone an actor keeps its state on the GPU; with others it is the host's, and so it is while a newcomer
+// follows. Every change comes in the middle of training, and a checkpoint every few steps.
+TEST_F(OnEmulatedGpus, GrowingAndShrinkingComesToTheBitsOfOneThatIsAlone) {
+  Cluster cluster(2, kOnGpus);
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small_gpu_job();
+  job.steps = 90;
+  job.extra = "checkpoint: {every_steps: 15}\n";
+  const auto alone = cluster.train(to_text(job));
+  ASSERT_EQ(alone.value("state", ""), "succeeded") << alone.dump() << cluster.last().err;
+  EXPECT_THAT(contents(cluster.state_dir() + "/jobs/1/logs/actor-0.log"),
+              HasSubstr("the state stays on the GPU"));
+  ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
+  const auto comes_to = [&](unsigned actors, unsigned steps) {
+    return cluster.wait_until("2", [&](const auto& now) {
+      return now.value("actors", 0u) == actors && now.value("steps", 0u) >= steps;
+    });
+  };
+  ASSERT_TRUE(comes_to(1, 3)) << cluster.ctl({"events", "2"}).out;
+  for (const unsigned count : {2u, 1u, 2u}) {
+    const unsigned steps = cluster.status("2").value("steps", 0u);
+    ASSERT_EQ(cluster.ctl({"scale", "2", std::to_string(count)}).exit_code, 0);
+    ASSERT_TRUE(comes_to(count, steps + 3)) << count << cluster.ctl({"events", "2"}).out;
+  }
+  // Alone again, and not by anybody's plan.
+  kill(cluster.actors("2").back().at("pid").get<pid_t>(), SIGKILL);
+  const auto waited = cluster.ctl({"wait", "2"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err << cluster.ctl({"events", "2"}).out;
+  EXPECT_EQ(cluster.status("2").value("restarts", 0), 1);
+  EXPECT_EQ(cluster.status("2").value("state_sha256", ""), alone.value("state_sha256", "?"));
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
 // With a lane for each of its 11 micro-batches the host adds all; else lanes add theirs on the GPU, in pieces
 // that are cut differently each time.
 TEST_F(OnEmulatedGpus, WhatLanesAddOnTheGpuHasTheBitsOfWhatTheHostAdds) {

@@ -66,7 +66,7 @@ class CudaRecording final : public Recording {
     (void)cudaGetLastError();  // a refusal's; a lost device says it again
     // What another thread does with the device meanwhile may disturb a capture: it says nothing of the next.
     if (++refused_ == kTries)
-      shortfall_ = "the passes of a micro-batch are queued call by call, not as a CUDA graph: " + refusal;
+      shortfall_ = "what repeats from step to step is queued call by call, not as a CUDA graph: " + refusal;
   }
 
   // Empty, or what was refused. The graph is brought to the device too: what has no room there shows now.
