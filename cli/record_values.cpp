@@ -148,6 +148,8 @@ Json event_value(const EventRecord& event) {
 }
 
 Json step_value(const StepMetrics& step) {
+  const bool of_maker = step.seconds > 0;  // told by the one who made it
+  const auto own = [&](std::uint64_t bytes) { return of_maker ? Json(bytes) : Json(nullptr); };
   return {{"step", step.step},
           {"epoch", step.epoch},
           {"loss", step.loss},
@@ -155,13 +157,13 @@ Json step_value(const StepMetrics& step) {
           {"lr", step.lr},
           {"damping", step.damping},
           {"trust_scale", step.trust_scale},
-          {"seconds", step.seconds},
+          {"seconds", known(of_maker, step.seconds)},
           {"refreshed", step.refreshed},
-          {"bytes_sent", step.bytes_sent},
-          {"fragment_bytes_sent", step.fragment_bytes_sent},
+          {"bytes_sent", own(step.bytes_sent)},
+          {"fragment_bytes_sent", own(step.fragment_bytes_sent)},
           {"cosine", step.cosine},
           {"reduction_ratio", step.reduction_ratio == 0 ? Json(nullptr) : Json(step.reduction_ratio)},
-          {"curvature_bytes", step.curvature_bytes},
+          {"curvature_bytes", own(step.curvature_bytes)},
           {"refresh_seconds", step.refresh_seconds > 0 ? Json(step.refresh_seconds) : Json(nullptr)}};
 }
 

@@ -237,6 +237,8 @@ EpochOutcome GroupEpochs::on_event(const epoch_event::Ready& event) {
   followed_.erase(event.actor);
   if (ready_.size() < members_.size()) return {};
   change_phase(Phase::kTraining);
+  trained_ = epoch_;
+  trained_from_ = base_step_;
   EpochOutcome out{{epoch_action::ResumeAll{base_step_, restore_ || fell_back_}}, ""};
   if (!leavers_.empty()) {
     epoch_action::RetireAll retire;

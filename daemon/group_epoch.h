@@ -160,6 +160,11 @@ class GroupEpochs {
   // It has followed the group, and has the state of a step, which may not be the newest.
   bool follows_state(ActorId actor) const { return followed_.contains(actor); }
   std::uint64_t base_step() const { return base_step_; }
+  // Whether a step that was committed in that membership is one of those that the newest group to train went
+  // on from, or its own. What a head before this one has seen it does not know.
+  bool stands(const GroupEpoch& epoch, std::uint64_t step) const {
+    return epoch >= trained_ || step <= trained_from_;
+  }
   // Who has not answered yet in this phase, for `describe`.
   std::vector<ActorId> awaited() const;
 
@@ -195,8 +200,10 @@ class GroupEpochs {
   std::set<ActorId> may_hold_;        // see holds_state(); a step above 0 shows that they do
   std::set<ActorId> followed_;        // newcomers that have followed the group since the last restore
   std::uint64_t base_step_ = 0;
-  std::uint64_t checkpoint_ = 0;  // see Begin
-  bool fell_back_ = false;        // to what one who followed has
+  GroupEpoch trained_;              // the newest membership that has come to train under this head,
+  std::uint64_t trained_from_ = 0;  // and its base step
+  std::uint64_t checkpoint_ = 0;    // see Begin
+  bool fell_back_ = false;          // to what one who followed has
 };
 
 std::string_view phase_name(GroupEpochs::Phase phase);

@@ -54,7 +54,7 @@ void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
     record.train_loss = so_far_.loss;
     record.train_accuracy = so_far_.accuracy;
   }
-  if (late) return;
+  if (late || step.seconds <= 0) return;
   recent_seconds_ += step.seconds;
   recent_steps_ += 1;
 }

@@ -319,6 +319,7 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   transition_due_.reset();
   stall_.watch(members, ports_.clock.now());
   speed_.resumed();
+  ports_.store.drop_steps_after(record_.id, action.base_step);
   // Members of one group are a step apart at most: whoever had come further is gone, or silent.
   const bool went_back = action.base_step + 1 < record_.step;
   if (went_back || (action.restored && action.base_step < record_.step)) {

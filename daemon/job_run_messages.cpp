@@ -208,11 +208,11 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
     progress_.on_late(body, record_);  // a step's values do not depend on who is there
   }
   if (!leader) {
-    // Of the step that the membership began with any member's word counts: the leader may have pulled its
-    // state from another.
-    const bool begins = epoch == group_.epoch() && group_.phase() == GroupEpochs::Phase::kTraining;
+    // Of the step that the membership begins with any member's word counts: its leader may be gone before it
+    // has said it.
     for (const StepMetrics& step : body.steps)
-      if (begins && step.step == group_.base_step()) ports_.store.add_steps(record_.id, {step});
+      if (epoch == group_.epoch() && step.step == group_.base_step())
+        ports_.store.add_steps(record_.id, {step});
     return;
   }
   if (trains) {
@@ -220,7 +220,9 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
     if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);
   }
   if (body.steps.empty()) return;
-  ports_.store.add_steps(record_.id, body.steps);
+  std::vector<StepMetrics> standing = body.steps;
+  std::erase_if(standing, [&](const StepMetrics& step) { return !group_.stands(epoch, step.step); });
+  ports_.store.add_steps(record_.id, standing);
   changed();
 }
 

@@ -77,7 +77,10 @@ class Store {
   virtual void put_actor(JobId job, const StoredActor& actor) = 0;
   // Gives it the next id; returned with it.
   virtual EventRecord add_event(EventRecord event) = 0;
+  // A row that is there stays, but for one without seconds, which was told by one who has not made the step.
   virtual void add_steps(JobId job, const std::vector<StepMetrics>& steps) = 0;
+  // Later steps than `step`, also queued ones: they are made again, and added.
+  virtual void drop_steps_after(JobId job, std::uint64_t step) = 0;
   virtual void add_epoch_metrics(JobId job, const EpochMetrics& metrics) = 0;
   virtual void add_checkpoint(JobId job, const StoredCheckpoint& checkpoint) = 0;
   // Those of later steps than `step`, also queued ones. Others of the same steps may be added again.

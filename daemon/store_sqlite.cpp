@@ -43,6 +43,7 @@ class SqliteStore final : public Store {
   void add_checkpoint(JobId job, const StoredCheckpoint& c) override {
     queue_.checkpoints.emplace_back(job, c);
   }
+  void drop_steps_after(JobId job, std::uint64_t step) override;
   void drop_checkpoints_after(JobId job, std::uint64_t step) override;
   bool dirty() const override;
   Status flush() override;
@@ -64,7 +65,7 @@ class SqliteStore final : public Store {
     std::deque<EventRecord> events;
     std::deque<std::pair<JobId, StepMetrics>> steps;
     std::deque<std::pair<JobId, EpochMetrics>> epoch_metrics;
-    std::map<JobId, std::uint64_t> dropped_after;  // before the next ones are added
+    std::map<JobId, std::uint64_t> steps_dropped_after, dropped_after;  // before the next ones are added
     std::deque<std::pair<JobId, StoredCheckpoint>> checkpoints;
   };
   template <class Body>
@@ -76,6 +77,7 @@ class SqliteStore final : public Store {
   Error explain(const SqliteError& error, const char* doing) const;
   void write_queue();
   void write_metrics();
+  void write_steps();
   EventRecord event_of(const Statement& row) const;
 
   std::string path_;
@@ -235,6 +237,13 @@ void SqliteStore::add_steps(JobId job, const std::vector<StepMetrics>& steps) {
   while (queue_.steps.size() > kMaxQueued) queue_.steps.pop_front();
 }
 
+void SqliteStore::drop_steps_after(JobId job, std::uint64_t step) {
+  std::erase_if(queue_.steps,
+                [&](const auto& queued) { return queued.first == job && queued.second.step > step; });
+  auto& after = queue_.steps_dropped_after.try_emplace(job, step).first->second;
+  after = std::min(after, step);
+}
+
 void SqliteStore::drop_checkpoints_after(JobId job, std::uint64_t step) {
   std::erase_if(queue_.checkpoints,
                 [&](const auto& queued) { return queued.first == job && queued.second.step > step; });
@@ -244,15 +253,30 @@ void SqliteStore::drop_checkpoints_after(JobId job, std::uint64_t step) {
 
 bool SqliteStore::dirty() const {
   return !queue_.records.empty() || !queue_.actors.empty() || !queue_.events.empty() ||
-         !queue_.steps.empty() || !queue_.epoch_metrics.empty() || !queue_.dropped_after.empty() ||
-         !queue_.checkpoints.empty();
+         !queue_.steps.empty() || !queue_.epoch_metrics.empty() || !queue_.steps_dropped_after.empty() ||
+         !queue_.dropped_after.empty() || !queue_.checkpoints.empty();
+}
+
+void SqliteStore::write_steps() {
+  Statement drop(db_, "DELETE FROM steps WHERE job = ? AND step > ?");
+  for (const auto& [job, step] : queue_.steps_dropped_after) drop.integer(job).integer(step).run();
+  Statement add(db_, "INSERT OR IGNORE INTO steps VALUES (?, ?, ?)");
+  for (const auto& [job, metrics] : queue_.steps) {
+    add.integer(job).integer(metrics.step).record(metrics).run();
+    if (db_.changed() || metrics.seconds <= 0) continue;
+    Statement there(db_, "SELECT record FROM steps WHERE job = ? AND step = ?");
+    there.integer(job).integer(metrics.step);
+    if (there.step() && there.record_at<StepMetrics>(0, "steps row").seconds > 0) continue;
+    Statement(db_, "REPLACE INTO steps VALUES (?, ?, ?)")
+        .integer(job)
+        .integer(metrics.step)
+        .record(metrics)
+        .run();
+  }
 }
 
 void SqliteStore::write_metrics() {
-  Statement step(db_, "INSERT OR REPLACE INTO steps VALUES (?, ?, ?)");
-  for (const auto& [job, metrics] : queue_.steps) {
-    step.integer(job).integer(metrics.step).record(metrics).run();
-  }
+  write_steps();
   Statement epoch(db_, "INSERT OR REPLACE INTO epoch_metrics VALUES (?, ?, ?)");
   for (const auto& [job, metrics] : queue_.epoch_metrics) {
     epoch.integer(job).integer(metrics.step).record(metrics).run();

@@ -56,6 +56,10 @@ void Database::roll_back() {
   sqlite3_exec(handle_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
+bool Database::changed() const {
+  return sqlite3_changes(handle_) > 0;
+}
+
 Statement::Statement(Database& db, const char* sql) : db_(db) {
   db_.check(sqlite3_prepare_v2(db.handle_, sql, -1, &handle_, nullptr));
 }

@@ -28,6 +28,7 @@ class Database {
 
   void open(const std::string& path);
   void run(const std::string& sql);  // one or more statements without values
+  bool changed() const;              // a row, by the last INSERT, UPDATE or DELETE
   // Runs `body` between BEGIN and COMMIT; whatever it throws is passed on after a ROLLBACK.
   template <class Body>
   void transaction(Body body) {

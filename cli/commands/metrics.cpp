@@ -48,14 +48,15 @@ Table step_table(const std::vector<StepMetrics>& steps) {
                {"FRAGMENTS", true},
                {"CURVATURE", true}});
   for (const StepMetrics& s : steps) {
+    const bool of_maker = s.seconds > 0;  // told by the one who made it
+    const auto own = [&](std::uint64_t bytes) { return of_maker ? format_bytes(bytes) : ""; };
     table.add({std::to_string(s.step), fmt::format("{:.3f}", s.epoch), format_loss(s.loss),
                format_percent(s.accuracy), fmt::format("{:.4g}", s.lr), fmt::format("{:.4g}", s.damping),
                s.reduction_ratio == 0 ? "" : fmt::format("{:.3g}", s.reduction_ratio),
                fmt::format("{:.3g}", s.trust_scale), fmt::format("{:.3f}", s.cosine),
-               fmt::format("{:.4f}", s.seconds),
-               s.refresh_seconds > 0 ? fmt::format("{:.4f}", s.refresh_seconds) : "",
-               format_bytes(s.bytes_sent), format_bytes(s.fragment_bytes_sent),
-               format_bytes(s.curvature_bytes)});
+               of_maker ? fmt::format("{:.4f}", s.seconds) : "",
+               s.refresh_seconds > 0 ? fmt::format("{:.4f}", s.refresh_seconds) : "", own(s.bytes_sent),
+               own(s.fragment_bytes_sent), own(s.curvature_bytes)});
   }
   return table;
 }

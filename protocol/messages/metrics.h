@@ -5,14 +5,15 @@
 
 namespace seng {
 
-// One committed step, as the group's leader saw it.
+// One committed step, as the group's leader saw it; or, where it could not say it any more, another member.
+// One that has its state and did not make it knows neither its seconds nor what is of the one who did: 0.
 struct StepMetrics {
   std::uint64_t step = 0;         // the number of committed steps after it, from 1
   double epoch = 0;               // passes over the data after it
   double loss = 0, accuracy = 0;  // of the global batch before the step
   double lr = 0, damping = 0;
   double trust_scale = 1;                 // what the trust region multiplied the direction by
-  double seconds = 0;                     // wall time of the step
+  double seconds = 0;                     // wall time of the step; 0: not known
   bool refreshed = false;                 // curvature was renewed
   std::uint64_t bytes_sent = 0;           // by this actor in this step: gradient sums and directions
   std::uint64_t fragment_bytes_sent = 0;  // by this actor in this step: curvature fragments

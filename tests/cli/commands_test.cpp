@@ -435,6 +435,8 @@ TEST_F(Commands, MetricsAreFetchedPageByPage) {
       metrics.step = step;
       metrics.loss = 1.0 / static_cast<double>(step);
       metrics.refreshed = step == 1;
+      metrics.bytes_sent = 2048;
+      metrics.seconds = step == 3 ? 0 : 0.25;          // told by one who did not make it
       if (step == 2) metrics.refresh_seconds = 0.125;  // overlapped: behind the refresh
       reply.steps.push_back(metrics);
     }
@@ -450,12 +452,17 @@ TEST_F(Commands, MetricsAreFetchedPageByPage) {
   EXPECT_EQ(all["steps"][0]["refreshed"], true);
   EXPECT_TRUE(all["steps"][0]["refresh_seconds"].is_null());
   EXPECT_EQ(all["steps"][1]["refresh_seconds"], 0.125);
+  EXPECT_EQ(all["steps"][1]["seconds"], 0.25);
+  EXPECT_EQ(all["steps"][1]["bytes_sent"], 2048);
+  for (const char* own : {"seconds", "bytes_sent", "fragment_bytes_sent", "curvature_bytes"})
+    EXPECT_TRUE(all["steps"][2][own].is_null()) << own;
   EXPECT_TRUE(all["epochs"][0]["test_accuracy"].is_null());
   EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "epoch", "-o", "json"})).contains("steps"));
   EXPECT_FALSE(json_of(ctl(daemon_, {"metrics", "3", "--series", "step", "-o", "json"})).contains("epochs"));
   const CtlRun steps = ctl(daemon_, {"metrics", "3", "--series", "step"});
   EXPECT_EQ(std::count(steps.out.begin(), steps.out.end(), '\n'), 26);
   EXPECT_THAT(steps.out, HasSubstr("0.1250"));
+  EXPECT_THAT(steps.out, Not(HasSubstr("0.0000")));
   EXPECT_EQ(ctl(daemon_, {"metrics", "3", "--series", "stp"}).code, ExitCode::kUsage);
 }
 

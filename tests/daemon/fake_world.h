@@ -127,6 +127,7 @@ class FaultyStore final : public Store {
   void put_actor(JobId job, const StoredActor& actor) override { real_->put_actor(job, actor); }
   EventRecord add_event(EventRecord event) override { return real_->add_event(std::move(event)); }
   void add_steps(JobId job, const std::vector<StepMetrics>& steps) override { real_->add_steps(job, steps); }
+  void drop_steps_after(JobId job, std::uint64_t step) override { real_->drop_steps_after(job, step); }
   void add_epoch_metrics(JobId job, const EpochMetrics& m) override { real_->add_epoch_metrics(job, m); }
   void add_checkpoint(JobId job, const StoredCheckpoint& c) override { real_->add_checkpoint(job, c); }
   void drop_checkpoints_after(JobId job, std::uint64_t step) override {

@@ -7,6 +7,7 @@
 namespace seng::testing {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -114,6 +115,52 @@ TEST(FormerReports, OfTheStepThatAMembershipBeginsWithAreAnyMembers) {
   EXPECT_EQ(stored->front().step, 4u);
   world.say_in(job, 0, before, steps(2, 3));  // it led then
   EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 3u);
+}
+
+Progress told(std::uint64_t step, double loss, double seconds) {
+  Progress out = steps(step, step);
+  out.steps[0].loss = loss;
+  out.steps[0].seconds = seconds;
+  return out;
+}
+
+// Their clocks and bytes are others, or they know none.
+TEST(FormerReports, ToldAgainByOthersLeaveTheLeadersAlone) {
+  World world(3);
+  const auto [job, before] = train_and_drain_the_leader(world);
+  world.say(job, 2, told(4, 0.5, 0));  // has pulled it
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 1u);
+  world.say_in(job, 0, before, told(4, 0.5, 0.1));
+  world.say(job, 1, told(4, 0.5, 0.2));  // leads now
+  world.say(job, 2, told(4, 0.5, 0.3));
+  const auto stored = world.store->steps(job, 0, 100);
+  ASSERT_EQ(stored->size(), 1u);
+  EXPECT_EQ(stored->front().seconds, 0.1);
+}
+
+// Under exchange.reduce: fast they have other numbers.
+TEST(FormerReports, OfStepsThatAreMadeAgainAreReplacedForGood) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 3));
+  world.train(job);
+  const GroupEpoch before = world.record(job).epoch;
+  world.say(job, 0, told(3, 0.3, 0.1));
+  world.say(job, 0, told(4, 0.4, 0.1));
+  world.say(job, 0, told(5, 0.5, 0.1));
+  world.end(job, 1, {true, 9});
+  world.transition(job, {0, 2}, {}, 3);  // two went on from step 3, whatever the leader had seen
+  const auto losses = [&] {
+    std::vector<double> out;
+    for (const StepMetrics& step : *world.store->steps(job, 0, 100)) out.push_back(step.loss);
+    return out;
+  };
+  EXPECT_THAT(losses(), ElementsAre(0.3)) << "the job has not made the others yet";
+  world.say_in(job, 0, before, told(4, 0.4, 0.1));  // held up on its way
+  EXPECT_THAT(losses(), ElementsAre(0.3));
+  world.say(job, 0, told(4, 0.41, 0.1));
+  world.say_in(job, 0, before, told(4, 0.4, 0.1));
+  world.say_in(job, 0, before, told(2, 0.2, 0.1));
+  EXPECT_THAT(losses(), ElementsAre(0.2, 0.3, 0.41));
 }
 
 // The leader before was held up when it said it; the one after it has written another since.

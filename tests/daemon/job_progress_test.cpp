@@ -129,6 +129,18 @@ TEST(JobProgress, LateStepsLeaveTheSpeedAndAnotherEpochAlone) {
   EXPECT_NEAR(record.images_per_second, 128, 1e-9);
 }
 
+// Of one that its maker could not report any more.
+TEST(JobProgress, AStepWithoutSecondsSaysNothingOfTheSpeed) {
+  JobProgress progress(plan_of(64, 512, 24));
+  JobRecord record;
+  progress.on(steps(1, 1, 1.0, 0), true, record);
+  EXPECT_EQ(record.images_per_second, 0);
+  progress.on(steps(2, 3, 1.0), true, record);
+  progress.on(steps(4, 4, 3.0, 0), true, record);
+  EXPECT_NEAR(record.images_per_second, 128, 1e-9);
+  EXPECT_DOUBLE_EQ(record.train_loss, 1.5);
+}
+
 TEST(JobProgress, APassThatEndsWithinAStepIsWhole) {
   // 60000 / 256 = 234.375 steps a pass; five passes are 1171 whole steps.
   JobProgress progress(plan_of(256, 60000, 1171));

@@ -169,6 +169,43 @@ TEST_F(StoreTest, DropsCheckpointsAfterAStep) {
   EXPECT_FALSE(store->dirty());
 }
 
+TEST_F(StoreTest, AStepsRowStaysUntilItIsDropped) {
+  auto store = open();
+  const auto add = [&](JobId job, std::uint64_t step, double loss, double seconds = 1) {
+    StepMetrics metrics = step_of(step);
+    metrics.loss = loss;
+    metrics.seconds = seconds;
+    store->add_steps(job, {metrics});
+  };
+  const auto losses = [&](JobId job) {
+    std::vector<double> out;
+    const auto found = store->steps(job, 0, 100);
+    for (const StepMetrics& step : *found) out.push_back(step.loss);
+    return out;
+  };
+  for (const JobId job : {1u, 2u})
+    for (const std::uint64_t step : {1u, 2u, 3u}) add(job, step, 0.5);
+  add(1, 1, 7);
+  ASSERT_TRUE(store->flush());
+  add(1, 2, 7);
+  add(1, 4, 0.5);
+  store->drop_steps_after(1, 2);
+  EXPECT_TRUE(store->dirty());
+  add(1, 3, 8);
+  store->drop_steps_after(1, 3);
+  add(1, 4, 9);
+  EXPECT_EQ(losses(1), (std::vector<double>{0.5, 0.5, 8, 9}));
+  EXPECT_EQ(losses(2), (std::vector<double>{0.5, 0.5, 0.5}));
+  EXPECT_FALSE(store->dirty());
+  // By one that did not make it, and by one that did.
+  add(2, 4, 6, 0);
+  ASSERT_TRUE(store->flush());
+  add(2, 4, 7, 1);
+  add(2, 4, 8, 1);
+  add(2, 4, 9, 0);
+  EXPECT_EQ(losses(2).back(), 7);
+}
+
 TEST_F(StoreTest, ReadsSeeWhatIsQueued) {
   auto store = open();
   ASSERT_TRUE(store->add_job({record_of(1, "one"), "", ""}));
