@@ -141,6 +141,7 @@ Status Driver::prepare(const Welcome& welcome) {
                                                  .state = &state_,
                                                  .transfer = transfer_.get(),
                                                  .gauges = &session_.gauges(),
+                                                 .followed = [this] { session_.keep_step(state_.metrics); },
                                                  .patience_ms = static_cast<int>(welcome.lease_ms / 2)});
   evaluation_ = std::make_unique<Evaluation>(*workload_, *exchange_, *lanes_, replicas_, session_.gauges());
   group_checkpoint_ = std::make_unique<GroupCheckpoint>(*workload_, *exchange_, checkpoints_dir_);
@@ -251,8 +252,6 @@ Status Driver::on_resume() {
   followed_ = false;
   SENG_TRY(transfer_->take_over(group_.epoch));
   trainer_->set_group(group_);
-  // The leader may have been a step behind, and pulled it.
-  if (!planned_ && made_ && made_->step == state_.step) session_.tell_step(*made_);
   // Some members may have done what follows from the base step, others not, and the one who reported it may
   // be gone: it is done again, and what comes twice is one and the same.
   if (state_.step > 0 && !planned_) {
@@ -304,7 +303,7 @@ Status Driver::take_steps() {
     if (ledger_) note_ledger(ledger_->commit(group_.epoch, state_.step));
     session_.set_applied_step(state_.step);
     session_.add_step(metrics, leads());
-    made_ = metrics;
+    state_.metrics = metrics;
     state_.tally.add(metrics.loss, metrics.accuracy, metrics.seconds);
     SENG_TRY(after_step(result->stop));
     if (gives_up()) return {};

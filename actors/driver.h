@@ -128,7 +128,6 @@ class Driver {
   std::vector<Member> participants_;  // members and leavers
   bool planned_ = false;              // nothing was left for it
   bool assigned_ = false;             // Ready was sent in it
-  std::optional<StepMetrics> made_;   // of the state's step, if this actor has made it and not pulled it
   bool done_ = false;                 // Finished was sent, and the daemon has not answered yet
   bool finished_ = false;
   bool in_vain_ = false;

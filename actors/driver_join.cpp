@@ -17,7 +17,6 @@ Status Driver::on_assign(const Assign& assign) {
     return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
                                           ", this actor has committed step " + std::to_string(state_.step));
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
-  if (state_.step != assign.base_step || state_.lineage != assign.lineage) made_.reset();
   const auto outcome = transfer_->pull(assign, group_, participants_);
   if (!outcome) {
     if (will_leave()) return {};
@@ -33,6 +32,8 @@ Status Driver::on_assign(const Assign& assign) {
           fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
   SENG_TRY(join_exchange());
   session_.set_applied_step(state_.step);
+  // By every member: whoever was to tell that step may be gone, and the leader may have pulled it.
+  session_.go_on_from(state_.step, state_.metrics);
   if (must_leave()) return {};
   assigned_ = true;
   session_.send(Ready{});

@@ -18,7 +18,6 @@ constexpr std::chrono::milliseconds kLookAgain(50);
 // themselves.
 Status Driver::restore() {
   session_.forget_steps();
-  made_.reset();
   divergence_.clear();
   state_.curvature.clear();
   const bool from_checkpoint = !workload_->spec.initial_checkpoint.empty();

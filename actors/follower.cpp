@@ -129,6 +129,7 @@ std::optional<Follower::End> Follower::begin(const WarmUp& order, const std::fun
   if (auto end = judge(pulled, leave)) return end;
   pulled = attempt([&] { return parts_.transfer->pull_snapshot(step, source_, group_); }, leave);
   if (auto end = judge(pulled, leave)) return end;
+  if (parts_.followed) parts_.followed();
   const auto source =
       std::ranges::find(group_.members, source_, [](const Member& member) { return member.actor; });
   if (source == group_.members.end()) return give_up("the source is no member");
@@ -192,6 +193,7 @@ std::uint32_t Follower::apply(std::span<const std::byte> record) {
   if (workload.evaluates(state.step) || workload.ends_epoch(state.step)) state.tally.closed = true;
   parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
   ++followed_;
+  if (parts_.followed) parts_.followed();
   return step.flags;
 }
 

@@ -34,6 +34,7 @@ class Follower {
     TrainState* state = nullptr;
     StateTransfer* transfer = nullptr;
     Gauges* gauges = nullptr;
+    std::function<void()> followed = {};  // the state is that of another step; may be empty
     int patience_ms = 500;  // a source of which nothing comes for so long has nothing: its step takes longer
   };
   explicit Follower(Parts parts) : parts_(std::move(parts)) {}

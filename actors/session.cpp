@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "actors/process.h"
+#include "actors/step_reports.h"
 #include "actors/told_reports.h"
 #include "protocol/base/log.h"
 #include "protocol/base/unique_fd.h"
@@ -21,9 +22,6 @@ namespace seng {
 namespace {
 
 constexpr Poller::Token kChannelToken = 1, kWakeToken = 2;
-constexpr std::size_t kMaxWaitingSteps = 20000;  // while the daemon cannot be reached; the oldest go first
-// Steps whose metrics are told again by a new leader, or to a new daemon: more than a heartbeat holds.
-constexpr std::size_t kRecentSteps = 5000;
 // Messages to a daemon that does not take them, before heartbeats are left out and everything else waits
 // here: a minute of heartbeats, and more than a daemon that is only busy leaves lying.
 constexpr int kQueuedMessages = 256;
@@ -45,7 +43,6 @@ struct Session::State {
   bool flush();
   bool send(Message message);
   void heartbeat();
-  void repeat_steps();  // with the mutex held
   Message hello_message();
   Message progress_message();
   // `again`: it is told to the next daemon too. `of`: the membership that it is about, if not the one in
@@ -78,9 +75,8 @@ struct Session::State {
   std::deque<Command> commands;
   std::optional<std::pair<GroupEpoch, WarmUp>> warm_up;
   std::deque<Message> outbox;
-  std::vector<StepMetrics> steps;  // to be reported
-  std::deque<StepMetrics> recent;  // the last ones of the group, whoever reported them
-  bool reports_steps = false;      // was the leader in the last step
+  StepReports steps;
+  bool reports_steps = false;  // was the leader in the last step
   ToldReports reports;
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
   GroupEpoch epoch;
@@ -175,7 +171,7 @@ void Session::State::take(const Message& message) {
 void Session::State::hello_again() {
   {
     const std::lock_guard lock(mutex);
-    if (reports_steps) repeat_steps();
+    if (reports_steps) steps.repeat();
   }
   std::deque<Message> first{hello_message(), progress_message()};
   const std::lock_guard lock(mutex);
@@ -190,10 +186,6 @@ bool Session::State::send(Message message) {
   const auto sent = channel->send(std::move(message));
   if (!sent) log_warning("not sent: {}", sent.error().message);
   return !sent || *sent == Sent::kQueued;
-}
-
-void Session::State::repeat_steps() {
-  if (steps.size() < recent.size()) steps.assign(recent.begin(), recent.end());  // else they are among them
 }
 
 void Session::State::receive() {
@@ -230,7 +222,7 @@ Message Session::State::progress_message() {
     if (awaits) body.awaits = awaits();
   }
   const std::lock_guard lock(mutex);
-  body.steps.swap(steps);
+  body.steps = steps.take();
   body.bytes_sent = bytes_sent;
   body.fragment_bytes_sent = fragment_bytes_sent;
   body.curvature_bytes = gauges.curvature_bytes;
@@ -262,9 +254,7 @@ void Session::State::heartbeat() {
   if (send(message)) return;
   auto body = parse_body<Progress>(message);
   const std::lock_guard lock(mutex);
-  if (body) steps.insert(steps.begin(), body->steps.begin(), body->steps.end());
-  if (steps.size() > kMaxWaitingSteps)
-    steps.erase(steps.begin(), steps.end() - static_cast<std::ptrdiff_t>(kMaxWaitingSteps));
+  if (body) steps.put_back(body->steps);
 }
 
 void Session::State::loop() {
@@ -377,22 +367,23 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
   const std::lock_guard lock(state_->mutex);
   state_->bytes_sent += metrics.bytes_sent;
   state_->fragment_bytes_sent += metrics.fragment_bytes_sent;
-  state_->recent.push_back(metrics);
-  if (state_->recent.size() > kRecentSteps) state_->recent.pop_front();
   state_->reports_steps = leads;
-  if (!leads) return;
-  if (state_->steps.size() >= kMaxWaitingSteps) state_->steps.erase(state_->steps.begin());
-  state_->steps.push_back(metrics);
+  state_->steps.add(metrics, leads);
 }
 
 void Session::repeat_steps() {
   const std::lock_guard lock(state_->mutex);
-  state_->repeat_steps();
+  state_->steps.repeat();
 }
 
-void Session::tell_step(const StepMetrics& metrics) {
+void Session::keep_step(const StepMetrics& metrics) {
   const std::lock_guard lock(state_->mutex);
-  state_->steps.push_back(metrics);
+  if (metrics.step > 0) state_->steps.add(metrics, false);
+}
+
+void Session::go_on_from(std::uint64_t step, const StepMetrics& metrics) {
+  const std::lock_guard lock(state_->mutex);
+  state_->steps.go_on_from(step, metrics);
 }
 
 void Session::report_soon() {
@@ -402,7 +393,7 @@ void Session::report_soon() {
 
 void Session::forget_steps() {
   const std::lock_guard lock(state_->mutex);
-  state_->recent.clear();
+  state_->steps.forget();
   state_->reports.forget();
 }
 

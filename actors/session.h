@@ -77,8 +77,11 @@ class Session {
   // was started anew.
   void repeat_steps();
   void forget_steps();  // they will be made again, and reported
-  // Reports a step, once more or for a leader that has not made it itself.
-  void tell_step(const StepMetrics& metrics);
+  // Of a step that others have made: not reported, unless the last steps are. Nothing, if it is not known.
+  void keep_step(const StepMetrics& metrics);
+  // The group goes on from `step`: what is still to be reported of later ones was left, or is made again.
+  // That step's own metrics, if they are known, are reported once more.
+  void go_on_from(std::uint64_t step, const StepMetrics& metrics);
   // The next heartbeat comes now.
   void report_soon();
   void set_lease(std::uint32_t lease_ms);

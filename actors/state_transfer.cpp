@@ -21,11 +21,12 @@ std::span<std::byte> room_in(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
-constexpr std::size_t kDampingWords = 3, kLossScaleWords = 2, kTallyWords = 4;
-constexpr std::size_t kOtherWords = kDampingWords + kLossScaleWords + kTallyWords;
+constexpr std::size_t kDampingWords = 3, kLossScaleWords = 2, kTallyWords = 4, kMetricsWords = 10;
+constexpr std::size_t kOtherWords = kDampingWords + kLossScaleWords + kTallyWords + kMetricsWords;
 
 // Little-endian: per block the refresh in force, per block its damping, what the damping adapts by, the
-// tally, the loss scale. The same bytes on every holder.
+// tally, the loss scale, the step's numbers without those that are a member's own. The same bytes on every
+// holder.
 std::vector<std::byte> write_meta(const TrainState& state) {
   std::vector<std::uint64_t> words = state.curvature_steps;
   for (const double lambda : state.curvature_lambdas) words.push_back(std::bit_cast<std::uint64_t>(lambda));
@@ -37,6 +38,12 @@ std::vector<std::byte> write_meta(const TrainState& state) {
   words.push_back(tally.closed ? 1 : 0);
   words.push_back(std::bit_cast<std::uint64_t>(state.loss_scale.scale));
   words.push_back(state.loss_scale.good_steps);
+  const StepMetrics& m = state.metrics;
+  words.push_back(m.step);
+  words.push_back(m.refreshed ? 1 : 0);
+  for (const double value :
+       {m.epoch, m.loss, m.accuracy, m.lr, m.damping, m.trust_scale, m.cosine, m.reduction_ratio})
+    words.push_back(std::bit_cast<std::uint64_t>(value));
   const auto bytes = bytes_of(words);
   return {bytes.begin(), bytes.end()};
 }
@@ -60,6 +67,12 @@ void read_meta(std::span<const std::byte> bytes, TrainState& state) {
   state.tally.steps = words[tally + 2];
   state.tally.closed = words[tally + 3] != 0;
   state.loss_scale = {number(tally + kTallyWords), words[tally + kTallyWords + 1]};
+  std::size_t next = tally + kTallyWords + kLossScaleWords;
+  StepMetrics& m = state.metrics = {.step = words[next], .refreshed = words[next + 1] != 0};
+  next += 2;
+  for (double* value :
+       {&m.epoch, &m.loss, &m.accuracy, &m.lr, &m.damping, &m.trust_scale, &m.cosine, &m.reduction_ratio})
+    *value = number(next++);
 }
 
 // The beginning of the job is everybody's.

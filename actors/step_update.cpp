@@ -17,8 +17,8 @@ namespace {
 // Elementwise work is cut into runs of this many floats; the cut changes no result.
 constexpr std::size_t kRun = 1 << 16;
 
-// Of a step's record, before the directions: g^T d, refused, the model.
-constexpr std::size_t kWordsPerBlock = 2 + kModelTerms;
+// Of a step's record, before the directions: g^T d, refused, the model, |g|^2, |d|^2.
+constexpr std::size_t kWordsPerBlock = 4 + kModelTerms;
 
 // LARS has a step length for each block; batch norms, whose parameters are scales already, keep the usual
 // one.
@@ -228,6 +228,16 @@ AppliedStep apply_step(const Workload& w, const StepComplete& step, StepVectors&
   applied.accuracy = summary[1] / static_cast<double>(w.spec.batch_global);
   if (w.adapts_damping()) adapt_damping(w, step, lr, applied, number, state);
   state.step = number;
+  state.metrics = {.step = number,
+                   .epoch = w.epoch_after(number),
+                   .loss = applied.loss,
+                   .accuracy = applied.accuracy,
+                   .lr = lr,
+                   .damping = w.second_order ? damping : 0,
+                   .trust_scale = applied.trust_scale,
+                   .refreshed = w.refreshes(number),
+                   .cosine = applied.cosine,
+                   .reduction_ratio = applied.reduction_ratio};
   return applied;
 }
 
@@ -257,6 +267,12 @@ void write_step_record(const StepComplete& step, std::span<std::byte> into) {
     const bool tried = b < step.models.size() && step.models[b].size() == kModelTerms;
     put(tried ? step.models[b].data() : kNone.data(), sizeof kNone);
   }
+  for (const auto* squares : {&step.gradient_squares, &step.direction_squares}) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const double square = b < squares->size() ? (*squares)[b] : 0;
+      put(&square, sizeof square);
+    }
+  }
   for (const auto& direction : step.directions) put(direction.data(), direction.size_bytes());
   SENG_CHECK(at == into.size(), "a step of another network");
 }
@@ -275,6 +291,11 @@ StepComplete read_step_record(const Workload& workload, std::span<const std::byt
     std::vector<double>& model = step.models.emplace_back(kModelTerms);
     std::memcpy(model.data(), words.data() + 1 + 2 * blocks + b * kModelTerms, kModelTerms * sizeof(double));
   }
+  const std::uint64_t* squares = words.data() + 1 + (2 + kModelTerms) * blocks;
+  step.gradient_squares.resize(blocks);
+  step.direction_squares.resize(blocks);
+  std::memcpy(step.gradient_squares.data(), squares, blocks * sizeof(double));
+  std::memcpy(step.direction_squares.data(), squares + blocks, blocks * sizeof(double));
   const auto* floats = reinterpret_cast<const float*>(record.data() + words.size() * sizeof(std::uint64_t));
   for (const std::size_t count : direction_floats(workload)) {
     step.directions.emplace_back(floats, count);

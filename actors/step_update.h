@@ -31,9 +31,9 @@ class StepVectors {
   virtual bool overflowed() = 0;  // a direction or a statistic is not finite
   virtual void update(const UpdateCoefficients& coefficients) = 0;  // momentum, weights, running statistics
 };
-// Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, and which refreshes
-// are in force. Where gradients overflowed f16 (loss_scale.h) the first three stay as they are. The objects
-// in state.curvature are the caller's. Bit for bit the same for any number of lanes.
+// Makes `state`, of step t, that of step t + 1: momentum, weights, running statistics, which refreshes are in
+// force, and the step's numbers. Where gradients overflowed f16 (loss_scale.h) the first three stay as they
+// are. The objects in state.curvature are the caller's. Bit for bit the same for any number of lanes.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, Lanes& lanes, TrainState& state);
 // The same where the vectors are elsewhere: of step.directions only the summary is looked at. Not for lars.
 AppliedStep apply_step(const Workload& workload, const StepComplete& step, StepVectors& vectors,
@@ -41,7 +41,8 @@ AppliedStep apply_step(const Workload& workload, const StepComplete& step, StepV
 
 // A committed step as a newcomer gets it: everything that apply_step() takes, and the leader's flags. Of one
 // size for a network. Little-endian: flags (u64); per block g^T d (f64), then whether its refresh was refused
-// (u64), then the model's kModelTerms (f64); the directions of all blocks, the summary last (f32).
+// (u64), then the model's kModelTerms (f64), then |g|^2, then |d|^2; the directions of all blocks, the
+// summary last (f32).
 std::size_t step_record_bytes(const Workload& workload);
 void write_step_record(const StepComplete& step, std::span<std::byte> into);
 // The directions point into `record`, which is aligned to 8 bytes and as long as step_record_bytes().

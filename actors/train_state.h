@@ -12,6 +12,7 @@
 #include "actors/optim/loss_scale.h"
 #include "actors/workload.h"
 #include "protocol/base/ids.h"
+#include "protocol/messages/metrics.h"
 
 namespace seng {
 
@@ -47,6 +48,10 @@ struct TrainState {
   DampingState damping;                   // all zero where the damping does not adapt
   LossScale loss_scale;                   // all zero where gradients are not scaled
   EpochTally tally;
+  // Of the newest step what is the same whoever has made it, so that whoever has the state can tell it. What
+  // is an actor's own (seconds, bytes) is only here if this one made the step, and is not handed on. Step 0:
+  // not known, since the state was restored.
+  StepMetrics metrics;
   std::map<std::uint32_t, Curvature> curvature;  // by block: what lies here
   // The newest membership that it was trained in or taken from, see lineage_in(). Of step 0, and behind a
   // restore, zero.

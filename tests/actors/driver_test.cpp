@@ -510,45 +510,86 @@ TEST(DriverSession, APlannedChangeComesBehindAWholeStep) {
 
 constexpr const char* kFastSums = "exchange: {path: auto, reduce: fast}\n";
 
-// Where steps that are made again have other bits, a state is the group's by step and lineage.
-// The leader of the next membership may lack that step, and pull it.
-TEST(DriverSession, TellsTheStepThatTheGroupBeginsWithThoughAnotherLeads) {
-  PlayedDaemon daemon;
-  RunningActor actor(daemon);
-  ASSERT_TRUE(daemon.expect<ActorHello>());
-  daemon.send(welcome_of(daemon, endless_job()), {});
-  ASSERT_TRUE(daemon.expect<Prepared>());
-  start_group(daemon, {1, 1});
-  ASSERT_TRUE(daemon.expect<Progress>());
-  Reconfigure two = group_of_one(daemon);
-  Member leader = two.members.front();
-  leader.actor = 9;
-  leader.endpoint += "-other", leader.state_endpoint += "-other";
-  leader.last_micro = 2, two.members.front().first_micro = 2;
-  two.members.insert(two.members.begin(), leader);
-  daemon.send(two, {1, 2});
-  const auto parked = daemon.expect<Parked>();
-  ASSERT_TRUE(parked);
-  daemon.send(Assign{parked->applied_step, {0, 9}, {}, {}}, {1, 2});
-  ASSERT_TRUE(daemon.expect<Ready>());
-  ASSERT_TRUE(daemon.expect<Progress>());  // with what it had to tell as the leader
-  daemon.send(Resume{}, {1, 2});
-  std::vector<StepMetrics> told;
-  for (int beats = 0; beats < 20 && told.empty(); ++beats) {
-    const auto progress = daemon.expect<Progress>();
-    ASSERT_TRUE(progress) << "it says nothing";
-    told = progress->steps;
+// An actor that has made steps alone, in memberships that another leads, of which nothing is heard.
+class LedByAnother : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(daemon_.expect<ActorHello>());
+    daemon_.send(welcome_of(daemon_, endless_job()), {});
+    ASSERT_TRUE(daemon_.expect<Prepared>());
+    start_group(daemon_, {1, 1});
+    for (std::uint64_t step = 0; step == 0;) {
+      const auto progress = daemon_.expect<Progress>();
+      ASSERT_TRUE(progress);
+      step = progress->applied_step;
+    }
   }
+  // Gives the step that it is at.
+  std::uint64_t park(GroupEpoch epoch) {
+    Reconfigure two = group_of_one(daemon_);
+    Member leader = two.members.front();
+    leader.actor = 9;
+    leader.endpoint += "-other", leader.state_endpoint += "-other";
+    leader.last_micro = 2, two.members.front().first_micro = 2;
+    two.members.insert(two.members.begin(), leader);
+    daemon_.send(two, epoch);
+    return daemon_.expect<Parked>().value_or(Parked{}).applied_step;
+  }
+  // Takes part in it from its own step on: what it tells of steps.
+  std::vector<StepMetrics> told_in(GroupEpoch epoch, std::uint64_t step) {
+    EXPECT_TRUE(daemon_.expect<Progress>());  // with what it had to tell as the leader
+    daemon_.steps.clear();
+    daemon_.send(Assign{step, {0, 9}, {}, {}}, epoch);
+    EXPECT_TRUE(daemon_.expect<Ready>());
+    daemon_.send(Resume{}, epoch);
+    for (int beats = 0; beats < 20 && daemon_.steps.empty(); ++beats) {
+      const auto progress = daemon_.expect<Progress>();
+      if (!progress) break;
+      daemon_.steps = progress->steps;
+    }
+    return daemon_.steps;
+  }
+  void leave(GroupEpoch epoch) {
+    daemon_.send(group_of_one(daemon_), epoch);
+    ASSERT_TRUE(daemon_.expect<Parked>());
+    daemon_.send(Retire{}, epoch);
+    EXPECT_TRUE(daemon_.expect<Finished>());
+    EXPECT_TRUE(actor_.finish());
+  }
+
+  PlayedDaemon daemon_;
+  RunningActor actor_{daemon_};
+};
+
+// That one may lack it, and pull it.
+TEST_F(LedByAnother, ItTellsTheStepThatTheGroupBeginsWith) {
+  const std::uint64_t step = park({1, 2});
+  const auto told = told_in({1, 2}, step);
   ASSERT_EQ(told.size(), 1u);
-  EXPECT_EQ(told[0].step, parked->applied_step);
+  EXPECT_EQ(told[0].step, step);
   EXPECT_GT(told[0].loss, 0);
-  daemon.send(group_of_one(daemon), {1, 3});
-  ASSERT_TRUE(daemon.expect<Parked>());
-  daemon.send(Retire{}, {1, 3});
-  EXPECT_TRUE(daemon.expect<Finished>());
-  EXPECT_TRUE(actor.finish());
+  leave({1, 3});
 }
 
+TEST_F(LedByAnother, APullThatIsBrokenOffLeavesWhatItKnowsOfItsStep) {
+  const std::uint64_t step = park({1, 2});
+  ChannelContext context;
+  const auto holder = bind_server(context, "ipc://" + daemon_.directory() + "/s-other");
+  ASSERT_TRUE(holder);
+  Poller poller;
+  poller.watch(**holder, 1);
+  daemon_.send(Assign{step + 1, {9}, {}, {}}, {1, 2});
+  const auto asked = poller.wait(30000);
+  ASSERT_TRUE(asked && !asked->empty()) << "it is to pull";
+  EXPECT_EQ(park({1, 3}), step);
+  const auto told = told_in({1, 3}, step);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].step, step);
+  EXPECT_GT(told[0].seconds, 0);
+  leave({1, 4});
+}
+
+// Where steps that are made again have other bits, a state is the group's by step and lineage.
 TEST(DriverSession, TakesNoStateOfAnotherLineageForTheGroups) {
   PlayedDaemon daemon;
   RunningActor actor(daemon);
@@ -593,7 +634,7 @@ class Joined : public ::testing::Test {
     const std::string base = "ipc://" + daemon.directory();
     return {actor, "n", base + "/p", first, last, base + "/s"};
   }
-  void start() {
+  void start_first() {
     for (PlayedDaemon* daemon : {&first_, &second_}) {
       ASSERT_TRUE(daemon->expect<ActorHello>());
       Welcome welcome = welcome_of(*daemon, job_);
@@ -603,6 +644,9 @@ class Joined : public ::testing::Test {
     }
     start_group(first_, {1, 1});
     ASSERT_TRUE(first_.expect<Progress>());
+  }
+  void start() {
+    start_first();
     order_ = {.number = 1,
               .source = 0,
               .newcomers = {1},
@@ -672,6 +716,54 @@ TEST_F(Joined, ItFollowsIntoTheLineageOfTheGroup) {
   EXPECT_EQ(newcomer->lineage, lineage_);
   EXPECT_EQ(newcomer->applied_step, parked->applied_step);
   go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+}
+
+// The one who made it may be gone before it has.
+TEST_F(Joined, WhoHasPulledAStepTellsItButForWhatIsItsMakersOwn) {
+  job_ = endless_job();
+  start_first();
+  while (first_.steps.empty()) ASSERT_TRUE(first_.expect<EpochReport>());
+  const Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
+  for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(both, {1, 2});
+  const auto parked = first_.expect<Parked>();
+  ASSERT_TRUE(parked && second_.expect<Parked>());
+  go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
+  const auto of_base = [&](const StepMetrics& step) { return step.step == parked->applied_step; };
+  const auto made = std::ranges::find_if(first_.steps, of_base);
+  ASSERT_NE(made, first_.steps.end());
+  ASSERT_EQ(second_.steps.size(), 1u) << "it leads no step";
+  StepMetrics pulled = second_.steps.front();
+  EXPECT_TRUE(of_base(pulled));
+  EXPECT_EQ(pulled.seconds, 0);
+  EXPECT_GT(made->seconds, 0);
+  pulled.seconds = made->seconds, pulled.bytes_sent = made->bytes_sent;
+  pulled.fragment_bytes_sent = made->fragment_bytes_sent, pulled.curvature_bytes = made->curvature_bytes;
+  pulled.refresh_seconds = made->refresh_seconds;
+  EXPECT_EQ(encode(pulled), encode(*made));
+}
+
+// A newcomer may outlive all who have led the steps that it has followed.
+TEST_F(Joined, ItTellsTheStepsThatItHasFollowedWhenItLeads) {
+  start();
+  second_.steps.clear();
+  const Reconfigure alone{.members = {member(second_, 1, 0, 4)}};
+  second_.send(alone, {1, 2});
+  const auto parked = second_.expect<Parked>();
+  ASSERT_TRUE(parked);
+  for (int beats = 0; beats < 20 && second_.steps.empty(); ++beats)
+    second_.steps = second_.expect<Progress>().value_or(Progress{}).steps;
+  EXPECT_FALSE(second_.steps.empty());
+  if (!second_.steps.empty()) EXPECT_EQ(second_.steps.back().step, parked->applied_step);
+  for (const StepMetrics& step : second_.steps) {
+    EXPECT_EQ(step.seconds, 0);
+    EXPECT_GT(step.lr, 0);
+  }
+  second_.send(Retire{}, {1, 2});
+  EXPECT_TRUE(second_.expect<Finished>());
+  first_.send(StopTraining{"test"}, {1, 1});
+  EXPECT_TRUE(first_.expect<Finished>());
+  EXPECT_TRUE(member_.finish());
+  EXPECT_TRUE(newcomer_.finish());
 }
 
 // The change is left before it has come about: what it had followed is over all the same.

@@ -36,6 +36,13 @@ std::string job_text(const std::string& optimizer, const std::string& model) {
          optimizer + "\n";
 }
 
+// All but what is its maker's own.
+std::string numbers_of(StepMetrics step) {
+  step.seconds = step.refresh_seconds = 0;
+  step.bytes_sent = step.fragment_bytes_sent = step.curvature_bytes = 0;
+  return encode(step);
+}
+
 // What an actor of a job has.
 struct Actor {
   Actor(const std::string& text, ActorId id, const std::string& endpoint, int lane_count, double stall_s = 10)
@@ -89,6 +96,8 @@ struct TrainingMember : Actor {
       service.renew();
       const auto done = trainer->step({.park = park && i + 1 == steps});
       ASSERT_TRUE(done) << trainer->interruption();
+      EXPECT_EQ(encode(state.metrics), numbers_of(done->metrics)) << "step " << state.step;
+      state.metrics = done->metrics;
       state.tally.add(done->metrics.loss, done->metrics.accuracy, 0.1);
       if (workload.ends_epoch(state.step)) state.tally.closed = true;
     }
@@ -179,6 +188,7 @@ void expect_same(const TrainState& is, const TrainState& should_be) {
   EXPECT_EQ(is.tally.accuracy, should_be.tally.accuracy);
   EXPECT_EQ(is.tally.steps, should_be.tally.steps);
   EXPECT_EQ(is.tally.closed, should_be.tally.closed);
+  EXPECT_EQ(encode(is.metrics), numbers_of(should_be.metrics));
 }
 
 class Followed : public WarmUpTest,
@@ -225,6 +235,33 @@ TEST_F(WarmUpTest, AnotherOrderGoesOnWhereItWas) {
   ASSERT_EQ(newcomer.end.get(), Follower::End::kLastStep) << newcomer.follower.why();
   EXPECT_EQ(newcomer.follower.followed(), 6u);
   expect_same(newcomer.state, member.state);
+}
+
+TEST_F(WarmUpTest, WhoPullsAStateKnowsTheStepsNumbers) {
+  const std::string text = job_text(kKfac, kMlp);
+  TrainingMember member(text, members);
+  Newcomer newcomer(text, members);
+  member.train(4);
+  Assign assign{.base_step = 4, .holders = {0}, .curvature = {}, .lineage = {}};
+  for (const HeldCurvature& held : member.transfer->held())
+    assign.curvature.push_back({held.block, held.step, {0}});
+  const Group group = make_group(1, 1, {1, 5}, newcomer.workload, members);
+  member.transfer->begin();
+  member.transfer->offer(assign, group.epoch);
+  const auto pulled = newcomer.transfer->pull(assign, group, members);
+  ASSERT_TRUE(pulled) << pulled.error().message;
+  EXPECT_FALSE(pulled->lost || pulled->interrupted);
+  expect_same(newcomer.state, member.state);
+  EXPECT_GT(member.state.metrics.seconds, 0);
+  // It offers the same bytes as the one who made the step: both are asked.
+  Actor third(text, 2, "ipc://" + directory.path() + "/s2", 1);
+  newcomer.transfer->offer(assign, group.epoch);
+  Group three = group;
+  three.self = 2;
+  assign.holders = {0, 1};
+  const auto both = third.transfer->pull(assign, three, members);
+  ASSERT_TRUE(both) << both.error().message;
+  expect_same(third.state, member.state);
 }
 
 TEST_F(WarmUpTest, OneThatIsTooFarBehindGivesUp) {
