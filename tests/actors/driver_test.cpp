@@ -753,7 +753,9 @@ TEST_F(Joined, ItTellsTheStepsThatItHasFollowedWhenItLeads) {
   for (int beats = 0; beats < 20 && second_.steps.empty(); ++beats)
     second_.steps = second_.expect<Progress>().value_or(Progress{}).steps;
   EXPECT_FALSE(second_.steps.empty());
-  if (!second_.steps.empty()) EXPECT_EQ(second_.steps.back().step, parked->applied_step);
+  if (!second_.steps.empty()) {
+    EXPECT_EQ(second_.steps.back().step, parked->applied_step);
+  }
   for (const StepMetrics& step : second_.steps) {
     EXPECT_EQ(step.seconds, 0);
     EXPECT_GT(step.lr, 0);
