@@ -60,6 +60,7 @@ class Trainer::LaneSink : public BackwardSink {
   // A fragment already: the replica has cut them as the block's form says.
   void on_cut_factors(std::size_t block, std::span<const float> words) override {
     SENG_CHECK(words.size() == trainer_.parts_.workload->fragments[block].words, "the words of a fragment");
+    if (trainer_.alone_) return (void)trainer_.keep(static_cast<std::uint32_t>(block), micro_, words);
     add(block, {words.begin(), words.end()});
   }
   void on_gradient(std::size_t block, std::span<const float> gradient,

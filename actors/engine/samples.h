@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "actors/engine/bf16.h"
 #include "actors/engine/block.h"
 #include "actors/engine/memory.h"
 
@@ -79,6 +80,8 @@ class Samples {
   virtual ~Samples() = default;
   // Takes the values. `second` only with factors.
   virtual void put(const float* first, const float* second) = 0;
+  // The same of values kept as bf16, which are widened where they come to.
+  virtual void put_bf16(const Bf16* first, const Bf16* second) = 0;
   // Once, with factors: correct() is from then on by this estimate.
   virtual void set_buckets(const SampleBuckets& buckets) = 0;
   virtual void gram(double* gram) = 0;                  // lower triangle of R^T R, [samples, samples]

@@ -99,8 +99,13 @@ class DeviceColumns final : public GradientColumns {
     if (samples_) return *samples_;
     samples_ = device_->backend->plan_samples(plan_);
     if (buckets_) samples_->set_buckets(*buckets_);
+    const bool with_the_ones = lacks_ones(plan_, store_);
+    if (store_.first.precision() == Precision::kBf16 && !with_the_ones) {
+      samples_->put_bf16(store_.first.bf16(), store_.second.bf16());
+      return *samples_;
+    }
     AlignedBuffer<float> first, second;
-    const float* inputs = lacks_ones(plan_, store_) ? with_ones(first) : floats_of(store_.first, first);
+    const float* inputs = with_the_ones ? with_ones(first) : floats_of(store_.first, first);
     samples_->put(inputs, floats_of(store_.second, second));
     return *samples_;
   }

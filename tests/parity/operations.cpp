@@ -294,6 +294,13 @@ void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   s->solve(g.data());
   s->correct_by(g.data(), *s, 1 / lambda, d.data());
   m.results["F^-1 g in halves"] = d;
+  std::vector<Bf16> first16(first.size()), second16(second.size());
+  narrow(first.data(), first16.data(), first.size());
+  if (!second.empty()) narrow(second.data(), second16.data(), second.size());
+  const auto halved = m.backend().plan_samples(plan);
+  halved->put_bf16(first16.data(), second16.data());
+  halved->project(g.data(), c.data());
+  m.results["c of halves"] = Values(c.begin(), c.end());
   if (plan.factors == 0) return;
   // -R 1, of which b is nearly -1 for each sample: the roots of an estimate's weights magnify what two
   // devices differ in where a weight is next to zero.

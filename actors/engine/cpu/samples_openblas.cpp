@@ -23,6 +23,13 @@ class CpuSamples final : public Samples {
     std::copy_n(second, second_.size(), second_.data());
   }
 
+  void put_bf16(const Bf16* first, const Bf16* second) override {
+    std::vector<float> inputs(plan_.first_floats()), gradients(plan_.second_floats());
+    widen(first, inputs.data(), inputs.size());
+    if (!gradients.empty()) widen(second, gradients.data(), gradients.size());
+    put(inputs.data(), gradients.data());
+  }
+
   void set_buckets(const SampleBuckets& buckets) override { buckets_ = buckets; }
 
   void gram(double* gram) override {

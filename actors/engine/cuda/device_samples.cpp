@@ -33,6 +33,20 @@ void DeviceSamples::plan_step() {
   weights_ = aside(2 * n);
   direction_ = aside(plan_.parameters);
   found_ = aside(2 * kFindBlocks);
+  halves_ = aside(std::min(kHalves, std::max(plan_.first_floats(), plan_.second_floats())) / 2 + 1);
+}
+
+void DeviceSamples::bring(const float* host, float* to, std::size_t count) {
+  backend().upload(host, to, count * sizeof(float));
+}
+
+void DeviceSamples::bring(const Bf16* host, float* to, std::size_t count) {
+  for (std::size_t done = 0; done < count; done += kHalves) {
+    const std::size_t piece = std::min(kHalves, count - done);
+    backend().upload(host + done, at(halves_), piece * sizeof(Bf16));
+    SENG_CUDA_LAUNCH(
+        launch_convert(stream(), {at(halves_), Element::kBf16}, to + done, Element::kF32, piece));
+  }
 }
 
 // The host's comes to where its direction will be.

@@ -46,8 +46,11 @@ class DeviceSamples : public Samples, protected DeviceWork {
   float* first() const { return static_cast<float*>(memory_.get()); }
   float* second() const { return first() + second_; }
 
-  // Of R^T R, and of a direction's vectors.
+  // Of R^T R, of a direction's vectors, and of what arrives in half the bytes.
   void plan_step();
+  // Values of the host come to the device as floats.
+  void bring(const float* host, float* to, std::size_t count);
+  void bring(const Bf16* host, float* to, std::size_t count);
   // Makes room for what add_products() takes of `rows` times `columns` rows, and put_factor_products() of
   // pairs of them.
   void plan_products(std::size_t rows, std::size_t columns, bool of_factors);
@@ -63,7 +66,8 @@ class DeviceSamples : public Samples, protected DeviceWork {
   // gram [samples of `rows`, ld]: the entries of `rows` and `columns`.
   void put_factor_products(const Factors& rows, const Factors& columns, double* gram, std::size_t ld);
 
-  static constexpr std::size_t kDepth = 16384;    // columns added in float
+  static constexpr std::size_t kDepth = 16384;                  // columns added in float
+  static constexpr std::size_t kHalves = std::size_t{2} << 20;  // values widened at a time
   static constexpr std::size_t kTileRows = 1024;  // of a Gram matrix's products at a time, about
 
  private:
@@ -90,7 +94,7 @@ class DeviceSamples : public Samples, protected DeviceWork {
   DeviceMemory buckets_memory_;                             // [sign | order | begins, count + 1 a run]
   std::size_t buckets_bytes_ = 0, order_ = 0, begins_ = 0;  // and where these begin, in words
   std::size_t a_sums_ = 0, g_sums_ = 0;
-  std::size_t gram_ = 0, result_ = 0, weights_ = 0, direction_ = 0, found_ = 0;
+  std::size_t gram_ = 0, result_ = 0, weights_ = 0, direction_ = 0, found_ = 0, halves_ = 0;
   // The factor of K, [N, N], and b times N behind it; with form_system().
   DeviceMemory system_memory_;
   std::size_t system_bytes_ = 0;

@@ -20,13 +20,17 @@ class CublasSamples final : public DeviceSamples {
     reserve_work();
   }
 
-  void put(const float* inputs, const float* gradients) override {
-    backend().enter();
-    backend().upload(inputs, first(), plan().first_floats() * sizeof(float));
-    if (plan().factors > 0) backend().upload(gradients, second(), plan().second_floats() * sizeof(float));
-  }
+  void put(const float* inputs, const float* gradients) override { put_values(inputs, gradients); }
+  void put_bf16(const Bf16* inputs, const Bf16* gradients) override { put_values(inputs, gradients); }
 
  private:
+  template <class Value>
+  void put_values(const Value* inputs, const Value* gradients) {
+    backend().enter();
+    bring(inputs, first(), plan().first_floats());
+    if (plan().factors > 0) bring(gradients, second(), plan().second_floats());
+  }
+
   // A tile of samples against all before its end, as many at a time as there is room for: nothing grows with
   // the square of the factors' rows.
   void add_gram(double* gram) override {

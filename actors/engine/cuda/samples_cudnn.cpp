@@ -28,13 +28,17 @@ class CudnnSamples final : public DeviceSamples {
     reserve_work();
   }
 
-  void put(const float* inputs, const float* gradients) override {
+  void put(const float* inputs, const float* gradients) override { put_values(inputs, gradients); }
+  void put_bf16(const Bf16* inputs, const Bf16* gradients) override { put_values(inputs, gradients); }
+
+ private:
+  template <class Value>
+  void put_values(const Value* inputs, const Value* gradients) {
     backend().enter();
     put_in(inputs, plan().first_floats(), put_input_.get(), first());
     put_in(gradients, plan().second_floats(), put_output_.get(), second());
   }
 
- private:
   void add_gram(double* gram) override { by_pairs_ ? gram_by_pairs(gram) : gram_by_forming(gram); }
 
   void project_there(const float* g, double* c) override {
@@ -109,11 +113,12 @@ class CudnnSamples final : public DeviceSamples {
     }
   }
 
-  void put_in(const float* host, std::size_t floats, Reorder* reorder, float* to) {
-    if (reorder == nullptr) return backend().upload(host, to, floats * sizeof(float));
+  template <class Value>
+  void put_in(const Value* host, std::size_t floats, Reorder* reorder, float* to) {
+    if (reorder == nullptr) return bring(host, to, floats);
     const std::size_t piece = floats / plan().samples * batch_;
     for (std::size_t done = 0; done < floats; done += piece) {
-      backend().upload(host + done, at(product_), piece * sizeof(float));
+      bring(host + done, at(product_), piece);
       reorder->run(at(product_), to + done);
     }
   }
