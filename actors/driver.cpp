@@ -129,7 +129,6 @@ Status Driver::prepare(const Welcome& welcome) {
                                      const std::string& text) { event(Severity::kWarning, kind, text); },
                      .gauges = &session_.gauges(),
                      .committed = [this](const StepComplete& step) { warm_up_service_->committed(step); }});
-  if (trainer_->may_go_alone()) log_info("alone, the state stays on the GPU");
   warm_up_service_ = std::make_unique<WarmUpService>(WarmUpService::Parts{
       .server = &transfer_->server(), .workload = workload_.get(), .state = &state_, .lanes = &host_lanes()});
   follower_ =

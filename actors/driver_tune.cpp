@@ -6,6 +6,7 @@
 
 #include "actors/driver.h"
 #include "actors/engine/convolution_tuner.h"
+#include "actors/exchange/sum_pieces.h"
 #include "actors/resident_step.h"
 #include "protocol/base/log.h"
 
@@ -66,7 +67,7 @@ Status Driver::plan_replicas() {
   if (options_.device == Device::kCuda) options.sums_held = held_sums(*workload_, lanes_->count());
   if (options.sums_held > 0)
     log_info("gradients of up to {} micro-batches are added on the GPU",
-             longest_sum(*workload_, lanes_->count()));
+             largest_piece(spec.micro_batches(), lanes_->count()));
   const auto cut = std::ranges::count_if(options.cuts, [](const FactorCut& each) { return each.rank > 0; });
   if (cut > 0 && options_.device == Device::kCuda)
     log_info("the GPU cuts the factors of {} of {} blocks to low rank", cut, options.cuts.size());

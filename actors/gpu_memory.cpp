@@ -60,8 +60,6 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
   const auto held = static_cast<std::size_t>(held_sums(workload, lanes));
   const std::size_t vector = workload.network.parameter_count() + workload.network.statistics_count();
   if (held > 0) out.sums = (1 + held) * vector * sizeof(float) * of_lanes;
-  // Weights, momentum and directions of an actor that is alone.
-  if (may_be_resident(workload, lanes)) out.sums += 3 * vector * sizeof(float);
   // Where the next micro-batch's images arrive, and a few words a sample.
   out.replicas +=
       workload.spec.batch_micro * (workload.network.input().count() + 4) * sizeof(float) * of_lanes;

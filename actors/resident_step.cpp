@@ -30,19 +30,14 @@ bool may_be_resident(const Workload& workload, int lanes) {
   return lanes == 1 && workload.spec.optimizer.name != "lars" && !workload.adapts_damping();
 }
 
-std::uint32_t longest_sum(const Workload& workload, int lanes) {
-  const std::uint32_t micros = workload.spec.micro_batches();
-  return may_be_resident(workload, lanes) ? micros : largest_piece(micros, lanes);
-}
-
 int held_sums(const Workload& workload, int lanes) {
-  const int held = sums_held(longest_sum(workload, lanes));
+  const int held = sums_held(largest_piece(workload.spec.micro_batches(), lanes));
   return may_be_resident(workload, lanes) ? std::max(held, 1) : held;
 }
 
 std::unique_ptr<ResidentStep> ResidentStep::create(const Workload& workload, std::vector<Replica>& replicas) {
   if (replicas.size() != 1 || !may_be_resident(workload, 1)) return nullptr;
-  auto resident = replicas.front().plan_resident_state();
+  auto resident = replicas.front().plan_resident_state(sums_held(workload.spec.micro_batches()));
   if (!resident) return nullptr;
   return std::unique_ptr<ResidentStep>(new ResidentStep(workload, replicas.front(), std::move(resident)));
 }
@@ -132,12 +127,13 @@ void ResidentStep::direct(TrainState& state, double damping, Lanes& lanes,
                      resident_->directions() + at, blocks[b].count);
   }
   replica_.wait();
+  const std::lock_guard lock(workload_.sample_device->mutex);  // what is formed beside waits for it, not it
   precondition(state);
   workload_.sample_device->wait();
 }
 
-// The same calls until curvature is renewed, so that the GPU has them as one piece of work. Nobody else may
-// use the device while they are captured.
+// The same calls until curvature is renewed, so that the GPU has them as one piece of work. With the device's
+// mutex held: nobody else may use it while they are captured.
 void ResidentStep::precondition(TrainState& state) {
   const auto calls = [this, &state] {
     for (std::uint32_t b = 0; b < in_force_.size(); ++b) {
@@ -146,10 +142,8 @@ void ResidentStep::precondition(TrainState& state) {
         state.curvature.at(b).precondition_there(replica_.held_sum() + at, resident_->directions() + at);
     }
   };
-  SampleDevice& device = *workload_.sample_device;
-  const std::lock_guard lock(device.mutex);
   if (workload_.spec.engine_graphs != "auto") return calls();
-  if (!directions_pass_) directions_pass_ = device.backend->record(calls);
+  if (!directions_pass_) directions_pass_ = workload_.sample_device->backend->record(calls);
   directions_pass_->run();
 }
 

@@ -28,14 +28,14 @@ namespace seng {
 
 // Whether a job's step can be taken so: of lars and of damping that adapts the host has more to do.
 bool may_be_resident(const Workload& workload, int lanes);
-// The most micro-batches that a lane of a GPU adds up there: all of the job's where its step may stay there.
-std::uint32_t longest_sum(const Workload& workload, int lanes);
-// ReplicaOptions::sums_held of such a lane.
+// ReplicaOptions::sums_held of a GPU's lane: what its pieces need, and where its step may stay there at least
+// one.
 int held_sums(const Workload& workload, int lanes);
 
 class ResidentStep final : public StepVectors {
  public:
-  // Null where it cannot be. `replica` must outlive it.
+  // Takes memory of the device: three vectors, and sums for micro-batches beyond those of a piece. Null where
+  // it cannot be. Throws VendorError where there is no room. `replicas` must outlive it.
   static std::unique_ptr<ResidentStep> create(const Workload& workload, std::vector<Replica>& replicas);
 
   // Why directions are not repeated by the GPU itself as they could be, see Recording; else empty.

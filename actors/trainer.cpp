@@ -96,7 +96,6 @@ Trainer::Trainer(Parts parts)
                                             .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
   images_.resize(parts_.lanes->count());
   if (parts_.workload->overlaps()) background_ = std::make_unique<Background>();
-  resident_ = ResidentStep::create(*parts_.workload, *parts_.replicas);
 }
 
 Trainer::~Trainer() = default;

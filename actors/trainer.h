@@ -74,7 +74,6 @@ class Trainer {
   // anything that looks at parameters, momentum or statistics of the state.
   std::optional<StepResult> step(Ask ask);
   void bring_home();
-  bool may_go_alone() const { return resident_ != nullptr; }  // with state that stays on its device
   // Why what the GPU could repeat by itself in such steps is not; empty: it is, or there is none.
   std::string graph_shortfall() const { return resident_ ? resident_->graph_shortfall() : ""; }
 
@@ -92,7 +91,8 @@ class Trainer {
     std::optional<MicroBatch> next = {};  // has been read while the device was at the one before
   };
 
-  bool goes_alone() const;
+  bool goes_alone();
+  void make_resident();
   std::optional<StepComplete> step_alone(bool refresh);
   std::optional<StepComplete> step_together(bool refresh);
   void take_samples(std::uint64_t step);
@@ -126,17 +126,18 @@ class Trainer {
   SampleStream stream_;
   std::vector<OwnedBlock> owned_;  // per block; inactive for those of others
   Loader loader_;
-  std::vector<SampleUse> order_;        // this step's samples, of this actor's micro-batches
-  std::vector<SampleUse> judged_;       // of the step before, where this one judges it; else empty
-  std::vector<LabelledImages> images_;  // per lane
-  std::uint32_t first_ = 0, last_ = 0;  // this actor's micro-batches
-  std::vector<LeafRange> pieces_;       // these, as lanes take them
-  std::vector<std::uint32_t> order_of_taking_;
-  double lr_ = 0, damping_ = 0;  // of the step in hand
-  double refresh_seconds_ = 0;   // likewise
+  std::vector<SampleUse> order_;                // this step's samples, of this actor's micro-batches
+  std::vector<SampleUse> judged_;               // of the step before, where this one judges it; else empty
+  std::vector<LabelledImages> images_;          // per lane
+  std::uint32_t first_ = 0, last_ = 0;          // this actor's micro-batches
+  std::vector<LeafRange> pieces_;               // these, as lanes take them
+  std::vector<std::uint32_t> order_of_taking_;  // of these, where they are taken in pieces
+  double lr_ = 0, damping_ = 0;                 // of the step in hand
+  double refresh_seconds_ = 0;                  // likewise
   Ask ask_;
   std::string interruption_;
-  std::unique_ptr<ResidentStep> resident_;  // null: no step stays on a device
+  std::unique_ptr<ResidentStep> resident_;  // null: no step stays on a device, or none has yet
+  bool asked_for_resident_ = false;
   bool alone_ = false;                      // the step in hand does
   mutable std::mutex by_host_;              // parts_.host serves one lane at a time
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect

@@ -1,13 +1,33 @@
 // Trainer: the step of an actor that nobody exchanges with, see resident_step.h.
 #include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "actors/trainer.h"
+#include "protocol/base/log.h"
 
 namespace seng {
 
 // A group of one may still be followed by newcomers, who take each step's directions from the host.
-bool Trainer::goes_alone() const {
-  return resident_ && group_.members.size() == 1 && !ask_.followed;
+bool Trainer::goes_alone() {
+  if (group_.members.size() > 1 || ask_.followed) return false;
+  if (!std::exchange(asked_for_resident_, true)) make_resident();
+  return resident_ != nullptr;
+}
+
+// Once. What there is no memory for is done the other way, with the same bits.
+void Trainer::make_resident() {
+  try {
+    resident_ = ResidentStep::create(*parts_.workload, *parts_.replicas);
+    if (resident_) log_info("alone: the state stays on the GPU");
+  } catch (const VendorError& error) {
+    parts_.event(
+        "StateOnHost",
+        fmt::format("the GPU has no room to keep the state of an actor that is alone, which takes more "
+                    "time on the host: {}",
+                    error.what()));
+  }
 }
 
 void Trainer::bring_home() {

@@ -1,4 +1,6 @@
 // Trainer: which samples a step's micro-batches are made of, and how they come to its lanes.
+#include <algorithm>
+
 #include "actors/data/data_error.h"
 #include "actors/trainer.h"
 
@@ -32,9 +34,11 @@ std::vector<SampleUse> Trainer::samples_of(std::uint64_t step) {
 void Trainer::announce(std::uint64_t step) {
   if (!loader_.reads_ahead()) return;
   const JobSpec& spec = parts_.workload->spec;
+  std::vector<std::uint32_t> order = order_of_taking_;
+  if (alone_) std::ranges::sort(order);  // one piece, of all
   std::vector<UpcomingBatch> upcoming;
   for (std::uint64_t each = judged_.empty() ? step : step - 1; each <= step + 1; ++each) {
-    for (const std::uint32_t micro : order_of_taking_) {
+    for (const std::uint32_t micro : order) {
       UpcomingBatch batch{(each - 1) * spec.batch_global + std::uint64_t(micro) * spec.batch_micro, {}};
       for (std::uint64_t at = batch.position; at < batch.position + spec.batch_micro; ++at)
         batch.samples.push_back({stream_.epoch_at(at), stream_.sample_at(at)});

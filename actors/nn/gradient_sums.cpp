@@ -15,7 +15,7 @@ std::size_t rounded(std::size_t floats) {
 }  // namespace
 
 GradientSums::GradientSums(Backend& backend, const std::vector<Block>& blocks, int held)
-    : places_(blocks.size()), order_{0} {
+    : places_(blocks.size()), backend_(backend), order_{0} {
   SENG_CHECK(held >= 1, "room for sums");
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     places_[i].gradient = gradients_;
@@ -27,9 +27,13 @@ GradientSums::GradientSums(Backend& backend, const std::vector<Block>& blocks, i
     floats_ += rounded(blocks[i].statistics_count);
   }
   operations_ = backend.plan_sums(floats_);
-  const auto vector = [&] { return static_cast<float*>(backend.allocate(floats_ * sizeof(float))); };
-  in_hand_ = vector();
-  for (int i = 0; i < held; ++i) held_.push_back(vector());
+  in_hand_ = static_cast<float*>(backend.allocate(floats_ * sizeof(float)));
+  make_room(held);
+}
+
+void GradientSums::make_room(int held) {
+  while (held_.size() < std::size_t(held))
+    held_.push_back(static_cast<float*>(backend_.allocate(floats_ * sizeof(float))));
 }
 
 void GradientSums::begin(SumOrder order) {

@@ -24,6 +24,8 @@ class GradientSums {
   // held: sums beside the vector in hand, at least 1.
   GradientSums(Backend& backend, const std::vector<Block>& blocks, int held);
 
+  void make_room(int held);  // for more of them
+
   // Of the micro-batch in hand; the backend's memory.
   float* gradient(std::size_t block) { return in_hand_ + places_[block].gradient; }
   float* statistics(std::size_t block) { return in_hand_ + places_[block].statistics; }
@@ -49,6 +51,7 @@ class GradientSums {
   std::size_t gradients_ = 0;         // floats of all gradients, which come first
   std::size_t floats_ = 0;            // of a vector
   std::unique_ptr<Sums> operations_;  // of whole vectors
+  Backend& backend_;
   float* in_hand_ = nullptr;
   std::vector<float*> held_;
   SumOrder order_;

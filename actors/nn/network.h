@@ -153,8 +153,9 @@ class Replica {
   void load(std::span<const float> parameters, std::span<const float> statistics, const Copy& copy = {});
   // The same of state that lies on this replica's device.
   void load(const ResidentState& state);
-  // Room for such state; null where there is none, as on the CPU, or no sums_held.
-  std::unique_ptr<ResidentState> plan_resident_state();
+  // Room for such state, and for so many sums on the stack; null where there is none, as on the CPU, or no
+  // sums_held.
+  std::unique_ptr<ResidentState> plan_resident_state(int sums_held);
 
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.

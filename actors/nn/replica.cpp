@@ -283,9 +283,11 @@ void Replica::load(const ResidentState& state) {
   s.loading->run();
 }
 
-std::unique_ptr<ResidentState> Replica::plan_resident_state() {
+std::unique_ptr<ResidentState> Replica::plan_resident_state(int sums_held) {
   State& s = *state_;
-  if (!s.sums) return nullptr;
+  if (!s.sums || s.backend->device() == Device::kCpu) return nullptr;
+  s.backend->enter();
+  s.sums->make_room(sums_held);
   ResidentPlan plan{.gradients = s.sums->gradients(), .floats = s.sums->floats()};
   for (std::size_t b = 0; b < s.network.blocks().size(); ++b) {
     const Block& block = s.network.blocks()[b];

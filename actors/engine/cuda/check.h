@@ -20,8 +20,11 @@ std::string words_of(cudnnStatus_t status);
 std::string words_of(cublasStatus_t status);
 std::string words_of(cusolverStatus_t status);
 
+// Who can go on without what was refused does: the next launch is not to be told of it.
 inline void check(cudaError_t status, const char* call, const char* file, int line) {
-  if (status != cudaSuccess) throw_failure("CUDA", words_of(status), call, file, line);
+  if (status == cudaSuccess) return;
+  (void)cudaGetLastError();
+  throw_failure("CUDA", words_of(status), call, file, line);
 }
 inline void check(cudnnStatus_t status, const char* call, const char* file, int line) {
   if (status != CUDNN_STATUS_SUCCESS) throw_failure("cuDNN", words_of(status), call, file, line);

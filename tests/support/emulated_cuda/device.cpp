@@ -230,14 +230,14 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   const std::lock_guard lock(device_mutex);
-  static const std::size_t most = memory_of_gpu();
+  const std::size_t most = memory_of_gpu();
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   if (refused_in_capture()) return last_error;
   ++counts.allocations;
   bytes = (bytes + kPage - 1) / kPage * kPage;
   std::size_t held = bytes;
   for (const auto& [_, size] : allocations) held += size;
-  if (bytes == 0 || held > most) return cudaErrorMemoryAllocation;
+  if (bytes == 0 || held > most) return last_error = cudaErrorMemoryAllocation;
   *memory = map(bytes);
   if (*memory == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*memory, 0xff, bytes);

@@ -71,7 +71,8 @@ void give_way() {
   Fiber& fiber = *block.running;
   begin_switch(&fiber.shadow, block.scheduler_stack, block.scheduler_stack_size);
   block.scheduler = boost::context::detail::jump_fcontext(block.scheduler, nullptr).fctx;
-  end_switch(fiber.shadow, &block.scheduler_stack, &block.scheduler_stack_size);
+  // The fibers may have moved: a kernel of more threads has begun since.
+  end_switch(block.running->shadow, &block.scheduler_stack, &block.scheduler_stack_size);
 }
 
 void resume(Fiber& fiber) {
