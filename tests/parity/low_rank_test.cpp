@@ -315,7 +315,7 @@ TEST_P(LowRankOnCuda, HandsOverWhatAFragmentHolds) {
     ASSERT_EQ(wide[i], i < inputs ? once[i] : once[i] * 0.25f) << i;
   const Values halves = cut(plan(0, true), 0.25f, kKey, Arithmetic::kBf16);
   ASSERT_EQ(halves.size(), fragment_shape(block_, form, int(kSamples), Precision::kBf16).words);
-  std::vector<Bf16> expected(2 * halves.size());
+  std::vector<std::uint16_t> expected(2 * halves.size());
   narrow(wide.data(), expected.data(), wide.size());
   EXPECT_EQ(std::memcmp(halves.data(), expected.data(), halves.size() * sizeof(float)), 0);
 }

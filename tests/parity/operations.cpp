@@ -294,7 +294,7 @@ void samples(Machine& m, Random& random, const SamplesPlan& plan) {
   s->solve(g.data());
   s->correct_by(g.data(), *s, 1 / lambda, d.data());
   m.results["F^-1 g in halves"] = d;
-  std::vector<Bf16> first16(first.size()), second16(second.size());
+  std::vector<std::uint16_t> first16(first.size()), second16(second.size());
   narrow(first.data(), first16.data(), first.size());
   if (!second.empty()) narrow(second.data(), second16.data(), second.size());
   const auto halved = m.backend().plan_samples(plan);
