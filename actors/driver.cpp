@@ -218,8 +218,8 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   transfer_->begin(reconfigure.planned && reconfigure.follows == group_.epoch);
   leave_checkpoint();
   warm_up_service_->end();
-  follower_->end();  // of a membership that is over, whatever becomes of this one
-  const bool led = leads();
+  follower_->end();       // of a membership that is over, whatever becomes of this one
+  session_.tell_steps();  // as the word of who led
   group_ = make_group(options_.job, options_.actor, epoch, *workload_, reconfigure.members);
   participants_ = reconfigure.members;
   participants_.insert(participants_.end(), reconfigure.leavers.begin(), reconfigure.leavers.end());
@@ -238,7 +238,6 @@ Status Driver::park(const GroupEpoch& epoch, const Reconfigure& reconfigure) {
   }
   session_.set_epoch(epoch);
   session_.set_applied_step(state_.step);
-  if (leads() && !led) session_.repeat_steps();
   session_.send(Parked{state_.step, transfer_->held(), state_.lineage});
   return {};
 }

@@ -17,6 +17,7 @@ Status Driver::on_assign(const Assign& assign) {
     return fail(ErrorCode::kInternal, "the group starts from step " + std::to_string(assign.base_step) +
                                           ", this actor has committed step " + std::to_string(state_.step));
   if (!is_member()) return transfer_->offer(assign, group_.epoch), Status{};
+  if (state_.step > 0 && state_.lineage != assign.lineage) session_.forget_steps();
   const auto outcome = transfer_->pull(assign, group_, participants_);
   if (!outcome) {
     if (will_leave()) return {};
@@ -32,8 +33,8 @@ Status Driver::on_assign(const Assign& assign) {
           fmt::format("pulled {:.2f} MB while the group waited", 1e-6 * static_cast<double>(outcome->bytes)));
   SENG_TRY(join_exchange());
   session_.set_applied_step(state_.step);
-  // By every member: whoever was to tell that step may be gone, and the leader may have pulled it.
-  session_.go_on_from(state_.step, state_.metrics);
+  // By every member: whoever was to tell these steps may be gone, and the leader may have pulled their state.
+  session_.go_on_from(state_.step, state_.metrics, assign.told_step);
   if (must_leave()) return {};
   assigned_ = true;
   session_.send(Ready{});

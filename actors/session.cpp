@@ -45,6 +45,7 @@ struct Session::State {
   void heartbeat();
   Message hello_message();
   Message progress_message();
+  void post_steps();  // if there are any to report
   // `again`: it is told to the next daemon too. `of`: the membership that it is about, if not the one in
   // hand.
   template <class Body>
@@ -76,7 +77,6 @@ struct Session::State {
   std::optional<std::pair<GroupEpoch, WarmUp>> warm_up;
   std::deque<Message> outbox;
   StepReports steps;
-  bool reports_steps = false;  // was the leader in the last step
   ToldReports reports;
   std::uint64_t bytes_sent = 0, fragment_bytes_sent = 0;
   GroupEpoch epoch;
@@ -171,7 +171,7 @@ void Session::State::take(const Message& message) {
 void Session::State::hello_again() {
   {
     const std::lock_guard lock(mutex);
-    if (reports_steps) steps.repeat();
+    steps.repeat();
   }
   std::deque<Message> first{hello_message(), progress_message()};
   const std::lock_guard lock(mutex);
@@ -234,6 +234,17 @@ Message Session::State::progress_message() {
   return make_message(envelope, body);
 }
 
+void Session::State::post_steps() {
+  {
+    const std::lock_guard lock(mutex);
+    if (steps.empty()) return;
+  }
+  Message progress = progress_message();
+  const std::lock_guard lock(mutex);
+  outbox.push_back(std::move(progress));
+  wake_up();
+}
+
 Message Session::State::hello_message() {
   ActorHello hello = options.hello;
   const std::lock_guard lock(mutex);
@@ -254,7 +265,7 @@ void Session::State::heartbeat() {
   if (send(message)) return;
   auto body = parse_body<Progress>(message);
   const std::lock_guard lock(mutex);
-  if (body) steps.put_back(body->steps);
+  if (body) steps.put_back(std::move(body->steps));
 }
 
 void Session::State::loop() {
@@ -367,13 +378,11 @@ void Session::add_step(const StepMetrics& metrics, bool leads) {
   const std::lock_guard lock(state_->mutex);
   state_->bytes_sent += metrics.bytes_sent;
   state_->fragment_bytes_sent += metrics.fragment_bytes_sent;
-  state_->reports_steps = leads;
   state_->steps.add(metrics, leads);
 }
 
-void Session::repeat_steps() {
-  const std::lock_guard lock(state_->mutex);
-  state_->steps.repeat();
+void Session::tell_steps() {
+  state_->post_steps();
 }
 
 void Session::keep_step(const StepMetrics& metrics) {
@@ -381,9 +390,12 @@ void Session::keep_step(const StepMetrics& metrics) {
   if (metrics.step > 0) state_->steps.add(metrics, false);
 }
 
-void Session::go_on_from(std::uint64_t step, const StepMetrics& metrics) {
-  const std::lock_guard lock(state_->mutex);
-  state_->steps.go_on_from(step, metrics);
+void Session::go_on_from(std::uint64_t step, const StepMetrics& metrics, std::uint64_t told) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->steps.go_on_from(step, metrics, told);
+  }
+  state_->post_steps();
 }
 
 void Session::report_soon() {
@@ -430,11 +442,7 @@ void Session::send(const ActorEvent& body) {
 
 // The last steps' metrics go before the last word: behind it the daemon expects nothing more.
 void Session::send(const Finished& body) {
-  Message progress = state_->progress_message();
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->outbox.push_back(std::move(progress));
-  }
+  state_->post_steps();
   state_->post(body, true);
 }
 

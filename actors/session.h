@@ -1,8 +1,8 @@
 // The actor's side of the conversation with sengd (protocol/messages/lifecycle.h). Owns the socket and a
 // thread; sends heartbeats by itself, so that a long step is not mistaken for a hang, and carries the counter
-// that tells the two apart. To a daemon that was started anew it says hello again by itself, and as the
-// leader the last steps and reports. While no daemon takes anything heartbeats are left out; everything else
-// waits.
+// that tells the two apart. To a daemon that was started anew it says hello again by itself, the last steps,
+// and what it has reported as the leader. While no daemon takes anything heartbeats are left out; everything
+// else waits.
 //
 // Threads: all methods may be called from any thread; wait() from one.
 #pragma once
@@ -73,15 +73,15 @@ class Session {
   void set_epoch(GroupEpoch epoch);  // of what is sent from here on
   // Adds the step's traffic to this actor's; `leads`: the metrics are the group's word on it.
   void add_step(const StepMetrics& metrics, bool leads);
-  // Reports the last steps again, whose leader may have died before it did. Happens by itself when the daemon
-  // was started anew.
-  void repeat_steps();
-  void forget_steps();  // they will be made again, and reported
+  // What is still to be reported of steps goes now, as a word of the membership in hand.
+  void tell_steps();
+  void forget_steps();  // they will be made again, or were by others, and reported
   // Of a step that others have made: not reported, unless the last steps are. Nothing, if it is not known.
   void keep_step(const StepMetrics& metrics);
   // The group goes on from `step`: what is still to be reported of later ones was left, or is made again.
-  // That step's own metrics, if they are known, are reported once more.
-  void go_on_from(std::uint64_t step, const StepMetrics& metrics);
+  // `metrics`: that step's own, if they are known. What is known of the last steps behind `told`, which the
+  // daemon has not heard of, goes now: who was to report it may be gone.
+  void go_on_from(std::uint64_t step, const StepMetrics& metrics, std::uint64_t told);
   // The next heartbeat comes now.
   void report_soon();
   void set_lease(std::uint32_t lease_ms);

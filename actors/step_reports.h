@@ -1,5 +1,5 @@
 // The metrics of steps on their way to the daemon: those that this actor is still to report, and the group's
-// last ones, whoever has reported them, which a new leader reports again, and any leader to a new daemon.
+// last ones, whoever has reported them, which members report again where the daemon has not heard of them.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,18 @@ class StepReports {
   // What the last ones have of that step and of later ones was left.
   void add(const StepMetrics& step, bool reported);
   // As Session::go_on_from().
-  void go_on_from(std::uint64_t step, const StepMetrics& metrics);
-  void repeat();  // the last ones are to be reported again
-  void forget() { recent_.clear(); }
+  void go_on_from(std::uint64_t step, const StepMetrics& metrics, std::uint64_t told = 0);
+  void repeat(std::uint64_t told = 0);  // of the last ones those behind `told` are to be reported again
+  void forget();
 
-  std::vector<StepMetrics> take();  // what is to be reported
-  void put_back(const std::vector<StepMetrics>& taken);
+  bool empty() const { return waiting_.empty(); }
+  std::vector<StepMetrics> take();                // what is to be reported
+  void put_back(std::vector<StepMetrics> taken);  // but for steps that have been left since
 
  private:
   std::vector<StepMetrics> waiting_;
   std::deque<StepMetrics> recent_;
+  std::uint64_t base_ = 0;  // the step that was gone on from last
 };
 
 }  // namespace seng

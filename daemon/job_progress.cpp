@@ -61,14 +61,14 @@ void JobProgress::add_step(const StepMetrics& step, JobRecord& record) {
 
 void JobProgress::on(const Progress& report, bool leads, JobRecord& record) {
   set_step(report.applied_step, record);
-  if (leads) on_late(report, record);
+  if (leads) on_late(report.steps, record);
 }
 
-void JobProgress::on_late(const Progress& report, JobRecord& record) {
-  if (report.steps.empty()) return;
+void JobProgress::on_late(const std::vector<StepMetrics>& steps, JobRecord& record) {
+  if (steps.empty()) return;
   recent_seconds_ *= kFading;
   recent_steps_ *= kFading;
-  for (const StepMetrics& step : report.steps) add_step(step, record);
+  for (const StepMetrics& step : steps) add_step(step, record);
   if (recent_seconds_ > 0) record.images_per_second = recent_steps_ * plan_.batch_global / recent_seconds_;
 }
 

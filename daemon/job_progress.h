@@ -2,6 +2,7 @@
 #pragma once
 
 #include <set>
+#include <vector>
 
 #include "daemon/job_plan.h"
 #include "protocol/messages/lifecycle.h"
@@ -15,8 +16,8 @@ class JobProgress {
 
   // Each updates `record`, but not its revision.
   void on(const Progress& report, bool leads, JobRecord& record);
-  // Steps whose word comes late: the job may be somewhere else by now.
-  void on_late(const Progress& report, JobRecord& record);
+  // Steps whose word comes late, or from another than the leader: the job may be somewhere else by now.
+  void on_late(const std::vector<StepMetrics>& steps, JobRecord& record);
   void on(const EpochReport& report, JobRecord& record);
   void on(const CheckpointReport& report, JobRecord& record);
   void on(const Finished& report, JobRecord& record);

@@ -24,6 +24,7 @@
 #include "daemon/scheduler.h"
 #include "daemon/speed.h"
 #include "daemon/stall.h"
+#include "daemon/step_tellers.h"
 #include "daemon/tuning.h"
 #include "daemon/warm_up.h"
 
@@ -133,8 +134,7 @@ class JobRun {
   template <class Body>
   void take(ActorId actor, const Message& message);
   bool fenced(ActorId actor, const Message& message) const;
-  void note_leader(const GroupEpoch& epoch, const Reconfigure& membership);
-  bool led(ActorId actor, const GroupEpoch& epoch) const;
+  bool led(ActorId actor, const GroupEpoch& epoch) const { return tellers_.led(actor, epoch, group_); }
   void on_body(ActorId actor, const Message& message, const Prepared& body);
   void on_body(ActorId actor, const Message& message, const Parked& body);
   void on_body(ActorId actor, const Message& message, const Ready& body);
@@ -197,7 +197,7 @@ class JobRun {
   std::vector<ActorRecord> former_;  // of daemons before this one, which had ended by then
   ActorId next_actor_ = 0;
   std::optional<JobAdoption> adoption_;
-  std::map<GroupEpoch, ActorId> leaders_;             // of the last memberships, since the job began anew
+  StepTellers tellers_;
   std::map<std::uint64_t, std::string> checkpoints_;  // state_sha256 of the newest, by step
   std::uint32_t limit_ = 0xffffffffu;
   JobId limited_for_ = 0;  // whose need the limit is

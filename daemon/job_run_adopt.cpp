@@ -50,8 +50,10 @@ void JobRun::take_over(const std::vector<StoredActor>& actors, const std::vector
   const StoredEpoch& newest = epochs.back();
   if (!newest.job_token.empty()) job_token_ = newest.job_token;
   adoption_ = JobAdoption{newest, ports_.clock.now() + options_.timeouts.adopt_s()};
+  tellers_.adopt(newest.epoch);
   // What leaders report before all are heard counts, also of memberships before.
-  for (const StoredEpoch& e : epochs) note_leader(e.epoch, {e.members, e.leavers, e.planned, e.restore, {}});
+  for (const StoredEpoch& e : epochs)
+    tellers_.announced(e.epoch, {e.members, e.leavers, e.planned, e.restore, {}});
   for (const auto* list : {&newest.members, &newest.leavers}) {
     for (const Member& m : *list) {
       if (const auto found = actors_.find(m.actor); found != actors_.end()) found->second.joined = true;

@@ -270,7 +270,7 @@ void JobRun::act(const epoch_action::Announce& action) {
   const Reconfigure& message = action.message;
   record_.epoch = group_.epoch();
   record_.actors = static_cast<std::uint32_t>(message.members.size());
-  note_leader(group_.epoch(), message);
+  tellers_.announced(group_.epoch(), message);
   for (const auto* list : {&message.members, &message.leavers}) {
     for (const Member& m : *list) {
       Actor& a = actors_.at(m.actor);
@@ -306,7 +306,9 @@ void JobRun::act(const epoch_action::AssignAll& action) {
   const double now = ports_.clock.now();
   stall_.watch({}, now);
   transition_due_ = now + options_.timeouts.transition_s();
-  send_to_group(action.message, true);
+  Assign message = action.message;
+  message.told_step = tellers_.told();
+  send_to_group(message, true);
 }
 
 void JobRun::act(const epoch_action::ResumeAll& action) {
@@ -320,6 +322,7 @@ void JobRun::act(const epoch_action::ResumeAll& action) {
   stall_.watch(members, ports_.clock.now());
   speed_.resumed();
   ports_.store.drop_steps_after(record_.id, action.base_step);
+  tellers_.go_on_from(action.base_step);
   // Members of one group are a step apart at most: whoever had come further is gone, or silent.
   const bool went_back = action.base_step + 1 < record_.step;
   if (went_back || (action.restored && action.base_step < record_.step)) {

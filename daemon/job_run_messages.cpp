@@ -18,7 +18,6 @@ namespace {
 constexpr std::size_t kEventTextBytes = 4000;
 // More than a leader tells again.
 constexpr std::size_t kCheckpointsKnown = 64;
-constexpr std::size_t kLeadersKept = 8;
 
 // An event's kind is a word that scripts compare: letters and digits.
 std::string event_word(const std::string& said) {
@@ -84,20 +83,6 @@ bool JobRun::fenced(ActorId actor, const Message& message) const {
   log_debug("{}: dropped {} of epoch {}", actor_name(record_.id, actor),
             message_kind_name(message.envelope.kind), to_string(message.envelope.epoch));
   return true;
-}
-
-void JobRun::note_leader(const GroupEpoch& epoch, const Reconfigure& membership) {
-  if (membership.restore) leaders_.clear();  // what was made before is made again
-  leaders_[epoch] = membership.members.front().actor;
-  if (leaders_.size() > kLeadersKept) leaders_.erase(leaders_.begin());
-}
-
-// It leads, or led, the membership that it speaks of. What a leader says of steps is true also when the next
-// membership was begun meanwhile, or by another daemon: a step's values do not depend on who is there. Not
-// when the group began anew, which makes steps again.
-bool JobRun::led(ActorId actor, const GroupEpoch& epoch) const {
-  const auto found = leaders_.find(epoch);
-  return found != leaders_.end() && found->second == actor && (epoch == group_.epoch() || !group_.restores());
 }
 
 template <class Body>
@@ -204,24 +189,16 @@ void JobRun::on_body(ActorId actor, const Message& message, const Progress& body
     stall_.heard(actor, body, now);
     speed_.heard(actor, body, now);
     progress_.on(body, leader, record_);
-  } else if (leader) {
-    progress_.on_late(body, record_);  // a step's values do not depend on who is there
   }
-  if (!leader) {
-    // Of the step that the membership begins with any member's word counts: its leader may be gone before it
-    // has said it.
-    for (const StepMetrics& step : body.steps)
-      if (epoch == group_.epoch() && step.step == group_.base_step())
-        ports_.store.add_steps(record_.id, {step});
-    return;
-  }
-  if (trains) {
+  if (trains && leader) {
     last_checkpoint_.committed(body.applied_step);
     if (group_.phase() == GroupEpochs::Phase::kTraining) speed_.look(shares(group_.members()), now);
   }
   if (body.steps.empty()) return;
-  std::vector<StepMetrics> standing = body.steps;
-  std::erase_if(standing, [&](const StepMetrics& step) { return !group_.stands(epoch, step.step); });
+  const std::vector<StepMetrics> standing = tellers_.take(actor, epoch, body.steps, group_);
+  // A step's values do not depend on who is there.
+  if (!trains || !leader) progress_.on_late(leader ? body.steps : standing, record_);
+  if (standing.empty()) return;
   ports_.store.add_steps(record_.id, standing);
   changed();
 }

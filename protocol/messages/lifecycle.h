@@ -106,7 +106,7 @@ struct HelloWanted {
   void visit(V&) {}
 };
 
-// From every actor at least twice per lease; `steps` from the leader, that of the base step from all members.
+// From every actor at least twice per lease; `steps` from the leader, from others those of Assign::told_step.
 struct Progress {
   static constexpr MessageKind kKind = MessageKind::kProgress;
   std::uint64_t applied_step = 0;

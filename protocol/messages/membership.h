@@ -119,6 +119,7 @@ struct Assign {
   std::vector<ActorId> holders;  // who has the state of the base step
   std::vector<CurvatureHolders> curvature;
   GroupEpoch lineage;  // the holders', as they parked with; who parked with another has nothing of it
+  std::uint64_t told_step = 0;  // the daemon has heard of every step up to it; later ones members tell again
   template <class V>
   void visit(V& v) {
     v.field(1, "base_step", base_step);
@@ -126,6 +127,7 @@ struct Assign {
     v.field(3, "curvature", curvature);
     v.field(4, "lineage.incarnation", lineage.incarnation);
     v.field(5, "lineage.counter", lineage.counter);
+    v.field(6, "told_step", told_step);
   }
 };
 

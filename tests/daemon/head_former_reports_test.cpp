@@ -105,16 +105,48 @@ Drained train_and_drain_the_leader(World& world) {
   return {job, before};
 }
 
-// The leader may have pulled that step's state, and knows nothing else of it.
-TEST(FormerReports, OfTheStepThatAMembershipBeginsWithAreAnyMembers) {
+// The leader may have pulled that step's state, and knows nothing else of those before.
+TEST(FormerReports, OfTheStepsThatAMembershipBeginsWithAreAnyMembers) {
   World world(3);
   const auto [job, before] = train_and_drain_the_leader(world);
   world.say(job, 2, steps(3, 5));
   const auto stored = world.store->steps(job, 0, 100);
-  ASSERT_EQ(stored->size(), 1u);
-  EXPECT_EQ(stored->front().step, 4u);
+  ASSERT_EQ(stored->size(), 2u) << "behind it only the leader's word counts";
+  EXPECT_EQ(stored->back().step, 4u);
   world.say_in(job, 0, before, steps(2, 3));  // it led then
   EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 3u);
+  world.say_in(job, 1, before, steps(1, 1));  // it did not
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 3u);
+}
+
+// So that they tell what was not heard, and nothing else.
+TEST(FormerReports, MembersAreToldWhatWasHeard) {
+  World world(3);
+  const JobId job = world.submit(spec_text("a", 1, 3));
+  world.train(job);
+  world.say(job, 0, steps(1, 3));
+  world.say(job, 0, steps(5, 6));  // what comes before them is on its way, or lost
+  world.end(job, 0, {true, 9});
+  world.settle();
+  world.link.sent.clear();
+  for (const ActorId actor : {1u, 2u}) world.say(job, actor, Parked{7, {}});
+  for (const ActorId actor : {1u, 2u}) {
+    const auto assign = world.told<Assign>(job, actor);
+    ASSERT_TRUE(assign);
+    EXPECT_EQ(assign->told_step, 3u);
+  }
+  world.say(job, 2, steps(4, 5));
+  for (const ActorId actor : {1u, 2u}) world.say(job, actor, Ready{});
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 6u);
+  // Whoever knew of the seventh has told it.
+  world.say(job, 1, steps(8, 9));
+  world.end(job, 2, {true, 9});
+  world.settle();
+  world.link.sent.clear();
+  world.say(job, 1, Parked{9, {}});
+  const auto assign = world.told<Assign>(job, 1);
+  ASSERT_TRUE(assign);
+  EXPECT_EQ(assign->told_step, 9u);
 }
 
 Progress told(std::uint64_t step, double loss, double seconds) {
@@ -272,6 +304,24 @@ TEST(FormerReports, OfStepsThatWereMadeWhileNoDaemonRan) {
   ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
   EXPECT_THAT(world.event_kinds(job), HasSubstr("Adopted"));
   EXPECT_EQ(world.record(job).state, JobState::kRunning);
+}
+
+// Its leader may not have made them, and what the daemon before had heard of them it may not have stored.
+TEST(FormerReports, OfTheMembershipOfADaemonBeforeAreAnyMembers) {
+  World world(2);
+  const JobId job = world.submit(spec_text("a", 2, 2));
+  world.train(job);
+  const GroupEpoch epoch = world.record(job).epoch;
+  world.restart();
+  ASSERT_TRUE(world.hello(job, 1, epoch, 4, kComputing));
+  world.say_in(job, 1, {epoch.incarnation, epoch.counter + 1}, steps(1, 1));  // which never was
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 0u);
+  world.say_in(job, 1, epoch, steps(1, 2));
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 2u);
+  ASSERT_TRUE(world.hello(job, 0, epoch, 4, kComputing));
+  EXPECT_THAT(world.event_kinds(job), HasSubstr("Adopted"));
+  world.say_in(job, 1, epoch, steps(3, 4));
+  EXPECT_EQ(world.store->steps(job, 0, 100)->size(), 4u);
 }
 
 TEST(FormerReports, ThatAJobIsDoneBeforeTheOthersAreHeard) {
