@@ -4,6 +4,7 @@ group resized, sengd killed and started again, what one actor says to another he
 
   bits      the state's SHA-256 is that of the same job, undisturbed, in one actor
   ledger    every sample was used exactly once per epoch
+  metrics   every step has its row, whoever was to tell it
   leaks     no process, socket, file that does not belong there, lock or file descriptor is left
 
     scripts/chaos.sh [--seed S] [--minutes M]         exit code 0: all of that holds
@@ -79,7 +80,7 @@ class Chaos:
         self.random = random.Random(arguments.seed)
         self.counts = collections.Counter()
         self.head_recovery = []
-        self.untold = 0  # steps whose metrics nobody lived to tell
+        self.untold = 0  # steps without metrics
         self.start = time.monotonic()
 
     def say(self, text):
@@ -224,6 +225,8 @@ class Chaos:
         told = {step["step"] for step in json.loads(self.cluster.ctl("metrics", self.job, "-o", "json"))["steps"]}
         untold = sorted(set(range(1, record["steps"] + 1)) - told)
         self.untold += len(untold)
+        if untold:
+            problems.append(f"job {self.job} has no metrics of steps {', '.join(map(str, untold))}")
         return problems
 
 
@@ -297,7 +300,7 @@ def main():
     write_json(f"chaos-{arguments.optimizer}-{arguments.seed}", summary)
     for problem in problems:
         print("PROBLEM:", problem, file=sys.stderr)
-    print("failed" if problems else f"{sum(chaos.counts.values())} faults: the same bits, every sample once, nothing left")
+    print("failed" if problems else f"{sum(chaos.counts.values())} faults: the same bits, every sample once, every step told, nothing left")
     return 1 if problems else 0
 
 

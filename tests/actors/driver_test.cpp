@@ -798,18 +798,6 @@ TEST_F(Joined, WhoHasPulledAStepTellsItButForWhatIsItsMakersOwn) {
 TEST_F(Joined, ItTellsTheStepsThatItHasFollowed) {
   start();
   second_.steps.clear();
-<<<<<<< HEAD
-  const Reconfigure alone{.members = {member(second_, 1, 0, 4)}};
-  second_.send(alone, {1, 2});
-  const auto parked = second_.expect<Parked>();
-  ASSERT_TRUE(parked);
-  for (int beats = 0; beats < 20 && second_.steps.empty(); ++beats)
-    second_.steps = second_.expect<Progress>().value_or(Progress{}).steps;
-  EXPECT_FALSE(second_.steps.empty());
-  if (!second_.steps.empty()) {
-    EXPECT_EQ(second_.steps.back().step, parked->applied_step);
-  }
-=======
   const Reconfigure both{.members = {member(first_, 0, 0, 2), member(second_, 1, 2, 4)}};
   for (PlayedDaemon* daemon : {&first_, &second_}) daemon->send(both, {1, 2});
   const auto parked = first_.expect<Parked>();
@@ -817,7 +805,6 @@ TEST_F(Joined, ItTellsTheStepsThatItHasFollowed) {
   go_on({1, 2}, parked->applied_step, {0}, parked->curvature);
   ASSERT_GT(second_.steps.size(), 1u);
   EXPECT_EQ(second_.steps.back().step, parked->applied_step);
->>>>>>> d6d25cf (Steps that a leader has not told are told by whoever knows them: before it parks, and by every member up to the base step where the daemon has not heard of them)
   for (const StepMetrics& step : second_.steps) {
     EXPECT_EQ(step.seconds, 0);
     EXPECT_GT(step.lr, 0);
