@@ -45,9 +45,9 @@ struct Session::State {
   void heartbeat();
   Message hello_message();
   Message progress_message();
-  void post_steps();  // if there are any to report
-  // `again`: it is told to the next daemon too. `of`: the membership that it is about, if not the one in
-  // hand.
+  void post_progress();
+  void post_steps();  // likewise, if there are any to report
+  // `again`: told to the next daemon too. `of`: the membership that it is about, if not the one in hand.
   template <class Body>
   void post(const Body& body, bool again = false, std::optional<GroupEpoch> of = {});
   void hello_again();
@@ -234,15 +234,17 @@ Message Session::State::progress_message() {
   return make_message(envelope, body);
 }
 
-void Session::State::post_steps() {
-  {
-    const std::lock_guard lock(mutex);
-    if (steps.empty()) return;
-  }
+void Session::State::post_progress() {
   Message progress = progress_message();
   const std::lock_guard lock(mutex);
   outbox.push_back(std::move(progress));
   wake_up();
+}
+void Session::State::post_steps() {
+  std::unique_lock lock(mutex);
+  if (steps.empty()) return;
+  lock.unlock();
+  post_progress();
 }
 
 Message Session::State::hello_message() {
@@ -257,8 +259,7 @@ Message Session::State::hello_message() {
   return make_message(envelope, hello);
 }
 
-// Left out where the daemon takes nothing: the next one says what this one would have. What it was to report
-// of steps waits for it.
+// Left out where the daemon takes nothing: the next one says all of it, and the steps that this one was to.
 void Session::State::heartbeat() {
   if (!flush()) return;
   Message message = progress_message();
@@ -440,9 +441,9 @@ void Session::send(const ActorEvent& body) {
   state_->post(body);
 }
 
-// The last steps' metrics go before the last word: behind it the daemon expects nothing more.
+// The last steps' metrics, and what was sent, go before the last word: behind it the daemon expects nothing.
 void Session::send(const Finished& body) {
-  state_->post_steps();
+  state_->post_progress();
   state_->post(body, true);
 }
 
