@@ -183,7 +183,8 @@ TEST(FormerReports, OfStepsThatAreMadeAgainAreReplacedForGood) {
   world.transition(job, {0, 2}, {}, 3);  // two went on from step 3, whatever the leader had seen
   const auto losses = [&] {
     std::vector<double> out;
-    for (const StepMetrics& step : *world.store->steps(job, 0, 100)) out.push_back(step.loss);
+    const auto stored = *world.store->steps(job, 0, 100);
+    for (const StepMetrics& step : stored) out.push_back(step.loss);
     return out;
   };
   EXPECT_THAT(losses(), ElementsAre(0.3)) << "the job has not made the others yet";
