@@ -22,11 +22,10 @@ void Trainer::make_resident() {
     resident_ = ResidentStep::create(*parts_.workload, *parts_.replicas);
     if (resident_) log_info("alone: the state stays on the GPU");
   } catch (const VendorError& error) {
-    parts_.event(
-        "StateOnHost",
-        fmt::format("the GPU has no room to keep the state of an actor that is alone, which takes more "
-                    "time on the host: {}",
-                    error.what()));
+    parts_.event("StateOnHost",
+                 fmt::format("the GPU does not take in the state of an actor that is alone; it stays on the "
+                             "host, where a step takes longer: {}",
+                             error.what()));
   }
 }
 

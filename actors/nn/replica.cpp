@@ -77,6 +77,7 @@ struct Replica::State {
       statistics = static_cast<float*>(backend->allocate(statistic_values * sizeof(float)));
   }
 
+  void load(const float* parameters, const float* statistics, Memory of_both);
   void run(Part part, const MicroBatch& batch);
   void make_calls(Part part);
   void backward(const Wanted& wanted);
@@ -116,6 +117,15 @@ struct Replica::State {
   std::optional<MicroBatch> ahead;  // it is on its way
   std::vector<LayerTime> times;     // per step
 };
+
+void Replica::State::load(const float* parameters, const float* statistics, Memory of_both) {
+  for (auto& step : plan.steps()) {
+    if (step.block < 0) continue;
+    const Block& block = network.blocks()[step.block];
+    step.plan->load(parameters + block.offset, statistics + block.statistics_offset, of_both);
+  }
+  loaded = true;
+}
 
 // What an earlier pass left in the places of missing samples only gives logits that nobody reads.
 void Replica::State::run(Part part, const MicroBatch& batch) {
@@ -257,27 +267,13 @@ void Replica::load(std::span<const float> parameters, std::span<const float> sta
     copy(parameters, area);
     parameters = {area, parameters.size()};
   }
-  for (auto& step : s.plan.steps()) {
-    if (step.block < 0) continue;
-    const Block& block = s.network.blocks()[step.block];
-    step.plan->load(parameters.data() + block.offset, statistics.data() + block.statistics_offset,
-                    Memory::kHost);
-  }
-  s.loaded = true;
+  s.load(parameters.data(), statistics.data(), Memory::kHost);
 }
 
 void Replica::load(const ResidentState& state) {
   State& s = *state_;
   s.backend->enter();
-  const auto calls = [&s, &state] {
-    for (auto& step : s.plan.steps()) {
-      if (step.block < 0) continue;
-      const Block& block = s.network.blocks()[step.block];
-      step.plan->load(state.parameters() + block.offset, state.statistics() + block.statistics_offset,
-                      Memory::kDevice);
-    }
-  };
-  s.loaded = true;
+  const auto calls = [&s, &state] { s.load(state.parameters(), state.statistics(), Memory::kDevice); };
   if (!s.options.graphs) return calls();
   if (std::exchange(s.loaded_from, &state) != &state) s.loading = s.backend->record(calls);
   s.loading->run();

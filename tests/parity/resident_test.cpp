@@ -66,6 +66,15 @@ class Resident : public ::testing::Test {
     state_->get(weights, momentum, running);
   }
 
+  // What is there is what the test's own have come to.
+  void expect_there() {
+    Values weights, momentum, running;
+    get(weights, momentum, running);
+    EXPECT_EQ(bits(weights), bits(weights_));
+    EXPECT_EQ(bits(momentum), bits(momentum_));
+    EXPECT_EQ(bits(running), bits(running_));
+  }
+
   Random random_{std::random_device()(), RandomPurpose::kSynthetic};
   std::unique_ptr<Machine> machine_;
   ResidentPlan plan_;
@@ -75,11 +84,7 @@ class Resident : public ::testing::Test {
 };
 
 TEST_F(Resident, GoesThereAndBack) {
-  Values weights, momentum, running;
-  get(weights, momentum, running);
-  EXPECT_EQ(bits(weights), bits(weights_));
-  EXPECT_EQ(bits(momentum), bits(momentum_));
-  EXPECT_EQ(bits(running), bits(running_));
+  expect_there();
 }
 
 TEST_F(Resident, DotsAreThoseOfTheHost) {
@@ -120,11 +125,7 @@ TEST_F(Resident, AStepIsTheHosts) {
         running = 0.9f * running + 0.1f * vector[block.statistics + i];
       }
     }
-    Values weights, momentum, running;
-    get(weights, momentum, running);
-    EXPECT_EQ(bits(weights), bits(weights_));
-    EXPECT_EQ(bits(momentum), bits(momentum_));
-    EXPECT_EQ(bits(running), bits(running_));
+    expect_there();
   }
 }
 
