@@ -46,6 +46,7 @@ Status Driver::join_exchange() {
   if (!choice) return in_vain_ = true, fail(choice.error());
   group_.path = choice->path;
   group_.reduction = choice->reduction;
+  group_.vectors = trainer_->vectors_in(group_);
   if (leads() && options_.device == Device::kCuda && group_.members.size() > 1 && choice->why != path_)
     event(Severity::kInfo, "Exchange", path_ = choice->why);
   const Status joined = exchange_->join(group_, [this] { return must_leave(); });

@@ -7,7 +7,7 @@
 #include "actors/driver.h"
 #include "actors/engine/convolution_tuner.h"
 #include "actors/exchange/sum_pieces.h"
-#include "actors/resident_step.h"
+#include "actors/resident_home.h"
 #include "protocol/base/log.h"
 
 namespace seng {

@@ -4,7 +4,7 @@
 
 #include "actors/engine/arithmetic.h"
 #include "actors/optim/device_kronecker.h"
-#include "actors/resident_step.h"
+#include "actors/resident_home.h"
 
 namespace seng {
 namespace {

@@ -11,6 +11,7 @@
 #include "actors/exchange/sum_pieces.h"
 #include "actors/optim/tasks.h"
 #include "actors/step_update.h"
+#include "protocol/base/log.h"
 
 namespace seng {
 namespace {
@@ -93,7 +94,8 @@ Trainer::Trainer(Parts parts)
     : parts_(std::move(parts)),
       stream_(parts_.workload->spec.seed, static_cast<std::uint32_t>(parts_.workload->data.train->size())),
       loader_(*parts_.workload->augmenter, {.workers = static_cast<int>(parts_.workload->spec.data_workers),
-                                            .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}) {
+                                            .ahead = static_cast<int>(parts_.workload->spec.data_prefetch)}),
+      residence_(*parts_.workload, *parts_.replicas, parts_.event) {
   images_.resize(parts_.lanes->count());
   if (parts_.workload->overlaps()) background_ = std::make_unique<Background>();
 }
@@ -102,7 +104,9 @@ Trainer::~Trainer() = default;
 
 void Trainer::set_group(const Group& group) {
   group_ = group;
-  if (resident_) resident_->leave();
+  residence_.leave();
+  together_ = group.vectors ? residence_.together() : nullptr;
+  if (together_) log_info("sums, directions and the state of this group stay on the GPU");
   const Workload& w = *parts_.workload;
   const auto& blocks = w.network.blocks();
   for (const Member& member : group.members)
@@ -157,9 +161,7 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
   ask_ = ask;
   parts_.gauges->activity = kComputing;
   for (OwnedBlock& block : owned_) block.summed = block.published = block.ahead = false;
-  alone_ = goes_alone();
-
-  const std::optional<StepComplete> complete = alone_ ? step_alone(refresh) : step_together(refresh);
+  const std::optional<StepComplete> complete = goes_alone() ? step_alone(refresh) : step_together(refresh);
   if (!complete) return std::nullopt;
 
   StepResult result;
@@ -181,8 +183,12 @@ std::optional<Trainer::StepResult> Trainer::step(Ask ask) {
 
 std::optional<StepComplete> Trainer::step_together(bool refresh) {
   const std::uint64_t step = parts_.state->step + 1;
-  bring_home();
-  if (resident_) resident_->leave();
+  if (together_) {
+    residence_.take_there(*parts_.state);
+  } else {
+    bring_home();
+    residence_.leave();
+  }
   parts_.exchange->begin_step(step, refresh);
   begin_curvature(step, refresh);
   compute(step, refresh);
@@ -221,6 +227,7 @@ void Trainer::compute(std::uint64_t step, bool refresh) {
   const Workload& w = *parts_.workload;
   take_samples(step);
   parts_.lanes->run(parts_.replicas->size(), [&](std::size_t i, int) {
+    if (together_) return residence_.load();
     (*parts_.replicas)[i].load(parts_.state->parameters, parts_.state->statistics, copy_by_host());
   });
   parts_.lanes->run(pieces_.size(), [&](std::size_t i, int lane) {
@@ -242,7 +249,9 @@ Replica::Copy Trainer::copy_by_host() const {
 
 void Trainer::compute_piece(PieceInHand piece) {
   Replica& replica = (*parts_.replicas)[piece.lane];
-  if (replica.adds_up() && !alone_) replica.begin_sum(additions_after(piece.micros.size()));
+  if (replica.adds_up() && !alone_)
+    replica.begin_sum(additions_after(piece.micros.size()),
+                      together_ ? Replica::SumGoes::kStays : Replica::SumGoes::kOut);
   for (std::uint32_t micro = piece.micros.first; micro < piece.micros.last; ++micro) {
     if (parts_.exchange->interrupted()) return;  // it would be for nothing
     const auto start = std::chrono::steady_clock::now();
@@ -252,6 +261,7 @@ void Trainer::compute_piece(PieceInHand piece) {
     parts_.gauges->micro_batches.fetch_add(1, std::memory_order_relaxed);
     parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed);
   }
+  if (together_) together_->hand_out(piece.micros, *parts_.exchange);
 }
 
 void Trainer::compute_micro(std::uint32_t micro, PieceInHand& piece) {
@@ -273,7 +283,7 @@ void Trainer::compute_micro(std::uint32_t micro, PieceInHand& piece) {
   summary[0] = static_cast<float>(loss.loss);
   summary[1] = static_cast<float>(loss.hits);
   summary[kJudgedLoss] = static_cast<float>(judged);
-  if (alone_) return resident_->add_summary(summary);
+  if (alone_) return alone_->add_summary(summary);
   parts_.exchange->add_leaf(static_cast<std::uint32_t>(parts_.workload->network.blocks().size()), micro,
                             summary, {});
 }
@@ -313,19 +323,37 @@ void Trainer::publish_ready(bool refresh) {
   std::vector<double> step_costs, refresh_costs;
   for (std::uint32_t b = 0; b < w.network.blocks().size(); ++b) {
     const OwnedBlock& owned = owned_[b];
+    if (together_ && owned.mine && !owned.summed) return;  // all go as one piece of work
     if (!owned.mine || !owned.summed || owned.published) continue;
-    if (refresh && w.second_order && !parts_.state->curvature.at(b).complete()) continue;
+    const bool lacks = refresh && w.second_order && !parts_.state->curvature.at(b).complete();
+    if (lacks && together_) return;
+    if (lacks) continue;
     ready.push_back(b);
     step_costs.push_back(owned.step_cost);
     refresh_costs.push_back(owned.refresh_cost);
   }
   if (ready.empty()) return;
   const std::vector<Status> accepted = accept(ready, refresh_costs);
-  run_dearest_first(host(), step_costs, [&](std::size_t i, Lanes& lanes) {
-    publish_direction(ready[i], accepted[i].has_value(), lanes);
-  });
+  if (together_)
+    publish_there(ready, accepted);
+  else
+    run_dearest_first(host(), step_costs, [&](std::size_t i, Lanes& lanes) {
+      publish_direction(ready[i], accepted[i].has_value(), lanes);
+    });
   parts_.gauges->forms = false;
   tell_refused(accepted);
+}
+
+// All that are this actor's, where its vectors are on the GPU.
+void Trainer::publish_there(const std::vector<std::uint32_t>& ready, const std::vector<Status>& accepted) {
+  std::vector<ResidentGroupStep::Owned> owned;
+  for (std::size_t i = 0; i < ready.size(); ++i) {
+    OwnedBlock& block = owned_[ready[i]];
+    block.published = true;
+    owned.push_back({ready[i], block.sum, parts_.workload->second_order && !accepted[i].has_value()});
+  }
+  together_->publish(*parts_.state, owned, damping_, host(), *parts_.exchange,
+                     [&] { parts_.gauges->counter.fetch_add(1, std::memory_order_relaxed); });
 }
 
 // Puts what the step renews in force, of such blocks; what becomes of each. Leaves gauges->forms as the
@@ -379,8 +407,10 @@ void Trainer::publish_summary(std::span<float> sum) {
 }
 
 void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
-  const AppliedStep applied = alone_ ? apply_step(*parts_.workload, complete, *resident_, *parts_.state)
-                                     : apply_step(*parts_.workload, complete, host(), *parts_.state);
+  if (together_) together_->take(complete);
+  StepVectors* there = alone_ != nullptr ? static_cast<StepVectors*>(alone_) : together_;
+  const AppliedStep applied = there ? apply_step(*parts_.workload, complete, *there, *parts_.state)
+                                    : apply_step(*parts_.workload, complete, host(), *parts_.state);
   if (metrics.refreshed || parts_.workload->taking_effect(metrics.step) != 0) settle_curvature(complete);
   if (applied.left_out && owned_.back().mine)
     parts_.event("StepLeftOut",
@@ -395,7 +425,11 @@ void Trainer::commit(const StepComplete& complete, StepMetrics& metrics) {
   parts_.gauges->curvature_bytes = metrics.curvature_bytes;
   metrics.loss = applied.loss;
   metrics.accuracy = applied.accuracy;
-  if (parts_.committed && !alone_) parts_.committed(complete);
+  if (!parts_.committed || alone_) return;
+  if (!together_)
+    parts_.committed(complete);
+  else if (ask_.followed)
+    parts_.committed(together_->on_host(complete));
 }
 
 void Trainer::settle_curvature(const StepComplete& complete) {

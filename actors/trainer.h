@@ -24,7 +24,7 @@
 #include "actors/engine/lanes.h"
 #include "actors/exchange/exchange.h"
 #include "actors/gauges.h"
-#include "actors/resident_step.h"
+#include "actors/residence.h"
 #include "actors/train_state.h"
 #include "actors/workload.h"
 #include "protocol/messages/records.h"
@@ -53,6 +53,9 @@ class Trainer {
   explicit Trainer(Parts parts);
   ~Trainer();
 
+  // Group::vectors of a membership that is to be joined: where this actor's step leaves its vectors on the
+  // GPU.
+  std::shared_ptr<VectorMemory> vectors_in(const Group& group);
   // Takes the membership: which micro-batches, which blocks. Makes room for the curvature of owned and
   // backed-up blocks, drops that of others and every version but the one in force.
   void set_group(const Group& group);
@@ -70,12 +73,12 @@ class Trainer {
   };
   // Performs and commits step state->step + 1. Empty: interrupted; the state is that of the step before, and
   // of curvature both the version in force and what has been renewed in the step are here.
-  // Alone, with state that can be the GPU's (resident_step.h), it is from then on: bring_home() comes before
-  // anything that looks at parameters, momentum or statistics of the state.
+  // Where the state can be the GPU's (residence.h), it is from then on: bring_home() comes before anything
+  // that looks at parameters, momentum or statistics of the state.
   std::optional<StepResult> step(Ask ask);
   void bring_home();
   // Why what the GPU could repeat by itself in such steps is not; empty: it is, or there is none.
-  std::string graph_shortfall() const { return resident_ ? resident_->graph_shortfall() : ""; }
+  std::string graph_shortfall() const { return residence_.graph_shortfall(); }
 
   const std::string& interruption() const { return interruption_; }
 
@@ -92,7 +95,6 @@ class Trainer {
   };
 
   bool goes_alone();
-  void make_resident();
   std::optional<StepComplete> step_alone(bool refresh);
   std::optional<StepComplete> step_together(bool refresh);
   void take_samples(std::uint64_t step);
@@ -110,6 +112,7 @@ class Trainer {
   void on_fragment(const FragmentArrived& event);
   Status keep(std::uint32_t block, std::uint32_t micro, std::span<const float> fragment) const;
   void publish_ready(bool refresh);
+  void publish_there(const std::vector<std::uint32_t>& ready, const std::vector<Status>& accepted);
   std::vector<Status> accept(const std::vector<std::uint32_t>& blocks, const std::vector<double>& costs);
   void tell_refused(const std::vector<Status>& accepted);
   void publish_direction(std::uint32_t block, bool accepted, Lanes& lanes);
@@ -136,9 +139,9 @@ class Trainer {
   double refresh_seconds_ = 0;                  // likewise
   Ask ask_;
   std::string interruption_;
-  std::unique_ptr<ResidentStep> resident_;  // null: no step stays on a device, or none has yet
-  bool asked_for_resident_ = false;
-  bool alone_ = false;                      // the step in hand does
+  Residence residence_;
+  ResidentStep* alone_ = nullptr;           // the step in hand, where it is taken so
+  ResidentGroupStep* together_ = nullptr;   // the membership's steps, likewise
   mutable std::mutex by_host_;              // parts_.host serves one lane at a time
   std::unique_ptr<Background> background_;  // with overlap: forms curvature before it takes effect
 };

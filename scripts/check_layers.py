@@ -50,7 +50,7 @@ VENDOR = {
     r"cuda(?!_runtime_api).*|cudnn.*|cublas.*|cusolver.*": r"actors/engine/cuda/.*",
     r"nccl\.h": r"actors/exchange/nccl/.*",
     r"nvml\.h": r"",  # nowhere: NVML is called through dlsym
-    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|actors/exchange/nccl_module\.cpp|daemon/gpus\.cpp|tests/parity/emulated_count\.cpp",
+    r"dlfcn\.h": r"actors/engine/cuda_module\.cpp|actors/exchange/nccl_module\.cpp|daemon/gpus\.cpp|tests/parity/emulated_count\.cpp|tests/support/emulated_nccl/other_device\.cpp",
     r"boost/program_options.*": r"(daemon|cli|actors)/[^/]*",
     r"xxhash\.h|xxh_x86dispatch\.h": r"actors/state/.*\.cpp",
     r"zlib\.h": r"actors/data/.*\.cpp|tests/actors/data/.*",

@@ -27,6 +27,7 @@
 #include "actors/engine/recording.h"
 #include "actors/engine/resident.h"
 #include "actors/engine/sums.h"
+#include "actors/engine/vector_memory.h"
 #include "protocol/base/error.h"
 
 namespace seng {
@@ -187,6 +188,8 @@ class Backend : public OptimizerBackend {
   virtual std::unique_ptr<Sums> plan_sums(std::size_t count) = 0;
   // Null where the host is as near to it: on the CPU.
   virtual std::unique_ptr<ResidentState> plan_resident_state(const ResidentPlan& plan) = 0;
+  // Of the same device, but not of this backend, which it may outlive.
+  virtual std::shared_ptr<VectorMemory> make_vector_memory() = 0;
   // Moves the first `samples` samples (n of the shapes, if fewer are asked for) between layouts of one shape.
   virtual std::unique_ptr<Reorder> plan_reorder(const LayoutPtr& from, const LayoutPtr& to, int samples) = 0;
 };

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -33,6 +34,21 @@ struct DotParts {
 };
 inline constexpr std::size_t kDotFloats = 4096;
 
+// What is done with vectors of one plan, whole. As ResidentState.
+class ResidentVectors {
+ public:
+  virtual ~ResidentVectors() = default;
+
+  // Per block and run of kDotFloats, blocks in order; host. `gradients` and `directions` are vectors. Waits.
+  virtual std::span<const DotParts> dots(const float* gradients, const float* directions) = 0;
+  // Whether all blocks' directions, and the statistics of `means`, are finite. Waits.
+  virtual bool finite(const float* directions, const float* means) = 0;
+  // The state's momentum and parameters by the directions; running statistics = 0.9 of theirs + 0.1 of those
+  // of `means`, which may be the same vector.
+  virtual void update(const UpdateCoefficients& coefficients, const float* directions,
+                      const float* means) = 0;
+};
+
 // Memory of the backend unless said otherwise. Calls are queued, but for those that say they wait. One thread
 // at a time, the backend's.
 class ResidentState {
@@ -46,20 +62,23 @@ class ResidentState {
   virtual const float* parameters() const = 0;
   virtual const float* statistics() const = 0;
 
+  virtual const ResidentPlan& plan() const = 0;
+  // Of vectors laid out as `plan` says, of the same blocks; must not outlive this.
+  virtual std::unique_ptr<ResidentVectors> plan_vectors(const ResidentPlan& plan) = 0;
+
+  // What follows is of vectors of plan().
+  //
+  // Room for one more, zeroed.
+  virtual float* make_vector() = 0;
   // A sum becomes means, in its place: gradients are divided by `batch`, statistics by `micros`.
   virtual void divide(float* sum, float batch, float micros) = 0;
   // Room for all blocks' directions, each where its gradient is in the vector.
   virtual float* directions() = 0;
   // d = g * factor, of one block.
   virtual void scale(const float* g, float factor, float* d, std::size_t count) = 0;
-
-  // Per block and run of kDotFloats, blocks in order; host. `gradients` and `directions` are vectors. Waits.
-  virtual std::span<const DotParts> dots(const float* gradients, const float* directions) = 0;
-  // Whether all blocks' directions, and the statistics of `means`, are finite. Waits.
-  virtual bool finite(const float* directions, const float* means) = 0;
-  // Momentum and parameters by the directions; running statistics = 0.9 of theirs + 0.1 of those of `means`.
-  virtual void update(const UpdateCoefficients& coefficients, const float* directions,
-                      const float* means) = 0;
+  virtual void copy(const float* from, float* to, std::size_t count) = 0;
+  // On the host, until anything else is asked for there. Waits.
+  virtual const float* view(const float* memory, std::size_t count) = 0;
 };
 
 }  // namespace seng

@@ -5,8 +5,22 @@
 
 namespace seng {
 
-DirectionSet::DirectionSet(std::shared_ptr<const GroupView> group, std::shared_ptr<FloatPool> pool)
-    : group_(std::move(group)), pool_(std::move(pool)), entries_(group_->blocks()) {
+JoinedBlocks join_blocks(std::span<const std::size_t> block_floats) {
+  constexpr std::size_t kBoundary = 64;
+  JoinedBlocks joined;
+  for (const std::size_t floats : block_floats) {
+    joined.offsets.push_back(joined.floats);
+    joined.floats += (floats + kBoundary - 1) / kBoundary * kBoundary;
+  }
+  return joined;
+}
+
+DirectionSet::DirectionSet(std::shared_ptr<const GroupView> group, StepPools pools)
+    : group_(std::move(group)), pools_(std::move(pools)), entries_(group_->blocks()) {
+  std::vector<std::size_t> floats;
+  for (std::uint32_t block = 0; block < group_->summary(); ++block)
+    floats.push_back(group_->grid(block).floats);
+  joined_ = join_blocks(floats);
   begin();
 }
 
@@ -21,13 +35,25 @@ void DirectionSet::begin() {
     entry.seen.assign(entry.runs_missing, false);
   }
   blocks_missing_ = group_->blocks();
+  vector_ = nullptr;
+  keeps_.reset();
 }
 
 void DirectionSet::allocate(Entry& entry, std::uint32_t block) {
   if (entry.data != nullptr) return;
-  PooledFloats floats = pool_->take(group_->grid(block).floats);
-  entry.data = floats.data();
-  entry.owner = std::move(floats).share();
+  if (!group_->on_device(block)) {
+    PooledFloats floats = pools_.host->take(group_->grid(block).floats);
+    entry.data = floats.data();
+    entry.owner = std::move(floats).share();
+    return;
+  }
+  if (vector_ == nullptr) {
+    PooledFloats floats = pools_.blocks->take(joined_.floats);
+    vector_ = floats.data();
+    keeps_ = std::move(floats).share();
+  }
+  entry.data = vector_ + joined_.offsets[block];
+  entry.owner = keeps_;
 }
 
 std::span<float> DirectionSet::buffer(std::uint32_t block) {
@@ -64,7 +90,12 @@ Arrival DirectionSet::add(std::uint32_t block, std::uint32_t run, const PublishW
     allocate(entry, block);
     data = entry.data;
   }
-  std::memcpy(data + group_->grid(block).offset(run), values.data(), values.size());
+  float* place = data + group_->grid(block).offset(run);
+  if (group_->on_device(block))
+    pools_.blocks->memory().copy(reinterpret_cast<const float*>(values.data()), place,
+                                 values.size() / sizeof(float));
+  else
+    std::memcpy(place, values.data(), values.size());
   std::lock_guard lock(mutex_);
   if (--entries_[block].runs_missing > 0) return Arrival::kTaken;
   return --blocks_missing_ == 0 ? Arrival::kCompleted : Arrival::kTaken;
@@ -78,6 +109,11 @@ std::vector<std::span<const float>> DirectionSet::directions() const {
     all.emplace_back(entries_[block].data, group_->grid(block).floats);
   }
   return all;
+}
+
+std::shared_ptr<const void> DirectionSet::keeps() const {
+  std::lock_guard lock(mutex_);
+  return keeps_;
 }
 
 std::vector<PublishWord> DirectionSet::words() const {

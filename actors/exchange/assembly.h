@@ -19,10 +19,18 @@ namespace seng {
 
 enum class Arrival { kDuplicate, kTaken, kCompleted };
 
-// One step's directions of all blocks, each contiguous. Thread-safe but for begin() and directions().
+// Where blocks' vectors lie that are one: floats from its begin, each a multiple of 64.
+struct JoinedBlocks {
+  std::vector<std::size_t> offsets;  // per block
+  std::size_t floats = 0;            // of the whole
+};
+JoinedBlocks join_blocks(std::span<const std::size_t> block_floats);
+
+// One step's directions of all blocks, each contiguous; a device's are one vector, joined, that it goes along
+// with in a few calls. Thread-safe but for begin() and directions().
 class DirectionSet {
  public:
-  DirectionSet(std::shared_ptr<const GroupView> group, std::shared_ptr<FloatPool> pool);
+  DirectionSet(std::shared_ptr<const GroupView> group, StepPools pools);
 
   void begin();
 
@@ -38,6 +46,7 @@ class DirectionSet {
 
   // Valid until begin(); only once all are here.
   std::vector<std::span<const float>> directions() const;
+  std::shared_ptr<const void> keeps() const;  // of a device's: the vector
   std::vector<PublishWord> words() const;
   bool complete(std::uint32_t block) const;
 
@@ -52,11 +61,14 @@ class DirectionSet {
   void allocate(Entry& entry, std::uint32_t block);
 
   const std::shared_ptr<const GroupView> group_;
-  const std::shared_ptr<FloatPool> pool_;
+  const StepPools pools_;
+  JoinedBlocks joined_;  // of the blocks on a device
   mutable std::mutex mutex_;
   // Guarded by mutex_, but for the floats: a run's are written by the one who first brings it.
   std::vector<Entry> entries_;
   std::uint32_t blocks_missing_ = 0;
+  float* vector_ = nullptr;  // a device's of the step, and who keeps it
+  std::shared_ptr<const void> keeps_;
 };
 
 // Peers' fragments of a step. Not thread-safe.

@@ -8,11 +8,6 @@
 namespace seng {
 namespace {
 
-// sum may be left or right.
-void add_floats(float* sum, const float* left, const float* right, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) sum[i] = left[i] + right[i];
-}
-
 bool is_aligned(const void* data) {
   return reinterpret_cast<std::uintptr_t>(data) % alignof(float) == 0;
 }
@@ -25,7 +20,7 @@ BlockSum::BlockSum(const SumTree& tree, RunGrid grid, std::shared_ptr<FloatPool>
   SENG_CHECK(grid_.floats > 0 && grid_.run_floats > 0, "a block without values");
   if (owner_) {
     targets = {SumTree::kRoot};
-    total_ = std::make_unique_for_overwrite<float[]>(grid_.floats);
+    total_ = pool_->take(grid_.floats);
   }
   target_.resize(tree_.size());
   below_target_.resize(tree_.size());
@@ -65,9 +60,9 @@ Result<BlockSum::Added> BlockSum::add_node(std::uint32_t node, std::uint32_t run
     value.own = pool_->take(count);
     value.data = value.own.data();
     const std::size_t from_gradient = offset < gradient.size() ? gradient.size() - offset : 0;
-    if (from_gradient > 0) std::copy_n(gradient.data() + offset, from_gradient, value.own.data());
+    if (from_gradient > 0) memory().copy(gradient.data() + offset, value.own.data(), from_gradient);
     const std::size_t skip = offset + from_gradient - gradient.size();
-    std::copy_n(statistics.data() + skip, count - from_gradient, value.own.data() + from_gradient);
+    memory().copy(statistics.data() + skip, value.own.data() + from_gradient, count - from_gradient);
   }
   return Added{.finished = insert(node, run, std::move(value))};
 }
@@ -81,7 +76,7 @@ Result<BlockSum::Added> BlockSum::add_partial(std::uint32_t node, std::uint32_t 
   if (!*fresh) return Added{.duplicate = true, .finished = {}};
 
   Value value;
-  if (is_aligned(values.data())) {
+  if (is_aligned(values.data())) {  // as a device's always are
     value.data = reinterpret_cast<const float*>(values.data());
     value.received = values;
   } else {
@@ -166,14 +161,14 @@ BlockSum::Value BlockSum::combine(std::uint32_t node, std::uint32_t run, Value l
   Value sum;
   float* out = nullptr;
   if (owner_ && target_[node]) {
-    out = total_.get() + grid_.offset(run);
+    out = total_.data() + grid_.offset(run);
   } else {
     sum.own = left.own    ? std::move(left.own)
               : right.own ? std::move(right.own)
                           : pool_->take(grid_.count(run));
     out = sum.own.data();
   }
-  add_floats(out, left.data, right.data, grid_.count(run));
+  memory().add(left.data, right.data, out, grid_.count(run));
   sum.data = out;
   return sum;
 }
@@ -181,8 +176,8 @@ BlockSum::Value BlockSum::combine(std::uint32_t node, std::uint32_t run, Value l
 BlockSum::Finished BlockSum::finish(std::uint32_t node, std::uint32_t run, Value value) {
   const std::size_t count = grid_.count(run);
   if (owner_) {
-    float* out = total_.get() + grid_.offset(run);
-    if (value.data != out) std::copy_n(value.data, count, out);
+    float* out = total_.data() + grid_.offset(run);
+    if (value.data != out) memory().copy(value.data, out, count);
     // Acquires what the other runs' threads wrote: whoever is last may hand out the whole.
     const bool last = complete_.fetch_add(1, std::memory_order_acq_rel) + 1 == grid_.runs();
     return {node, run, {}, last};
@@ -195,7 +190,7 @@ BlockSum::Value BlockSum::copy(const float* data, std::size_t count) {
   Value value;
   value.own = pool_->take(count);
   value.data = value.own.data();
-  std::copy_n(data, count, value.own.data());
+  memory().copy(data, value.own.data(), count);
   return value;
 }
 

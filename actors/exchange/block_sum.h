@@ -39,7 +39,8 @@ class BlockSum {
     std::optional<Finished> finished;
   };
 
-  // `tree` outlives this. `owner`: the target is the root. Otherwise `targets` are disjoint nodes.
+  // `tree` outlives this. All vectors are in the pool's memory. `owner`: the target is the root. Otherwise
+  // `targets` are disjoint nodes.
   BlockSum(const SumTree& tree, RunGrid grid, std::shared_ptr<FloatPool> pool, bool owner,
            std::vector<std::uint32_t> targets = {});
 
@@ -58,7 +59,7 @@ class BlockSum {
   std::vector<bool> missing_leaves() const;
 
   const RunGrid& grid() const { return grid_; }
-  std::span<float> total() { return {total_.get(), owner_ ? grid_.floats : 0}; }  // owner only
+  std::span<float> total() { return {total_.data(), owner_ ? grid_.floats : 0}; }  // owner only
 
  private:
   // A node's value: in a buffer of ours, in a received frame, or borrowed from the caller of add_node.
@@ -86,6 +87,7 @@ class BlockSum {
   Finished finish(std::uint32_t node, std::uint32_t run, Value value);
   Value copy(const float* data, std::size_t count);
   static bool take(Run& run, std::uint32_t node, Value* value);
+  VectorMemory& memory() const { return pool_->memory(); }
 
   const SumTree& tree_;
   const RunGrid grid_;
@@ -93,7 +95,7 @@ class BlockSum {
   const bool owner_;
   std::vector<bool> target_;        // per node
   std::vector<bool> below_target_;  // per node: a target or inside one
-  std::unique_ptr<float[]> total_;  // [grid_.floats], written by whoever completes a run of the root
+  PooledFloats total_;              // [grid_.floats], written by whoever completes a run of the root
   std::unique_ptr<Run[]> runs_;
   std::atomic<std::uint32_t> complete_{0};  // runs of the root that are in total_
 };

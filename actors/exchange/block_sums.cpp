@@ -4,13 +4,14 @@
 
 namespace seng {
 
-BlockSums::BlockSums(std::shared_ptr<const GroupView> group, const std::shared_ptr<FloatPool>& pool)
+BlockSums::BlockSums(std::shared_ptr<const GroupView> group, const StepPools& pools)
     : group_(std::move(group)),
       fast_(group_->fast()),
       own_tree_(std::max(1u, group_->own_range().size())),
       whole_(1) {
   for (std::uint32_t block = 0; block < group_->blocks(); ++block) {
     const RunGrid& grid = group_->grid(block);
+    const auto& pool = pools.of(block == group_->summary());
     const bool owns = group_->owns(block);
     if (!fast_) {
       sums_.push_back(std::make_unique<BlockSum>(group_->tree(), grid, pool, owns, group_->own_subtrees()));

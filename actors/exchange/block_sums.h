@@ -18,7 +18,7 @@ namespace seng {
 // Thread-safe as BlockSum is.
 class BlockSums {
  public:
-  BlockSums(std::shared_ptr<const GroupView> group, const std::shared_ptr<FloatPool>& pool);
+  BlockSums(std::shared_ptr<const GroupView> group, const StepPools& pools);
 
   void begin();  // the next step; nobody may be adding
 

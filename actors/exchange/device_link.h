@@ -23,6 +23,8 @@ struct Transfer {
   int peer = 0;  // the other rank; of a broadcast the rank that has the bytes, of a reduction that gets them
   std::size_t offset = 0;  // in the staging memory, a multiple of 16
   std::size_t bytes = 0;
+  // Of these, the last: they are read and written on the device alone (Options::device), never staged.
+  std::size_t unstaged = 0;
   bool operator==(const Transfer&) const = default;
 };
 
@@ -42,6 +44,9 @@ struct Options {
   int rank = 0, ranks = 1;
   std::string identity;  // as rank 0's make_identity() gave it
   std::size_t staging_bytes = 0;
+  // Memory of the device, staging_bytes long, laid out as the staging memory is: for who keeps there what is
+  // sent, and takes from there what is received. It outlives the link. Null: the link has its own.
+  std::byte* device = nullptr;
 };
 
 // One communicator, and memory for what travels. Used by one thread, but for staging().
@@ -61,7 +66,8 @@ class Link {
   // Where it stands; returns at once. Throws VendorError where this rank has failed.
   virtual Progress poll() = 0;
 
-  // Starts a round: its operations go together. What it sends may not be touched until it has finished.
+  // Starts a round: its operations go together. What it sends is in place, on the device too, and may not be
+  // touched until it has finished.
   virtual void post(std::span<const Transfer> round) = 0;
 };
 

@@ -2,6 +2,9 @@
 // from owners to all, curvature fragments to owner and backup. The numbers do not depend on who computes
 // what: every sum is formed along one fixed binary tree over the V micro-batches (tree.h).
 //
+// Vectors are the host's, or a device's (Group::vectors): then spans of blocks' vectors are its memory, calls
+// that take or give them are queued there, and who goes on with them elsewhere waits for it first.
+//
 // A block's vector on the way to its owner is [gradient (count) | statistics (statistics_count)]; on the way
 // back [direction (count) | statistics (statistics_count)]. One more block, the summary, index blocks.size(),
 // is owned by the leader: {loss sum, hits, ...} of `kSummaryFloats` floats.
@@ -21,6 +24,7 @@
 #include <vector>
 
 #include "actors/engine/block.h"
+#include "actors/engine/vector_memory.h"
 #include "actors/exchange/tree.h"
 #include "protocol/base/bytes.h"
 #include "protocol/base/error.h"
@@ -66,6 +70,9 @@ struct Group {
   std::vector<std::uint64_t> fragment_floats;
   BlockPath path = BlockPath::kZmq;           // all members choose the same (link_choice.h)
   Reduction reduction = Reduction::kOrdered;  // kFast: over NCCL only
+  // Where this actor's vectors of blocks, but the summary's, are handed in, added and given back; null: the
+  // host. A device's over NCCL only. What the members send each other is the same.
+  std::shared_ptr<VectorMemory> vectors = {};
 };
 
 // Whether NCCL adds, in such a group.
@@ -98,6 +105,7 @@ struct StepComplete {
   // Per block, as published.
   std::vector<double> gradient_squares = {}, direction_squares = {};
   std::vector<std::vector<double>> models = {};
+  std::shared_ptr<const void> keeps = {};  // of a device's directions: their memory, also beyond begin_step
 };
 // What came on the side channels. next() returns these only while no step is open (before begin_step, or
 // after StepComplete), so that a peer that is already past the step disturbs nobody in it.

@@ -1,17 +1,6 @@
 #include "actors/exchange/float_pool.h"
 
-#include <new>
-
 namespace seng {
-namespace {
-
-constexpr std::align_val_t kAlignment{64};
-
-void free_floats(float* data) {
-  ::operator delete(data, kAlignment);
-}
-
-}  // namespace
 
 PooledFloats& PooledFloats::operator=(PooledFloats&& other) noexcept {
   if (this != &other) {
@@ -49,8 +38,7 @@ PooledFloats FloatPool::take(std::size_t count) {
     ++allocations_;
     bytes_ += count * sizeof(float);
   }
-  return PooledFloats(shared_from_this(),
-                      static_cast<float*>(::operator new(count * sizeof(float), kAlignment)), count);
+  return PooledFloats(shared_from_this(), memory_->allocate(count), count);
 }
 
 void FloatPool::give_back(float* data, std::size_t count) {
@@ -61,7 +49,7 @@ void FloatPool::give_back(float* data, std::size_t count) {
 void FloatPool::trim() {
   std::lock_guard lock(mutex_);
   for (auto& [count, buffers] : free_) {
-    for (float* data : buffers) free_floats(data);
+    for (float* data : buffers) memory_->free(data);
     bytes_ -= count * sizeof(float) * buffers.size();
     buffers.clear();
   }

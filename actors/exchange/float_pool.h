@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "actors/engine/vector_memory.h"
+
 namespace seng {
 
 class FloatPool;
@@ -43,7 +45,9 @@ class PooledFloats {
 // Thread-safe. Keeps what it once allocated, by size, until trim().
 class FloatPool : public std::enable_shared_from_this<FloatPool> {
  public:
-  static std::shared_ptr<FloatPool> create() { return std::shared_ptr<FloatPool>(new FloatPool); }
+  static std::shared_ptr<FloatPool> create(std::shared_ptr<VectorMemory> memory = host_vectors()) {
+    return std::shared_ptr<FloatPool>(new FloatPool(std::move(memory)));
+  }
   ~FloatPool();
   FloatPool(const FloatPool&) = delete;
   FloatPool& operator=(const FloatPool&) = delete;
@@ -52,19 +56,29 @@ class FloatPool : public std::enable_shared_from_this<FloatPool> {
   PooledFloats take(std::size_t count);
   // Frees what is not in use.
   void trim();
+  // Whose buffers they are.
+  VectorMemory& memory() const { return *memory_; }
 
   std::uint64_t allocations() const;  // from the system, ever
   std::uint64_t bytes() const;        // held, in use or not
 
  private:
   friend class PooledFloats;
-  FloatPool() = default;
+  explicit FloatPool(std::shared_ptr<VectorMemory> memory) : memory_(std::move(memory)) {}
   void give_back(float* data, std::size_t count);
 
+  const std::shared_ptr<VectorMemory> memory_;
   mutable std::mutex mutex_;
   // Guarded by mutex_.
   std::map<std::size_t, std::vector<float*>> free_;  // by count
   std::uint64_t allocations_ = 0, bytes_ = 0;
+};
+
+// The summary is the host's, wherever the vectors of other blocks are.
+struct StepPools {
+  std::shared_ptr<FloatPool> host;
+  std::shared_ptr<FloatPool> blocks;  // `host` itself, or a device's
+  const std::shared_ptr<FloatPool>& of(bool summary) const { return summary ? host : blocks; }
 };
 
 }  // namespace seng

@@ -43,6 +43,8 @@ class GroupView {
   bool alone() const { return group_.members.size() == 1; }
   // The link adds the members' vectors.
   bool fast() const { return is_fast(group_); }
+  // The block's vectors are a device's.
+  bool on_device(std::uint32_t block) const { return group_.vectors != nullptr && block != summary(); }
   LeafRange own_range() const { return own_range_; }
   // The maximal subtrees of the own range.
   const std::vector<std::uint32_t>& own_subtrees() const { return own_subtrees_; }

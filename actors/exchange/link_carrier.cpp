@@ -17,11 +17,21 @@ using Kind = link::Transfer::Kind;
 // Between two looks at a link on which something is under way: short beside a round of kRoundBytes.
 constexpr std::chrono::microseconds kPause{50};
 
+// Of the device, as long as somebody holds it.
+std::shared_ptr<std::byte> take_device_memory(std::shared_ptr<VectorMemory> vectors, std::size_t bytes) {
+  const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+  float* memory = vectors->allocate(floats);
+  vectors->clear(memory, floats);  // what lies between pieces travels too
+  return {reinterpret_cast<std::byte*>(memory),
+          [vectors = std::move(vectors)](std::byte* held) { vectors->free(reinterpret_cast<float*>(held)); }};
+}
+
 }  // namespace
 
 struct LinkCarrier::Open {
   std::uint64_t generation = 0;
   std::shared_ptr<RoundQueue> queue;  // guarded by mutex_, but for its plan
+  std::shared_ptr<std::byte> device;  // memory that is the link's too; null: vectors are the host's
   std::unique_ptr<link::Link> link;
   std::shared_ptr<std::byte> staging;
   link::Link::Progress progress;
@@ -33,6 +43,9 @@ struct LinkCarrier::Open {
   std::uint64_t delivered = 0;
 
   const RoundPlan& plan() const { return queue->plan(); }
+  VectorMemory& vectors() const { return *plan().group().group().vectors; }
+  void write(const RoundQueue::Ready& round) const;
+  Frame values(std::uint32_t block, std::size_t offset) const;
   RoundMark mark(const RoundQueue::Ready& round, int from) const {
     const GroupEpoch& epoch = plan().group().group().epoch;
     return {epoch.incarnation, epoch.counter, round.step, round.round->number,
@@ -42,12 +55,39 @@ struct LinkCarrier::Open {
   void check_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const;
 };
 
+// All that this rank sends in the round, in its place. What earlier rounds brought to the device has been
+// used when that is done.
+void LinkCarrier::Open::write(const RoundQueue::Ready& round) const {
+  for (const PlannedTransfer& transfer : round.round->transfers)
+    if (link::sends(transfer.wire, plan().rank())) write_mark(round, transfer.wire);
+  for (const RoundQueue::Piece& piece : round.pieces) {
+    if (!piece.on_device)
+      std::memcpy(staging.get() + piece.offset, piece.bytes.data(), piece.bytes.size());
+    else
+      vectors().copy(reinterpret_cast<const float*>(piece.bytes.data()),
+                     reinterpret_cast<float*>(device.get() + piece.offset),
+                     piece.bytes.size() / sizeof(float));
+  }
+  if (device) vectors().wait();
+}
+
+Frame LinkCarrier::Open::values(std::uint32_t block, std::size_t offset) const {
+  const auto& memory = plan().group().on_device(block) ? device : staging;
+  return {memory, memory.get() + offset, plan().group().grid(block).floats * sizeof(float)};
+}
+
 void LinkCarrier::Open::write_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const {
   std::byte* at = staging.get() + wire.offset;
   const RoundMark own = mark(round, plan().rank());
   if (wire.kind != Kind::kReduce) return (void)std::memcpy(at, &own, sizeof own);
   // Whoever has no micro-batches hands in nothing; what lies here is an earlier step's.
-  if (plan().group().own_range().size() == 0) std::memset(at, 0, wire.bytes);
+  if (plan().group().own_range().size() == 0) {
+    const std::size_t staged = wire.bytes - wire.unstaged;
+    std::memset(at, 0, staged);
+    if (wire.unstaged > 0)
+      vectors().clear(reinterpret_cast<float*>(device.get() + wire.offset + staged),
+                      wire.unstaged / sizeof(float));
+  }
   const SumMark sum = sum_mark(own, 1);
   std::memcpy(at, sum.data(), sizeof sum);
 }
@@ -214,10 +254,13 @@ void LinkCarrier::begin(std::unique_lock<std::mutex>& lock) {
   open->queue = queue_;
   const RoundPlan& plan = open->plan();
   open->meeting = meeting_rounds(plan.rank(), plan.ranks(), plan.group().fast());
-  const link::Options options{plan.rank(), plan.ranks(), identity_, plan.staging_bytes()};
+  link::Options options{plan.rank(), plan.ranks(), identity_, plan.staging_bytes()};
   lock.unlock();
   open_ = std::move(open);
   try {
+    if (const auto& vectors = open_->plan().group().group().vectors)
+      open_->device = take_device_memory(vectors, options.staging_bytes);
+    options.device = open_->device.get();
     open_->link = module_.open(options);
     open_->staging = open_->link->staging();
   } catch (const std::exception& error) {
@@ -270,14 +313,10 @@ bool LinkCarrier::post_next() {
   const RoundPlan& plan = open_->plan();
   if (!open_->next || open_->next->number >= open_->delivered + plan.rounds().size()) return false;
   RoundQueue::Ready round = *std::exchange(open_->next, std::nullopt);
-  std::byte* staging = open_->staging.get();
   std::vector<link::Transfer> transfers;
-  for (const PlannedTransfer& transfer : round.round->transfers) {
-    transfers.push_back(transfer.wire);
-    if (link::sends(transfer.wire, plan.rank())) open_->write_mark(round, transfer.wire);
-  }
-  for (const RoundQueue::Piece& piece : std::exchange(round.pieces, {}))
-    std::memcpy(staging + piece.offset, piece.bytes.data(), piece.bytes.size());
+  for (const PlannedTransfer& transfer : round.round->transfers) transfers.push_back(transfer.wire);
+  open_->write(round);
+  round.pieces.clear();
   open_->link->post(transfers);
   open_->in_flight.push_back(std::move(round));
   return true;
@@ -286,17 +325,16 @@ bool LinkCarrier::post_next() {
 void LinkCarrier::deliver(const RoundQueue::Ready& round) {
   const RoundPlan& plan = open_->plan();
   const GroupEpoch epoch = plan.group().group().epoch;
-  const std::byte* staging = open_->staging.get();
   for (const PlannedTransfer& transfer : round.round->transfers) {
     if (!link::receives(transfer.wire, plan.rank())) continue;
     open_->check_mark(round, transfer.wire);
     for (const PlannedPart& part : transfer.parts) {
-      const std::byte* values = staging + part.offset;
-      const Frame frame(open_->staging, values, plan.group().grid(part.block).floats * sizeof(float));
-      const Status taken = part.direction()
-                               ? ends_.core->receive_direction(epoch, round.step, part.block,
-                                                               read_word(values - kWordBytes), frame)
-                               : ends_.core->receive_sum(epoch, round.step, part.block, part.node, frame);
+      const Frame values = open_->values(part.block, part.offset);
+      const Status taken =
+          part.direction()
+              ? ends_.core->receive_direction(epoch, round.step, part.block,
+                                              read_word(open_->staging.get() + part.word), values)
+              : ends_.core->receive_sum(epoch, round.step, part.block, part.node, values);
       if (!taken) throw VendorError("NCCL: " + taken.error().message);
     }
   }

@@ -96,9 +96,12 @@ RoundPlan::RoundPlan(std::shared_ptr<const GroupView> group, std::size_t round_b
   staging_bytes_ = std::max(staging_bytes_, kMeetingBytes * members.size());
 }
 
+std::size_t RoundPlan::value_bytes(std::uint32_t block) const {
+  return padded(group_->grid(block).floats * sizeof(float), kPadding);
+}
+
 std::size_t RoundPlan::part_bytes(const Item& item) const {
-  const std::size_t values = padded(group_->grid(item.block).floats * sizeof(float), kPadding);
-  return values + (item.to == kAll ? kWordBytes : 0);
+  return value_bytes(item.block) + (item.to == kAll ? kWordBytes : 0);
 }
 
 // What travels, in order: lists whose neighbours may share a round, each list for itself.
@@ -171,30 +174,45 @@ void RoundPlan::add_round(std::uint32_t number, const Round& items) {
                         : sends           ? Kind::kSend
                                           : Kind::kReceive;
       const int peer = kind == Kind::kSend || kind == Kind::kReduce ? item.to : item.from;
-      round.transfers.push_back({{kind, peer, 0, kMarkBytes}, {}});
+      round.transfers.push_back({{kind, peer}, {}});
     }
-    PlannedTransfer& transfer = round.transfers[found->second];
-    const std::size_t word = item.to == kAll ? kWordBytes : 0;
-    transfer.parts.push_back({item.block, item.node, transfer.wire.bytes + word});
-    transfer.wire.bytes += part_bytes(item);
+    round.transfers[found->second].parts.push_back({item.block, item.node});
     if (sends && (item.from != kAll || group_->own_range().size() > 0))
       round.owed += item.to == kAll ? 1 : group_->grid(item.block).runs();
   }
   if (round.transfers.empty()) return;
   for (PlannedTransfer& transfer : round.transfers) {
-    transfer.wire.offset = staging_bytes_;
-    staging_bytes_ = padded(staging_bytes_ + transfer.wire.bytes, kPlacePadding);
+    lay_out(transfer);
     const bool sends = link::sends(transfer.wire, rank_);
-    for (PlannedPart& part : transfer.parts) {
-      part.offset += transfer.wire.offset;
-      if (sends) places_[{part.block, part.node}] = {rounds_.size(), part.offset};
-    }
+    for (const PlannedPart& part : transfer.parts)
+      if (sends) places_[{part.block, part.node}] = {rounds_.size(), part.offset, part.word};
     const bool gives = transfer.wire.kind == Kind::kReduce && transfer.wire.peer != rank_;
     if (gives || transfer.wire.kind == Kind::kSend) sum_bytes_ += transfer.wire.bytes;
     if (sends && transfer.wire.kind == Kind::kBroadcast)
       direction_bytes_ += transfer.wire.bytes * static_cast<std::uint64_t>(ranks() - 1);
   }
   rounds_.push_back(std::move(round));
+}
+
+void RoundPlan::lay_out(PlannedTransfer& transfer) {
+  std::size_t at = staging_bytes_ + kMarkBytes, staged = 0;
+  for (PlannedPart& part : transfer.parts) {
+    if (!part.direction()) continue;
+    part.word = at;
+    at += kWordBytes;
+  }
+  for (const bool summary : {true, false}) {
+    for (PlannedPart& part : transfer.parts) {
+      if ((part.block == group_->summary()) != summary) continue;
+      part.offset = at;
+      at += value_bytes(part.block);
+    }
+    if (summary) staged = at;
+  }
+  transfer.wire.offset = staging_bytes_;
+  transfer.wire.bytes = at - staging_bytes_;
+  if (group_->group().vectors) transfer.wire.unstaged = at - staged;
+  staging_bytes_ = padded(at, kPlacePadding);
 }
 
 }  // namespace seng

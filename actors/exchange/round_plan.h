@@ -17,8 +17,11 @@
 // Neighbours in that list share a round until its busiest rank moves `round_bytes`. What a rank sends to one
 // other in a round lies together and is one operation:
 //
-//   sums        [mark][values of a part][values ...]           fast: the mark is of floats, and added too
-//   directions  [mark][word][values][word][values] ...          each piece padded to 16 bytes
+//   sums        [mark][summary][values of a part][values ...]   fast: the mark is of floats, and added too
+//   directions  [mark][words][summary][values][values] ...      each piece padded to 16 bytes
+//
+// The values of blocks stand last: a member whose vectors are a device's leaves them there, and stages what
+// is before them (Transfer::unstaged). The bytes on the way are the same.
 #pragma once
 
 #include <array>
@@ -66,7 +69,8 @@ std::vector<std::vector<link::Transfer>> meeting_rounds(int rank, int ranks, boo
 struct PlannedPart {
   std::uint32_t block = 0;
   std::uint32_t node = SumTree::kNone;  // of the tree: the sum's, fast: kRoot; kNone: a direction
-  std::size_t offset = 0;               // of its values in the staging memory; a word stands before them
+  std::size_t offset = 0;               // of its values in the staging memory
+  std::size_t word = 0;                 // likewise of a direction's word
   bool direction() const { return node == SumTree::kNone; }
 };
 struct PlannedTransfer {
@@ -95,6 +99,7 @@ class RoundPlan {
   struct Place {
     std::size_t round = 0;   // index in rounds()
     std::size_t offset = 0;  // of the values
+    std::size_t word = 0;    // of a direction's word
   };
   // Where what this rank sends goes. `node`: kNone for a direction.
   Place place(std::uint32_t block, std::uint32_t node) const { return places_.at({block, node}); }
@@ -113,6 +118,8 @@ class RoundPlan {
   std::vector<Round> all_rounds(std::size_t round_bytes) const;
   std::vector<std::vector<Item>> in_order() const;
   void add_round(std::uint32_t number, const Round& items);
+  void lay_out(PlannedTransfer& transfer);
+  std::size_t value_bytes(std::uint32_t block) const;
   std::size_t part_bytes(const Item& item) const;
 
   const std::shared_ptr<const GroupView> group_;

@@ -14,7 +14,7 @@ void RoundQueue::add_sum(std::uint32_t block, std::uint32_t node, std::uint32_t 
   const RoundPlan::Place place = plan_->place(block, node);
   const std::size_t offset = plan_->group().grid(block).offset(run) * sizeof(float);
   std::vector<Piece> pieces;
-  pieces.push_back({place.offset + offset, std::move(values)});
+  pieces.push_back({place.offset + offset, std::move(values), plan_->group().on_device(block)});
   add(place.round, std::move(pieces));
 }
 
@@ -23,11 +23,11 @@ void RoundQueue::add_direction(std::uint32_t block, const PublishWord& word, std
   const auto plain = std::make_shared<std::vector<std::byte>>(kWordBytes);
   write_word(word, plain->data());
   std::vector<Piece> pieces;
-  pieces.push_back({place.offset - kWordBytes, Frame(plain, plain->data(), kWordBytes)});
+  pieces.push_back({place.word, Frame(plain, plain->data(), kWordBytes)});
   std::size_t offset = place.offset;
   for (Frame& run : runs) {
     const std::size_t bytes = run.size();
-    pieces.push_back({offset, std::move(run)});
+    pieces.push_back({offset, std::move(run), plan_->group().on_device(block)});
     offset += bytes;
   }
   add(place.round, std::move(pieces));

@@ -32,6 +32,7 @@ class RoundQueue {
   struct Piece {  // bytes that go to a place of the staging memory
     std::size_t offset = 0;
     Frame bytes;
+    bool on_device = false;  // both
   };
   struct Ready {
     std::uint64_t step = 0;

@@ -28,8 +28,12 @@ Status StepExchange::join(const Group& group, std::shared_ptr<BlockCarrier> carr
   left_ = false;
   early_.clear();
   SENG_CHECK(carrier_ || !group_->fast(), "fast sums without a link");
-  sums_ = std::make_unique<BlockSums>(group_, pool_);
-  directions_ = std::make_unique<DirectionSet>(group_, pool_);
+  SENG_CHECK(carrier_ || !group.vectors, "vectors of a device without a link");
+  sums_.reset();
+  directions_.reset();
+  pools_ = {pool_, group.vectors ? FloatPool::create(group.vectors) : pool_};
+  sums_ = std::make_unique<BlockSums>(group_, pools_);
+  directions_ = std::make_unique<DirectionSet>(group_, pools_);
   fragments_ = std::make_unique<FragmentSet>(group_);
   progress_.join(group_);
   backups_.begin();
@@ -149,7 +153,8 @@ void StepExchange::publish(std::uint32_t block, std::span<const float> direction
              "another's block");
   const std::span<float> buffer = directions_->buffer(block);
   SENG_CHECK(direction.size() == buffer.size(), "a direction of another block's length");
-  if (direction.data() != buffer.data()) std::copy(direction.begin(), direction.end(), buffer.begin());
+  if (direction.data() != buffer.data())
+    pools_.of(block == group_->summary())->memory().copy(direction.data(), buffer.data(), buffer.size());
   const bool copied = group_->backup(block) != kNoActor && progress_.renews(block);
   if (!copied || backups_.ready(block, word)) release(block, word);
 }
@@ -218,6 +223,7 @@ void StepExchange::push_complete() {
     complete.direction_squares.push_back(word.direction_squared);
     complete.models.push_back(std::move(word.model));
   }
+  complete.keeps = directions_->keeps();
   push(std::move(complete));
 }
 

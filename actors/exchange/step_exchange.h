@@ -152,6 +152,7 @@ class StepExchange {
 
   const StepExchangeOptions options_;
   const std::shared_ptr<FloatPool> pool_;
+  StepPools pools_;  // of the membership
   Outbox outbox_;
 
   // Exclusive while the step or the group changes; what follows is otherwise constant or has its own lock.

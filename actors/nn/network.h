@@ -153,9 +153,10 @@ class Replica {
   void load(std::span<const float> parameters, std::span<const float> statistics, const Copy& copy = {});
   // The same of state that lies on this replica's device.
   void load(const ResidentState& state);
-  // Room for such state, and for so many sums on the stack; null where there is none, as on the CPU, or no
-  // sums_held.
-  std::unique_ptr<ResidentState> plan_resident_state(int sums_held);
+  // Room for such state; null where there is none, as on the CPU, or no sums_held.
+  std::unique_ptr<ResidentState> plan_resident_state();
+  void make_room_for_sums(int held);                   // on the stack, where there are sums_held
+  std::shared_ptr<VectorMemory> make_vector_memory();  // of its device
 
   // Forward and backward of the softmax cross-entropy over one micro-batch. factor_samples > 0 hands the
   // first that many samples' factors to the sink.
@@ -177,8 +178,7 @@ class Replica {
   // What the last sum that stays came to: a vector as ResidentPlan has them, the device's, whole once wait()
   // has returned. It may be written to. Valid until the next train().
   float* held_sum();
-  std::size_t held_gradient(std::size_t block) const;  // where a block's begins in it
-  void wait();                                         // until the device has done all that it was asked for
+  void wait();  // until the device has done all that it was asked for
 
   // The loss that train() would give, without its backward pass.
   LossSum training_loss(const MicroBatch& batch);

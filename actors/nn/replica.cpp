@@ -279,11 +279,20 @@ void Replica::load(const ResidentState& state) {
   s.loading->run();
 }
 
-std::unique_ptr<ResidentState> Replica::plan_resident_state(int sums_held) {
+void Replica::make_room_for_sums(int held) {
+  SENG_CHECK(adds_up(), "a replica that was made without room for sums");
+  state_->backend->enter();
+  state_->sums->make_room(held);
+}
+
+std::shared_ptr<VectorMemory> Replica::make_vector_memory() {
+  return state_->backend->make_vector_memory();
+}
+
+std::unique_ptr<ResidentState> Replica::plan_resident_state() {
   State& s = *state_;
   if (!s.sums || s.backend->device() == Device::kCpu) return nullptr;
   s.backend->enter();
-  s.sums->make_room(sums_held);
   ResidentPlan plan{.gradients = s.sums->gradients(), .floats = s.sums->floats()};
   for (std::size_t b = 0; b < s.network.blocks().size(); ++b) {
     const Block& block = s.network.blocks()[b];
@@ -320,10 +329,6 @@ void Replica::begin_sum(SumOrder order, SumGoes sum_goes) {
 float* Replica::held_sum() {
   SENG_CHECK(state_->sum_stays, "no sum stays");
   return state_->sums->sum();
-}
-
-std::size_t Replica::held_gradient(std::size_t block) const {
-  return state_->sums->gradient_at(block);
 }
 
 void Replica::wait() {

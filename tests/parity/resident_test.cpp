@@ -45,6 +45,7 @@ class Resident : public ::testing::Test {
     }
     state_ = machine_->backend().plan_resident_state(plan_);
     ASSERT_NE(state_, nullptr);
+    vectors_ = state_->plan_vectors(plan_);
     weights_ = numbers(parameters_);
     momentum_ = numbers(parameters_);
     running_ = numbers(statistics_);
@@ -80,6 +81,7 @@ class Resident : public ::testing::Test {
   ResidentPlan plan_;
   std::size_t parameters_ = 0, statistics_ = 0;
   std::unique_ptr<ResidentState> state_;
+  std::unique_ptr<ResidentVectors> vectors_;
   Values weights_, momentum_, running_;
 };
 
@@ -89,7 +91,7 @@ TEST_F(Resident, GoesThereAndBack) {
 
 TEST_F(Resident, DotsAreThoseOfTheHost) {
   const Values g = normal(random_, plan_.floats), d = normal(random_, plan_.floats, 0.3f);
-  std::span<const DotParts> parts = state_->dots(machine_->put(g), machine_->put(d));
+  std::span<const DotParts> parts = vectors_->dots(machine_->put(g), machine_->put(d));
   for (const ResidentBlock& block : plan_.blocks) {
     const float *a = g.data() + block.gradient, *b = d.data() + block.gradient;
     double gd = 0, gg = 0, dd = 0;
@@ -115,7 +117,7 @@ TEST_F(Resident, AStepIsTheHosts) {
     EXPECT_EQ(bits(divided), bits(vector));
     const UpdateCoefficients by{
         .lr = 0.05f, .momentum = 0.9f, .weight_decay = 0.001f, .scale = 0.7f, .nesterov = nesterov};
-    state_->update(by, d, means);
+    vectors_->update(by, d, means);
     for (const ResidentBlock& block : plan_.blocks) {
       momentum_update(by, std::span(direction).subspan(block.gradient, block.count),
                       std::span(momentum_).subspan(block.offset, block.count),
@@ -132,7 +134,7 @@ TEST_F(Resident, AStepIsTheHosts) {
 TEST_F(Resident, WhatIsNotFiniteIsFoundWhereItCounts) {
   const Values good = normal(random_, plan_.floats);
   const auto finite = [&](const Values& directions, const Values& means) {
-    return state_->finite(machine_->put(directions), machine_->put(means));
+    return vectors_->finite(machine_->put(directions), machine_->put(means));
   };
   EXPECT_TRUE(finite(good, good));
   for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf("")}) {

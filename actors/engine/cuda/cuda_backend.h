@@ -62,6 +62,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<CrossEntropy> plan_cross_entropy(int batch, int classes) override;
   std::unique_ptr<Sums> plan_sums(std::size_t count) override;
   std::unique_ptr<ResidentState> plan_resident_state(const ResidentPlan& plan) override;
+  std::shared_ptr<VectorMemory> make_vector_memory() override;
   std::unique_ptr<Samples> plan_samples(const SamplesPlan& plan) override;
   std::unique_ptr<KroneckerSums> plan_kronecker_sums(const KroneckerPlan& plan) override;
   std::unique_ptr<KroneckerInverse> plan_kronecker_inverse(const KroneckerPlan& plan) override;

@@ -19,9 +19,12 @@ std::shared_ptr<std::byte> pinned(std::size_t bytes) {
 NcclLink::NcclLink(const Options& options) : rank_(options.rank) {
   SENG_LINK(cudaSetDevice(0));
   staging_ = pinned(options.staging_bytes);
-  void* device = nullptr;
-  SENG_LINK(cudaMalloc(&device, std::max<std::size_t>(options.staging_bytes, 1)));
-  device_.reset(static_cast<std::byte*>(device));
+  device_ = options.device;
+  if (device_ == nullptr) {
+    void* device = nullptr;
+    SENG_LINK(cudaMalloc(&device, std::max<std::size_t>(options.staging_bytes, 1)));
+    own_.reset(device_ = static_cast<std::byte*>(device));
+  }
   cudaStream_t stream = nullptr;
   SENG_LINK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   stream_.reset(stream);
@@ -74,8 +77,8 @@ void NcclLink::post(std::span<const Transfer> round) {
   round_.assign(round.begin(), round.end());
   for (const Transfer& transfer : round_) {
     if (!sends(transfer, rank_)) continue;
-    SENG_LINK(cudaMemcpyAsync(device_.get() + transfer.offset, staging_.get() + transfer.offset,
-                              transfer.bytes, cudaMemcpyHostToDevice, stream_.get()));
+    SENG_LINK(cudaMemcpyAsync(device_ + transfer.offset, staging_.get() + transfer.offset,
+                              transfer.bytes - transfer.unstaged, cudaMemcpyHostToDevice, stream_.get()));
   }
   SENG_LINK(ncclGroupStart());
   for (const Transfer& transfer : round_) start(transfer);
@@ -84,7 +87,7 @@ void NcclLink::post(std::span<const Transfer> round) {
 }
 
 void NcclLink::start(const Transfer& transfer) {
-  std::byte* memory = device_.get() + transfer.offset;
+  std::byte* memory = device_ + transfer.offset;
   switch (transfer.kind) {
     case Kind::kSend:
       return SENG_LINK(
@@ -105,8 +108,8 @@ void NcclLink::start(const Transfer& transfer) {
 void NcclLink::finish_launch() {
   for (const Transfer& transfer : round_) {
     if (!receives(transfer, rank_)) continue;
-    SENG_LINK(cudaMemcpyAsync(staging_.get() + transfer.offset, device_.get() + transfer.offset,
-                              transfer.bytes, cudaMemcpyDeviceToHost, stream_.get()));
+    SENG_LINK(cudaMemcpyAsync(staging_.get() + transfer.offset, device_ + transfer.offset,
+                              transfer.bytes - transfer.unstaged, cudaMemcpyDeviceToHost, stream_.get()));
   }
   Event end = take_event();
   SENG_LINK(cudaEventRecord(end.get(), stream_.get()));

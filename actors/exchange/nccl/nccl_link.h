@@ -1,6 +1,6 @@
-// A link over NCCL: what is sent is copied from pinned memory of the host to the device, travels between
-// devices, and is copied back. All on one stream, so rounds go one after another on the device while the host
-// prepares the next.
+// A link over NCCL: what is staged is copied from pinned memory of the host to the device, travels between
+// devices, and is copied back; the rest stays there. All on one stream, so rounds go one after another on the
+// device while the host prepares the next.
 #pragma once
 
 #include <deque>
@@ -45,8 +45,9 @@ class NcclLink final : public Link {
   Event take_event();
 
   const int rank_;
-  std::shared_ptr<std::byte> staging_;             // pinned
-  std::unique_ptr<std::byte, FreeDevice> device_;  // laid out alike
+  std::shared_ptr<std::byte> staging_;          // pinned
+  std::unique_ptr<std::byte, FreeDevice> own_;  // null: the caller's is used
+  std::byte* device_ = nullptr;                 // laid out alike
   Handle<cudaStream_t, DestroyStream> stream_;
   std::unique_ptr<std::remove_pointer_t<ncclComm_t>, Abort> communicator_;  // goes first
   bool launching_ = false;       // a round's operations are on their way to the stream

@@ -149,6 +149,23 @@ extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_cuda_co
   throw std::invalid_argument(name);
 }
 
+// For the emulated NCCL beside, which reads and writes the device's memory as a GPU's own copies do.
+extern "C" __attribute__((visibility("default"))) int emulated_cuda_owns(const void* memory,
+                                                                         std::size_t bytes) {
+  const std::lock_guard lock(device_mutex);
+  auto after = allocations.upper_bound(const_cast<void*>(memory));
+  if (after == allocations.begin()) return 0;
+  const auto& [begin, size] = *--after;
+  return static_cast<const std::byte*>(memory) + bytes <= static_cast<const std::byte*>(begin) + size;
+}
+extern "C" __attribute__((visibility("default"))) void emulated_cuda_move(void* to, const void* from,
+                                                                          std::size_t bytes) {
+  const std::lock_guard lock(device_mutex);
+  if (running++ == 0) protect(PROT_READ | PROT_WRITE);
+  std::memmove(to, from, bytes);
+  if (--running == 0) protect(PROT_NONE);
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   if (const cudaError_t failed = failure_now(); failed != cudaSuccess) return failed;
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");

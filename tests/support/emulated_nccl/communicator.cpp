@@ -178,8 +178,9 @@ void Communicator::step(Operation& operation) {
       check(peer.wanted.front());
       peer.wanted.pop_front();
       operation.announced = true;
-      peer.out += frame(kData, operation.bytes,
-                        std::string(reinterpret_cast<const char*>(operation.memory), operation.bytes));
+      std::string bytes(operation.bytes, 0);
+      move_bytes(bytes.data(), operation.memory, operation.bytes);
+      peer.out += frame(kData, operation.bytes, bytes);
     }
     write(peer);
     operation.done = operation.announced && peer.out.empty();
@@ -189,7 +190,7 @@ void Communicator::step(Operation& operation) {
   write(peer);
   if (peer.arrived.empty()) return;
   check(peer.arrived.front().size());
-  if (failure_ == ncclSuccess) std::memcpy(operation.memory, peer.arrived.front().data(), operation.bytes);
+  if (failure_ == ncclSuccess) move_bytes(operation.memory, peer.arrived.front().data(), operation.bytes);
   peer.arrived.pop_front();
   operation.done = true;
 }

@@ -7,7 +7,10 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <string>
 #include <thread>
+
+#include "tests/support/emulated_nccl/other_device.h"
 
 struct CUstream_st {
   std::deque<std::function<bool()>> waiting;
@@ -67,7 +70,15 @@ void queue(cudaStream_t stream, std::function<bool()> work) {
 }
 
 bool on_device(const void* memory, std::size_t bytes) {
-  return contains(device_memory, memory, bytes);
+  return contains(device_memory, memory, bytes) || other_device().has(memory, bytes);
+}
+
+void move_bytes(void* to, const void* from, std::size_t bytes) {
+  const OtherDevice other = other_device();
+  if (other.has(to, bytes) || other.has(from, bytes))
+    other.move(to, from, bytes);
+  else
+    std::memmove(to, from, bytes);
 }
 
 std::string visible_device() {
@@ -132,9 +143,9 @@ cudaError_t cudaFreeHost(void* memory) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   const bool down = kind == cudaMemcpyDeviceToHost;
-  if (!contains(device_memory, down ? from : to, bytes) || !contains(host_memory, down ? to : from, bytes))
+  if (!emulated_nccl::on_device(down ? from : to, bytes) || !contains(host_memory, down ? to : from, bytes))
     return cudaErrorInvalidValue;
-  emulated_nccl::queue(stream, [=] { return std::memcpy(to, from, bytes) != nullptr; });
+  emulated_nccl::queue(stream, [=] { return emulated_nccl::move_bytes(to, from, bytes), true; });
   return cudaSuccess;
 }
 const char* cudaGetErrorString(cudaError_t error) {

@@ -1,8 +1,6 @@
-// Trainer: the step of an actor that nobody exchanges with, see resident_step.h.
+// Trainer: steps whose vectors stay on the GPU, see residence.h: of an actor that nobody exchanges with, and
+// what differs in a group.
 #include <numeric>
-#include <utility>
-
-#include <fmt/format.h>
 
 #include "actors/trainer.h"
 #include "protocol/base/log.h"
@@ -11,26 +9,21 @@ namespace seng {
 
 // A group of one may still be followed by newcomers, who take each step's directions from the host.
 bool Trainer::goes_alone() {
-  if (group_.members.size() > 1 || ask_.followed) return false;
-  if (!std::exchange(asked_for_resident_, true)) make_resident();
-  return resident_ != nullptr;
+  const bool alone = group_.members.size() == 1 && !ask_.followed;
+  const bool before = alone_ != nullptr;
+  alone_ = alone ? residence_.alone() : nullptr;
+  if (alone_ && !before) log_info("alone: the state stays on the GPU");
+  return alone_ != nullptr;
 }
 
-// Once. What there is no memory for is done the other way, with the same bits.
-void Trainer::make_resident() {
-  try {
-    resident_ = ResidentStep::create(*parts_.workload, *parts_.replicas);
-    if (resident_) log_info("alone: the state stays on the GPU");
-  } catch (const VendorError& error) {
-    parts_.event("StateOnHost",
-                 fmt::format("the GPU does not take in the state of an actor that is alone; it stays on the "
-                             "host, where a step takes longer: {}",
-                             error.what()));
-  }
+std::shared_ptr<VectorMemory> Trainer::vectors_in(const Group& group) {
+  if (group.path != BlockPath::kNccl || group.members.size() == 1) return nullptr;
+  const ResidentGroupStep* step = residence_.together();
+  return step == nullptr ? nullptr : step->vectors();
 }
 
 void Trainer::bring_home() {
-  if (resident_) resident_->bring_home(*parts_.state);
+  residence_.bring_home(*parts_.state);
 }
 
 std::optional<StepComplete> Trainer::step_alone(bool refresh) {
@@ -38,8 +31,8 @@ std::optional<StepComplete> Trainer::step_alone(bool refresh) {
   const std::uint64_t step = parts_.state->step + 1;
   begin_curvature(step, refresh);
   take_samples(step);
-  resident_->take_there(*parts_.state);
-  resident_->begin();
+  residence_.take_there(*parts_.state);
+  alone_->begin();
   parts_.lanes->run(1, [&](std::size_t, int lane) {
     compute_piece({{first_, last_}, lane, step, refresh ? w.factor_samples : 0});
   });
@@ -59,7 +52,7 @@ std::optional<StepComplete> Trainer::step_alone(bool refresh) {
   for (const std::uint32_t block : blocks) costs.push_back(refresh_cost(block));
   const std::vector<Status> accepted = accept(blocks, costs);
   StepComplete complete =
-      resident_->finish(*parts_.state, damping_, host(), [&] { parts_.gauges->counter.fetch_add(1); });
+      alone_->finish(*parts_.state, damping_, host(), [&] { parts_.gauges->counter.fetch_add(1); });
   parts_.gauges->forms = false;
   tell_refused(accepted);
   for (const std::uint32_t block : blocks)
