@@ -17,6 +17,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
+constexpr const char* kStaysThere = "sums, directions and the state of this group stay on the GPU";
+
 TEST_F(OverEmulatedNccl, AJobComesToTheBitsOfOneActorAndOfZeroMq) {
   Cluster cluster(3, on_gpus());
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
@@ -33,6 +35,8 @@ TEST_F(OverEmulatedNccl, AJobComesToTheBitsOfOneActorAndOfZeroMq) {
     EXPECT_EQ(result.value("state_sha256", ""), state) << actors << " actors, " << exchange;
     const std::string id = std::to_string(result.value("id", 0));
     EXPECT_EQ(has_event(cluster, id, "NCCL 2.28.9 between"), actors > 1 && exchange != "zmq");
+    EXPECT_EQ(cluster.ctl({"logs", id}).out.find(kStaysThere) != std::string::npos,
+              actors > 1 && exchange != "zmq" && lanes == 1);
     const auto described = nlohmann::json::parse(cluster.ctl({"describe", id, "-o", "json"}).out);
     std::uint64_t bytes = 0;
     for (const auto& actor : described["actors"]) bytes += actor.value("bytes_sent", std::uint64_t{0});
@@ -46,6 +50,70 @@ TEST_F(OverEmulatedNccl, AJobComesToTheBitsOfOneActorAndOfZeroMq) {
   run(2, 1, "zmq");
   run(2, 1, "nccl");
   run(3, 2, "auto");
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Whatever the vectors go through on the devices, and what comes to the host for it: cut factors, refreshes
+// that take effect later, Kronecker factors, steps that are left out.
+TEST_F(OverEmulatedNccl, EveryKindOfStepComesToTheBitsOfOneActor) {
+  Cluster cluster(3, on_gpus());
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  const std::string seng =
+      "{name: seng, lr: 0.05, momentum: 0.9, damping: 0.5, curvature: {every: 2, samples: 16, ";
+  const std::vector<std::pair<std::string, std::string>> kinds = {
+      {"{name: sgd, lr: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0.001}", "f32"},
+      {seng + "representation: implicit, rank: 2, fragment_dtype: bf16, overlap: true}}", "bf16"},
+      {seng + "product: countsketch, product_buckets: 12}}", "f16, loss_scale: 262144"},
+      {"{name: kfac, lr: 0.05, damping: 0.5, curvature: {every: 2, samples: 16}}", "f32"}};
+  for (const auto& [optimizer, precision] : kinds) {
+    JobText job = small("auto");
+    job.optimizer = optimizer;
+    job.extra += "engine: {precision: " + precision + "}\n";
+    std::string state;
+    for (const int actors : {1, 3}) {
+      job.actors = actors;
+      const auto result = cluster.train(to_text(job));
+      ASSERT_TRUE(result.is_object()) << cluster.last().err;
+      ASSERT_EQ(result.value("state", ""), "succeeded") << optimizer << result.dump() << cluster.last().err;
+      if (state.empty()) state = result.value("state_sha256", "");
+      EXPECT_EQ(result.value("state_sha256", ""), state) << optimizer;
+      EXPECT_EQ(state.size(), 64u);
+      const std::string id = result.at("id").dump();
+      EXPECT_EQ(cluster.ctl({"logs", id}).out.find(kStaysThere) != std::string::npos, actors > 1);
+      EXPECT_EQ(has_event(cluster, id, "gradients overflowed f16"), precision.starts_with("f16"));
+    }
+  }
+  EXPECT_TRUE(cluster.stop().empty());
+}
+
+// Newcomers follow the group's directions, which are on the devices; checkpoints and evaluations come
+// between.
+TEST_F(OverEmulatedNccl, GrowingAndShrinkingComesToTheBitsOfOneThatIsAlone) {
+  Cluster cluster(3, on_gpus());
+  ASSERT_TRUE(cluster.started()) << cluster.start_error();
+  JobText job = small("auto");
+  job.steps = 90;
+  job.extra += "checkpoint: {every_steps: 15}\n";
+  const auto alone = cluster.train(to_text(job));
+  ASSERT_EQ(alone.value("state", ""), "succeeded") << alone.dump() << cluster.last().err;
+  job.actors = 2;
+  ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
+  const auto comes_to = [&](unsigned actors, unsigned steps) {
+    return cluster.wait_until("2", [&](const auto& now) {
+      return now.value("actors", 0u) == actors && now.value("steps", 0u) >= steps;
+    });
+  };
+  ASSERT_TRUE(comes_to(2, 3)) << cluster.ctl({"events", "2"}).out;
+  for (const unsigned count : {3u, 1u, 2u, 3u}) {
+    const unsigned steps = cluster.status("2").value("steps", 0u);
+    ASSERT_EQ(cluster.ctl({"scale", "2", std::to_string(count)}).exit_code, 0);
+    ASSERT_TRUE(comes_to(count, steps + 3)) << count << cluster.ctl({"events", "2"}).out;
+  }
+  const auto waited = cluster.ctl({"wait", "2"});
+  EXPECT_EQ(waited.exit_code, 0) << waited.err << cluster.ctl({"events", "2"}).out;
+  EXPECT_EQ(cluster.status("2").value("restarts", -1), 0);
+  EXPECT_EQ(cluster.status("2").value("state_sha256", ""), alone.value("state_sha256", "?"));
+  EXPECT_THAT(cluster.ctl({"logs", "2"}).out, HasSubstr(kStaysThere));
   EXPECT_TRUE(cluster.stop().empty());
 }
 
