@@ -12,6 +12,9 @@ namespace {
 // claims to belong to this membership may not fill memory.
 constexpr std::size_t kMaxEarlySteps = 4;
 
+// A peer that sends what a device's memory is to take.
+constexpr const char* kByTheLink = "this group's sums and directions travel over NCCL";
+
 // What a kept message takes beside its body and payload.
 constexpr std::size_t kFutureMessageBytes = 256;
 
@@ -200,7 +203,7 @@ Status StepExchange::receive_direction(const GroupEpoch& epoch, std::uint64_t st
 
 Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& message) const {
   if (is_kind(message, MessageKind::kPartialSums)) {
-    if (group_->fast()) return refusal("this group's sums are NCCL's");
+    if (carrier_) return refusal(kByTheLink);
     auto body = parse_body<PartialSums>(message);
     if (!body) return fail(std::move(body).error());
     return cut<Arrived>(*group_, message, body->parts,
@@ -209,6 +212,7 @@ Result<std::vector<StepExchange::Arrived>> StepExchange::parse(const Message& me
                         });
   }
   if (is_kind(message, MessageKind::kDirections)) {
+    if (carrier_) return refusal(kByTheLink);
     auto body = parse_body<Directions>(message);
     if (!body) return fail(std::move(body).error());
     const auto flags = body->flags;

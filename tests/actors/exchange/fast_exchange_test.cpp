@@ -165,10 +165,42 @@ TEST(FastStepExchange, HandsInOneVectorPerBlockAndTakesNoPartialSums) {
     if (outgoing.to != 0) continue;
     const Status received = fast.receive(outgoing.message);
     ASSERT_FALSE(received);
-    EXPECT_THAT(received.error().message, HasSubstr("this group's sums are NCCL's"));
+    EXPECT_THAT(received.error().message, HasSubstr("this group's sums and directions travel over NCCL"));
     ++refused;
   }
   EXPECT_GT(refused, 0u);
+}
+
+// Where vectors are a device's, what comes on a socket must not get among them.
+TEST(StepExchangeOverALink, TakesNoSumsAndDirectionsAsMessages) {
+  Random random;
+  const auto blocks = random_blocks(random, 3, 50);
+  const auto members = make_members(2, 4);
+  Group over_link = make_group(blocks, members, 0), by_message = make_group(blocks, members, 1);
+  over_link.path = BlockPath::kNccl;
+  const StepExchangeOptions options{.block_floats = block_floats(blocks)};
+  StepExchange ours(options), peers(options);
+  ASSERT_TRUE(ours.join(over_link, std::make_shared<NoLink>()));
+  ASSERT_TRUE(peers.join(by_message));
+  for (auto* exchange : {&ours, &peers}) exchange->begin_step(1, false);
+  for (std::uint32_t micro = members[1].first_micro; micro < members[1].last_micro; ++micro)
+    peers.add_leaf(3, micro, random.floats(kSummaryFloats), {});
+  for (std::uint32_t block = 0; block < blocks.size(); ++block) {
+    for (std::uint32_t micro = members[1].first_micro; micro < members[1].last_micro; ++micro)
+      peers.add_leaf(block, micro, random.floats(blocks[block].count),
+                     random.floats(blocks[block].statistics_count));
+    if (by_message.placement.owner[block] == 1)
+      peers.publish(block, random.floats(blocks[block].count + blocks[block].statistics_count), {});
+  }
+  std::set<std::uint16_t> refused;
+  for (const Outgoing& outgoing : peers.take_outgoing()) {
+    const Status received = ours.receive(outgoing.message);
+    ASSERT_FALSE(received);
+    EXPECT_THAT(received.error().message, HasSubstr("this group's sums and directions travel over NCCL"));
+    refused.insert(outgoing.message.envelope.kind);
+  }
+  EXPECT_EQ(refused, (std::set<std::uint16_t>{static_cast<std::uint16_t>(MessageKind::kPartialSums),
+                                              static_cast<std::uint16_t>(MessageKind::kDirections)}));
 }
 
 // Its nodes are those of a tree over the member's own micro-batches, whatever the whole tree's are.
