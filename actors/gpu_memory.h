@@ -16,8 +16,8 @@ struct GpuMemory {
   std::size_t total() const { return replicas + sums + samples + libraries; }
 };
 
-// What an actor that is alone takes beside that (ResidentStep) is not counted: it does without where there is
-// no room. `replica`: of one lane on the CPU, as replica_memory() has it.
+// What an actor takes beside that, whose step stays on the GPU (residence.h), is not counted: it does without
+// where there is no room. `replica`: of one lane on the CPU, as replica_memory() has it.
 GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int lanes);
 
 }  // namespace seng
