@@ -7,6 +7,7 @@
 #include "actors/divergence.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/make_group.h"
+#include "actors/sample_devices.h"
 #include "protocol/base/file.h"
 #include "protocol/base/log.h"
 
@@ -101,12 +102,7 @@ Status Driver::prepare(const Welcome& welcome) {
     host_lanes_ = std::make_unique<Lanes>(options_.host_threads);
   if (host_lanes_) log_info("{} threads of the host beside the GPU's lanes", host_lanes_->count());
   SENG_TRY(plan_replicas());
-  if (options_.device == Device::kCuda && workload_->second_order) {
-    auto backend = make_backend(options_.device);
-    if (!backend) return fail(backend.error());
-    (*backend)->make_ready();
-    workload_->sample_device = std::make_shared<SampleDevice>(std::move(*backend));
-  }
+  if (options_.device == Device::kCuda) SENG_TRY(make_sample_devices(*workload_, options_.device));
   state_ = TrainState::initial(*workload_);
   checkpoints_dir_ = welcome.job_dir + "/checkpoints";
   initial_sha256_ = welcome.initial_sha256;

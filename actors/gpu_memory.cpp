@@ -5,6 +5,7 @@
 #include "actors/engine/arithmetic.h"
 #include "actors/optim/device_kronecker.h"
 #include "actors/resident_home.h"
+#include "actors/sample_devices.h"
 
 namespace seng {
 namespace {
@@ -65,7 +66,7 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
       workload.spec.batch_micro * (workload.network.input().count() + 4) * sizeof(float) * of_lanes;
   const auto& blocks = workload.network.blocks();
   bool raw = false;
-  std::size_t shared = 0;  // R^T R and cuSOLVER's workspace, about; or what K-FAC's factors take
+  std::size_t shared = 0;  // of a stream: R^T R and cuSOLVER's workspace, about; or what K-FAC's factors take
   for (std::size_t b = 0; b < workload.fragments.size(); ++b) {
     const CurvatureForm& form = workload.fragments[b].form;
     if (stays_there(form)) {
@@ -81,10 +82,11 @@ GpuMemory gpu_memory(const Workload& workload, const ReplicaMemory& replica, int
     }
     raw = raw || is_raw_convolution(blocks[b], form);
   }
-  if (raw) out.samples += kRuns;
+  const auto streams = static_cast<std::size_t>(sample_streams(workload));
+  if (raw) out.samples += streams * kRuns;
   out.replicas += cut_floats(workload) * sizeof(float) * of_lanes;
-  out.samples += shared;
-  out.libraries = kContext + (of_lanes + (workload.second_order ? 1 : 0)) * kPerStream;
+  out.samples += streams * shared;
+  out.libraries = kContext + (of_lanes + streams) * kPerStream;
   return out;
 }
 

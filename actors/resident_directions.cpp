@@ -1,6 +1,7 @@
 #include "actors/resident_directions.h"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 namespace seng {
@@ -25,7 +26,7 @@ double add_parts(std::span<const DotParts> parts, double DotParts::*of, bool in_
 }  // namespace
 
 void ResidentDirections::leave() {
-  pass_.reset();
+  passes_.clear();
   blocks_.clear();
   in_force_.clear();
 }
@@ -49,9 +50,11 @@ void ResidentDirections::direct(TrainState& state, const std::vector<std::uint32
     now.push_back(state.curvature.at(b).form_there(damping, lanes));
     directed();
   }
-  if (now != in_force_ || blocks != blocks_ || recorded_ != means_) pass_.reset();
+  const bool same = now == in_force_ && blocks == blocks_ && means_ == recorded_;
   in_force_ = std::move(now);
   blocks_ = blocks;
+  recorded_ = means_;
+  if (!same) make_passes();
   vector_ = home_.state().directions();
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (in_force_[i].made != nullptr) continue;
@@ -60,25 +63,44 @@ void ResidentDirections::direct(TrainState& state, const std::vector<std::uint32
                         home_.state().directions() + block.gradient, block.count);
   }
   home_.replica().wait();
-  const std::lock_guard lock(workload_.sample_device->mutex);  // what is formed beside waits for it, not it
-  precondition(state);
-  workload_.sample_device->wait();
+  std::vector<std::unique_lock<std::recursive_mutex>> locks;  // what is formed beside waits for it, not it
+  for (Pass& pass : passes_) {
+    locks.emplace_back(pass.device->mutex);
+    precondition(state, pass);
+  }
+  for (const Pass& pass : passes_) pass.device->backend->wait();
+}
+
+// A stream's blocks go one after another, and beside those of the others.
+void ResidentDirections::make_passes() {
+  passes_.clear();
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    if (in_force_[i].made == nullptr) continue;
+    const auto device = workload_.sample_device(blocks_[i]);
+    auto found = std::ranges::find(passes_, device, &Pass::device);
+    if (found == passes_.end()) found = passes_.insert(found, {device, {}, nullptr});
+    found->places.push_back(i);
+  }
 }
 
 // The same calls until curvature is renewed, so that the GPU has them as one piece of work. With the device's
 // mutex held: nobody else may use it while they are captured.
-void ResidentDirections::precondition(TrainState& state) {
-  const auto calls = [this, &state] {
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+void ResidentDirections::precondition(TrainState& state, Pass& pass) {
+  const auto calls = [this, &state, places = pass.places] {
+    for (const std::size_t i : places) {
       const std::size_t at = home_.state().plan().blocks[blocks_[i]].gradient;
-      if (in_force_[i].made != nullptr)
-        state.curvature.at(blocks_[i]).precondition_there(means_ + at, home_.state().directions() + at);
+      state.curvature.at(blocks_[i]).precondition_there(means_ + at, home_.state().directions() + at);
     }
   };
   if (workload_.spec.engine_graphs != "auto") return calls();
-  if (!pass_) pass_ = workload_.sample_device->backend->record(calls);
-  recorded_ = means_;
-  pass_->run();
+  if (!pass.recording) pass.recording = pass.device->backend->record(calls);
+  pass.recording->run();
+}
+
+std::string ResidentDirections::graph_shortfall() const {
+  for (const Pass& pass : passes_)
+    if (pass.recording && !pass.recording->shortfall().empty()) return pass.recording->shortfall();
+  return "";
 }
 
 std::vector<DotParts> ResidentDirections::products() {

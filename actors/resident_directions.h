@@ -1,6 +1,7 @@
 // What the owner of blocks makes of their sums where these lie on the GPU (block_direction.h does it on the
 // host): means, directions, and the products that go with them. Directions are formed by the GPU itself, as
-// one piece of work, as long as the same curvature of the same blocks is in force.
+// one piece of work a stream (sample_devices.h), as long as the same curvature of the same blocks is in
+// force.
 //
 // Used by the driver's thread alone.
 #pragma once
@@ -30,12 +31,19 @@ class ResidentDirections {
   void leave();
 
   // Why directions are not repeated by the GPU itself as they could be, see Recording; else empty.
-  std::string graph_shortfall() const { return pass_ ? pass_->shortfall() : ""; }
+  std::string graph_shortfall() const;
 
  private:
   void direct(TrainState& state, const std::vector<std::uint32_t>& blocks, double damping, Lanes& lanes,
               const std::function<void()>& directed);
-  void precondition(TrainState& state);
+  // Those of the blocks that one stream of the samples' has, queued there.
+  struct Pass {
+    std::shared_ptr<SampleDevice> device;
+    std::vector<std::size_t> places;       // in blocks_
+    std::unique_ptr<Recording> recording;  // null: they are queued call by call
+  };
+  void make_passes();
+  void precondition(TrainState& state, Pass& pass);
   std::vector<DotParts> products();
 
   const Workload& workload_;
@@ -44,8 +52,8 @@ class ResidentDirections {
   const float* vector_ = nullptr;             // likewise
   std::vector<std::uint32_t> blocks_;         // of the step, and per each:
   std::vector<Curvature::InForce> in_force_;  // what it goes by
-  const float* recorded_ = nullptr;           // the means that the pass reads
-  std::unique_ptr<Recording> pass_;           // the directions' of the curvature in force
+  std::vector<Pass> passes_;                  // of these, and of the means that they read
+  const float* recorded_ = nullptr;
 };
 
 }  // namespace seng

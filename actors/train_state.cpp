@@ -38,7 +38,7 @@ CurvatureOptions curvature_options(const Workload& workload, std::uint32_t block
   options.wire = workload.fragments[block].wire;
   options.seed = workload.spec.seed;
   options.index = block;
-  options.device = workload.sample_device;
+  options.device = workload.sample_device(block);
   return options;
 }
 

@@ -55,8 +55,8 @@ class Trainer::LaneSink : public BackwardSink {
     if (w.fragments[block].floats == 0) return;
     const FragmentKey key{w.spec.seed, step_, static_cast<std::uint32_t>(block),
                           micro_ * static_cast<std::uint32_t>(w.factor_samples)};
-    add(block,
-        make_fragment(w.network.blocks()[block], w.fragments[block], factors, key, w.sample_device.get()));
+    add(block, make_fragment(w.network.blocks()[block], w.fragments[block], factors, key,
+                             w.sample_device(block).get()));
   }
   // A fragment already: the replica has cut them as the block's form says.
   void on_cut_factors(std::size_t block, std::span<const float> words) override {

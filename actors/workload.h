@@ -22,13 +22,17 @@ struct Workload {
   DataSplits data;
   std::unique_ptr<Augmenter> augmenter;  // of data.train
   std::uint64_t steps_total = 0;
-  double epochs_total = 0;                      // steps_total * batch / training samples
-  double schedule_end = 0;                      // where the learning rate's schedule ends, in epochs
-  bool second_order = false;                    // the optimizer keeps curvature
-  int factor_samples = 0;                       // per micro-batch on a refresh step: N / V
-  Precision stored = Precision::kF32;           // of curvature
-  std::vector<FragmentShape> fragments;         // per block; empty for a first-order optimizer
-  std::shared_ptr<SampleDevice> sample_device;  // what multiplies curvature's samples; none: the CPU
+  double epochs_total = 0;               // steps_total * batch / training samples
+  double schedule_end = 0;               // where the learning rate's schedule ends, in epochs
+  bool second_order = false;             // the optimizer keeps curvature
+  int factor_samples = 0;                // per micro-batch on a refresh step: N / V
+  Precision stored = Precision::kF32;    // of curvature
+  std::vector<FragmentShape> fragments;  // per block; empty for a first-order optimizer
+  // Per block what multiplies its curvature's samples (sample_devices.h); empty: the CPU.
+  std::vector<std::shared_ptr<SampleDevice>> sample_devices;
+  std::shared_ptr<SampleDevice> sample_device(std::size_t block) const {
+    return sample_devices.empty() ? nullptr : sample_devices[block];
+  }
 
   // Passes over the training data once `step` steps are committed.
   double epoch_after(std::uint64_t step) const {

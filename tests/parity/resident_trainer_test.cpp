@@ -8,6 +8,7 @@
 #include "actors/exchange/placement.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "actors/kept_curvature.h"
+#include "actors/sample_devices.h"
 #include "actors/trainer.h"
 #include "tests/parity/emulated_count.h"
 #include "tests/parity/require_cuda.h"
@@ -44,10 +45,10 @@ struct Trained {
 
 // Where each step goes: 'a' alone, 'f' with somebody who follows, 'i' alone, interrupted and made again; 'x'
 // alone, on a GPU that has no memory left.
-Trained train(const std::string& text, const std::string& ways) {
+Trained train(const std::string& text, const std::string& ways, bool on_one_stream = false) {
   Workload workload = *load_workload(*parse_job_spec(text, "test"));
-  if (workload.second_order)
-    workload.sample_device = std::make_shared<SampleDevice>(*make_backend(Device::kCuda));
+  if (!make_sample_devices(workload, Device::kCuda)) throw VendorError("no streams");
+  if (on_one_stream) std::ranges::fill(workload.sample_devices, workload.sample_device(0));
   Lanes lanes(1);
   ReplicaOptions options = replica_options(workload.spec);
   options.device = Device::kCuda;
@@ -121,6 +122,9 @@ TEST_P(ResidentTrainer, TrainsTheSameBitsOnEitherWay) {
   for (const double loss : followed.losses) EXPECT_TRUE(std::isfinite(loss));
   EXPECT_NE(followed.losses.front(), followed.losses.back());
   EXPECT_EQ(alone, followed);
+  if (GetParam().name == "seng") {
+    EXPECT_EQ(train(text, "aafa", true), followed);
+  }
   EXPECT_EQ(train(text, "iafi"), followed);  // newcomers come and go, and the membership ends in a step
   EXPECT_THAT(alone.events, ::testing::IsEmpty());
   if (!emulated()) return;  // only that one counts
