@@ -175,6 +175,9 @@ class Backend : public OptimizerBackend {
   // memory, of which they are made to read the same places each time. A GPU calls them twice or more often.
   virtual std::unique_ptr<Recording> record(std::function<void()> calls) = 0;
   virtual std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) = 0;
+  // Of so many floats in so many pieces between two calls of begin(). Null where the host is as near: on the
+  // CPU.
+  virtual std::unique_ptr<Drain> plan_drain(std::size_t floats, std::size_t pieces) = 0;
 
   virtual LayoutPtr plain(TensorShape shape) = 0;
   virtual std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) = 0;

@@ -1,4 +1,5 @@
-// What lets a device go on without its host: passes that are repeated, and what they read of the host.
+// What lets a device go on without its host: passes that are repeated, what they read of the host, and what
+// they leave for it.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +30,16 @@ class Feed {
   virtual void put(const void* host, std::size_t bytes) = 0;
   // The calls that are made from now on find in the memory what was put last.
   virtual void take() = 0;
+};
+
+// Brings what a pass makes on its way, and then writes over, to the host, which waits for all of it once.
+class Drain {
+ public:
+  virtual ~Drain() = default;
+  // What was taken before has been used.
+  virtual void begin() = 0;
+  // Queues a copy. Its place on the host, where it is once Backend::wait() has returned.
+  virtual float* take(const float* memory, std::size_t count) = 0;
 };
 
 }  // namespace seng

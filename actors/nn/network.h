@@ -79,6 +79,12 @@ struct BlockGradient {
   std::span<const float> gradient, statistics;  // as of BackwardSink::on_gradient
 };
 
+struct BlockFactors {
+  std::size_t block = 0;
+  SampleFactors whole;         // as of BackwardSink::on_factors
+  std::span<const float> cut;  // in its place, where not empty: as of on_cut_factors
+};
+
 // Receives a micro-batch's results during Replica::train, on the lane's thread, block by block as backward
 // goes on (last layers first), each block once.
 class BackwardSink {
@@ -90,6 +96,12 @@ class BackwardSink {
   // as LowRankPlan has them. Valid until it returns.
   virtual void on_cut_factors(std::size_t /*block*/, std::span<const float> /*words*/) {
     SENG_CHECK(false, "who asks for cuts takes them");
+  }
+  // Of several blocks at once, in the place of as many calls: where they are there together, behind the pass.
+  // A sink may share them out among threads of its own.
+  virtual void on_all_factors(std::span<const BlockFactors> blocks) {
+    for (const BlockFactors& each : blocks)
+      each.cut.empty() ? on_factors(each.block, each.whole) : on_cut_factors(each.block, each.cut);
   }
   // gradient: block.count floats, of the loss SUM over the micro-batch (not the mean). statistics: the
   // micro-batch's own mean and unbiased variance for batch norm, else empty. Valid until it returns. Of a

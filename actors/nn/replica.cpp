@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "actors/nn/execution_plan.h"
+#include "actors/nn/factor_drain.h"
 #include "actors/nn/gradient_sums.h"
 #include "actors/nn/network.h"
 #include "actors/nn/pass_inputs.h"
@@ -113,6 +114,8 @@ struct Replica::State {
   std::size_t factor_floats = 0;
   int planned_factor_samples = 0;
   std::vector<std::unique_ptr<LowRankCuts>> cuts;  // per block; null: its factors are handed out whole
+  std::vector<std::size_t> cut_words;              // per block; 0: likewise
+  std::unique_ptr<FactorDrain> drain;              // null: they are waited for block by block
   bool loaded = false;
   std::optional<MicroBatch> ahead;  // it is on its way
   std::vector<LayerTime> times;     // per step
@@ -173,10 +176,15 @@ void Replica::State::prepare_factors(int samples) {
   planned_factor_samples = samples;
   cuts.clear();
   cuts.resize(network.blocks().size());
-  for (std::size_t b = 0; b < options.cuts.size(); ++b)
-    if (options.cuts[b].rank > 0)
-      cuts[b] = backend->plan_low_rank_cuts(
-          LowRankPlan::of(network.blocks()[b], options.cuts[b], std::size_t(samples)));
+  cut_words.assign(network.blocks().size(), 0);
+  for (std::size_t b = 0; b < options.cuts.size(); ++b) {
+    if (options.cuts[b].rank == 0) continue;
+    const LowRankPlan cut = LowRankPlan::of(network.blocks()[b], options.cuts[b], std::size_t(samples));
+    cuts[b] = backend->plan_low_rank_cuts(cut);
+    if (cuts[b]) cut_words[b] = cut.words();
+  }
+  // Where each block's gradient leaves by itself, its factors have to be out before.
+  if (sums) drain = FactorDrain::create(*backend, network.blocks(), cut_words, samples);
 }
 
 void Replica::State::forward_again(const ExecutionPlan::Segment& segment) {
@@ -198,10 +206,11 @@ void Replica::State::hand_out_factors(ExecutionPlan::Step& step, const MicroBatc
                           batch.first_sample / static_cast<std::uint32_t>(options.micro_batch) *
                               static_cast<std::uint32_t>(factors.samples)};
     const float* words = cut->cut(factors.activations, factors.gradients, 1 / batch.loss_scale, key);
-    const std::size_t count =
-        LowRankPlan::of(network.blocks()[index], options.cuts[index], std::size_t(factors.samples)).words();
+    const std::size_t count = cut_words[index];
+    if (drain) return drain->take_cut(index, words, count);
     return sink.on_cut_factors(index, {backend->host_view(words, count, 0), count});
   }
+  if (drain && drain->takes(index)) return drain->take_whole(index, factors, 1 / batch.loss_scale);
   const FactorSizes sizes = factor_sizes(network.blocks()[index]);
   if (sizes.activations > 0)
     factors.activations = backend->host_view(factors.activations, factors.samples * sizes.activations, 0);
@@ -308,8 +317,11 @@ LossSum Replica::train(const MicroBatch& batch, int factor_samples, BackwardSink
   if (factor_samples > 0) s.prepare_factors(factor_samples);
   const bool whole = s.sums && factor_samples == 0;
   s.run(whole ? State::kTraining : State::kForward, batch);
+  FactorDrain* drain = factor_samples > 0 ? s.drain.get() : nullptr;
+  if (drain != nullptr) drain->begin();
   if (!whole) s.backward({&batch, factor_samples, &sink});
   const bool complete = s.sums && s.sums->add(1 / batch.loss_scale);
+  if (drain != nullptr) drain->hand_out(sink);
   if (whole && meanwhile) meanwhile();
   if (complete && !s.sum_stays) s.hand_out_sum(sink);
   return s.loss_of(batch);

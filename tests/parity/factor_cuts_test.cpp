@@ -148,6 +148,38 @@ TEST_F(FactorCuts, HaveTheSameBitsOnEveryWay) {
   EXPECT_EQ(pass(options_).cut, cut);
 }
 
+// Where gradients are added up factors leave behind the pass, cut ones and whole ones, after one wait.
+TEST_F(FactorCuts, AreWaitedForTogether) {
+  for (const auto& [precision, scale] :
+       {std::pair{Arithmetic::kF32, 1.0f}, {Arithmetic::kBf16, 1.0f}, {Arithmetic::kF16, 64.0f}}) {
+    SENG_REQUIRE_CUDA(precision);
+    SCOPED_TRACE(arithmetic_name(precision));
+    options_.precision = precision;
+    batch_.loss_scale = scale;
+    options_.cuts = cuts_of(network_);
+    options_.sums_held = 0;
+    const Sink apart = pass(options_);
+    options_.sums_held = 1;
+    const Sink together = pass(options_);
+    EXPECT_EQ(together.cut, apart.cut);
+    EXPECT_EQ(together.inputs, apart.inputs);
+    EXPECT_EQ(together.gradients, apart.gradients);
+    EXPECT_EQ(together.sums, apart.sums);
+    if (!emulated()) continue;  // only that one counts
+    Replica replica(network_, options_);
+    replica.load(weights_.parameters, weights_.statistics);
+    Sink sink(network_);
+    std::uint64_t waits = 0;
+    for (int step = 0; step < 3; ++step) {
+      const std::uint64_t before = emulated_count("waits");
+      replica.begin_sum({0}, Replica::SumGoes::kStays);
+      replica.train(batch_, kFactorSamples, sink);
+      waits = emulated_count("waits") - before;
+    }
+    EXPECT_LE(waits, 2u);  // for these, and for the loss
+  }
+}
+
 TEST_F(FactorCuts, OnTheCpuTheyAreWhole) {
   options_.device = Device::kCpu;
   const auto whole = pass(options_).gradients;

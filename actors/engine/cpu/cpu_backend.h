@@ -62,6 +62,7 @@ class CpuBackend final : public Backend {
 
   std::unique_ptr<Recording> record(std::function<void()> calls) override;
   std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) override;
+  std::unique_ptr<Drain> plan_drain(std::size_t, std::size_t) override { return nullptr; }
 
   LayoutPtr plain(TensorShape shape) override;
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override;

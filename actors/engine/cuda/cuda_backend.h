@@ -46,6 +46,7 @@ class CudaBackend final : public Backend {
 
   std::unique_ptr<Recording> record(std::function<void()> calls) override;
   std::unique_ptr<Feed> plan_feed(void* memory, std::size_t bytes) override;
+  std::unique_ptr<Drain> plan_drain(std::size_t floats, std::size_t pieces) override;
 
   LayoutPtr plain(TensorShape shape) override { return make_layout(shape, false, Element::kF32); }
   std::unique_ptr<Convolution> plan_convolution(const ConvolutionPlan& plan) override {
