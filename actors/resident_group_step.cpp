@@ -5,6 +5,27 @@
 #include "protocol/base/error.h"
 
 namespace seng {
+namespace {
+
+// About what the exchange takes in a step: own blocks' sums, sums on their way, two steps' directions, and
+// the link's own. What has no room for it is better known now, when the host still can do without.
+constexpr int kVectorsOfTheExchange = 6;
+
+void try_to_take(VectorMemory& memory, std::size_t floats) {
+  std::vector<float*> taken;
+  const auto give_back = [&] {
+    for (float* each : taken) memory.free(each);
+  };
+  try {
+    for (int i = 0; i < kVectorsOfTheExchange; ++i) taken.push_back(memory.allocate(floats));
+  } catch (const VendorError&) {
+    give_back();
+    throw;
+  }
+  give_back();
+}
+
+}  // namespace
 
 ResidentGroupStep::ResidentGroupStep(const Workload& workload, ResidentHome& home,
                                      ResidentDirections& directions)
@@ -22,6 +43,7 @@ ResidentGroupStep::ResidentGroupStep(const Workload& workload, ResidentHome& hom
   }
   joined_.floats = joined_.gradients = joined.floats;
   of_joined_ = home.state().plan_vectors(joined_);
+  try_to_take(*vectors_, joined_.floats);
 }
 
 // The last block first, as backward has reached them and as rounds of sums go.

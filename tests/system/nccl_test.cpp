@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -84,6 +85,31 @@ TEST_F(OverEmulatedNccl, EveryKindOfStepComesToTheBitsOfOneActor) {
     }
   }
   EXPECT_TRUE(cluster.stop().empty());
+}
+
+// GPUs that have room for a step of the host's, but not for all that a step of their own takes.
+TEST_F(OverEmulatedNccl, WithoutRoomOnTheGpusVectorsAreTheHostsAndTheBitsTheSame) {
+  JobText job = small("auto");
+  const std::string flat = "{name: flat, type: flatten}, ";
+  job.model.insert(job.model.find(flat) + flat.size(), "{name: wide, type: linear, features: 16000}, ");
+  job.optimizer = "{name: sgd, lr: 0.05, momentum: 0.9}";
+  job.actors = 2;
+  job.steps = 3;
+  std::set<std::string> states;
+  for (const char* mebibytes : {"4096", "80"}) {
+    setenv("SENG_EMULATED_GPU_MIB", mebibytes, 1);
+    Cluster cluster(2, on_gpus());
+    unsetenv("SENG_EMULATED_GPU_MIB");
+    ASSERT_TRUE(cluster.started()) << cluster.start_error();
+    const auto result = cluster.train(to_text(job));
+    ASSERT_EQ(result.value("state", ""), "succeeded") << result.dump() << cluster.last().err;
+    states.insert(result.value("state_sha256", ""));
+    const bool room = mebibytes == std::string("4096");
+    EXPECT_EQ(has_event(cluster, "1", "the GPU does not take in the state of this actor"), !room);
+    EXPECT_EQ(cluster.ctl({"logs", "1"}).out.find(kStaysThere) != std::string::npos, room);
+    EXPECT_TRUE(cluster.stop().empty());
+  }
+  EXPECT_EQ(states.size(), 1u);
 }
 
 // Newcomers follow the group's directions, which are on the devices; checkpoints and evaluations come
