@@ -1,7 +1,7 @@
 // What an actor can take its steps with when their vectors stay on its GPU, each made when it is first asked
 // for. What there is no memory for is done the other way, with the same bits; an event says so once.
 //
-// Used by the driver's thread alone.
+// Used by the driver's thread alone, which is the one lane.
 #pragma once
 
 #include <functional>
@@ -31,6 +31,10 @@ class Residence {
   void bring_home(TrainState& state);
   void leave();
   void load() { home_->load(); }
+  // Of the membership that was: the exchange takes its memory back.
+  void let_go() {
+    if (together_) together_->let_go();
+  }
 
   // Why what the GPU could repeat by itself in such steps is not; empty: it is, or there is none.
   std::string graph_shortfall() const { return directions_ ? directions_->graph_shortfall() : ""; }

@@ -3,7 +3,7 @@
 // one piece of work a stream (sample_devices.h), as long as the same curvature of the same blocks is in
 // force.
 //
-// Used by the driver's thread alone.
+// Used by the driver's thread alone, which is the one lane.
 #pragma once
 
 #include <cstdint>

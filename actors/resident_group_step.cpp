@@ -9,7 +9,7 @@ namespace {
 
 // About what the exchange takes in a step: own blocks' sums, sums on their way, two steps' directions, and
 // the link's own. What has no room for it is better known now, when the host still can do without.
-constexpr int kVectorsOfTheExchange = 6;
+constexpr int kVectorsOfTheExchange = 8;
 
 void try_to_take(VectorMemory& memory, std::size_t floats) {
   std::vector<float*> taken;
@@ -29,8 +29,7 @@ void try_to_take(VectorMemory& memory, std::size_t floats) {
 
 ResidentGroupStep::ResidentGroupStep(const Workload& workload, ResidentHome& home,
                                      ResidentDirections& directions)
-    : workload_(workload),
-      home_(home),
+    : home_(home),
       directions_(directions),
       vectors_(home.replica().make_vector_memory()),
       sums_(home.state().make_vector()),
@@ -48,8 +47,7 @@ ResidentGroupStep::ResidentGroupStep(const Workload& workload, ResidentHome& hom
 
 // The last block first, as backward has reached them and as rounds of sums go.
 void ResidentGroupStep::hand_out(const LeafRange& micros, Exchange& exchange) {
-  home_.replica().wait();
-  keeps_.reset();
+  let_go();
   const float* sum = home_.replica().held_sum();
   const auto& blocks = home_.state().plan().blocks;
   for (std::size_t b = blocks.size(); b-- > 0;)
@@ -71,8 +69,7 @@ void ResidentGroupStep::publish(TrainState& state, const std::vector<Owned>& own
       home_.state().copy(each.sum.data() + block.count, sums_ + block.statistics, block.statistics_count);
   }
   const auto products = directions_.form(state, sums_, indices, damping, lanes, directed);
-  home_.replica().wait();
-  keeps_.reset();
+  let_go();
   for (std::size_t i = 0; i < owned.size(); ++i) {
     const ResidentBlock& block = blocks[owned[i].block];
     const std::span<float> out = exchange.direction_buffer(owned[i].block);
@@ -90,7 +87,13 @@ void ResidentGroupStep::publish(TrainState& state, const std::vector<Owned>& own
   }
 }
 
+void ResidentGroupStep::let_go() {
+  home_.replica().wait();
+  keeps_.reset();
+}
+
 void ResidentGroupStep::take(const StepComplete& complete) {
+  let_go();
   taken_ = complete.directions.front().data();
   keeps_ = complete.keeps;
   for (std::size_t b = 0; b < joined_.blocks.size(); ++b)

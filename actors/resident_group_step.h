@@ -5,7 +5,7 @@
 //   passes --hand_out()--> the exchange's sums --BlockSummed--> means --> directions --> direction_buffer()
 //   parameters <--update()-- the exchange's directions, joined, of all blocks <------------- publish()
 //
-// The bits are those of vectors on the host. Used by the driver's thread alone, but for hand_out().
+// The bits are those of vectors on the host. Used by the driver's thread alone, which is the one lane.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ class ResidentGroupStep final : public StepVectors {
   // Of the exchange's groups; the same always.
   const std::shared_ptr<VectorMemory>& vectors() const { return vectors_; }
 
-  // The sum of these micro-batches, that the replica holds, goes to the exchange. By the lane; waits.
+  // The sum of these micro-batches, that the replica holds, goes to the exchange. Waits.
   void hand_out(const LeafRange& micros, Exchange& exchange);
 
   // Blocks of this actor's own, ascending, all of them: their sums come from the exchange, their directions
@@ -41,6 +41,9 @@ class ResidentGroupStep final : public StepVectors {
   void publish(TrainState& state, const std::vector<Owned>& owned, double damping, Lanes& lanes,
                Exchange& exchange, const std::function<void()>& directed);
 
+  // Of a membership's memory: waits for what uses it.
+  void let_go();
+
   // The directions of all blocks are there.
   void take(const StepComplete& complete);
   bool overflowed() override;
@@ -49,7 +52,6 @@ class ResidentGroupStep final : public StepVectors {
   StepComplete on_host(const StepComplete& complete);
 
  private:
-  const Workload& workload_;
   ResidentHome& home_;
   ResidentDirections& directions_;
   const std::shared_ptr<VectorMemory> vectors_;

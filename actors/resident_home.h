@@ -7,7 +7,7 @@
 // The bits are those of the other way (actors/engine/resident.h), so which of the two a step goes is nobody's
 // business: whoever goes on finds on the host what bring_home() left there.
 //
-// Used by the driver's thread alone.
+// Used by the driver's thread alone, which is the one lane.
 #pragma once
 
 #include <memory>

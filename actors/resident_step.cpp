@@ -8,8 +8,7 @@
 namespace seng {
 
 ResidentStep::ResidentStep(const Workload& workload, ResidentHome& home, ResidentDirections& directions)
-    : workload_(workload),
-      home_(home),
+    : home_(home),
       directions_(directions),
       additions_(additions_after(workload.spec.micro_batches())),
       blocks_(workload.network.blocks().size()) {

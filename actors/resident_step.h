@@ -3,7 +3,7 @@
 // beside it, and weights, momentum and running statistics are the device's (resident_home.h). Of a step a few
 // numbers come to the host. A job that grows to two actors goes on with the same bits.
 //
-// Used by the driver's thread alone.
+// Used by the driver's thread alone, which is the one lane.
 #pragma once
 
 #include <array>
@@ -35,7 +35,6 @@ class ResidentStep final : public StepVectors {
   void update(const UpdateCoefficients& coefficients) override;
 
  private:
-  const Workload& workload_;
   ResidentHome& home_;
   ResidentDirections& directions_;
   const std::vector<std::uint8_t> additions_;                 // of the sum over all micro-batches

@@ -17,6 +17,7 @@ bool Trainer::goes_alone() {
 }
 
 std::shared_ptr<VectorMemory> Trainer::vectors_in(const Group& group) {
+  residence_.let_go();
   if (group.path != BlockPath::kNccl || group.members.size() == 1) return nullptr;
   const ResidentGroupStep* step = residence_.together();
   return step == nullptr ? nullptr : step->vectors();

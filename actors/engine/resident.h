@@ -1,5 +1,6 @@
-// The contract's part (backend.h) for training state that stays where gradients are made: an actor that is
-// alone with one replica takes its whole step there, and nothing of it but a few numbers comes to the host.
+// The contract's part (backend.h) for training state that stays where gradients are made: an actor with
+// one replica takes its whole step there, alone or in a group whose vectors travel between devices, and
+// nothing of it but a few numbers comes to the host.
 //
 // Every value is rounded as the host's code rounds it (actors/block_direction.cpp, actors/step_update.cpp),
 // operation by operation, so that the bits are the same on either side, and a group of several can go on with

@@ -48,8 +48,8 @@ class BlockSum {
   void begin();
 
   // One run of this actor's vector [gradient | statistics] (grid().floats together) of a leaf, or of a node
-  // that has been added up already; copied or added before it returns. Overlap with something that is there
-  // already, or a node below no target, is an error.
+  // that has been added up already; copied or added before it returns, of a device queued. Overlap with
+  // something that is there already, or a node below no target, is an error.
   Result<Added> add_node(std::uint32_t node, std::uint32_t run, std::span<const float> gradient,
                          std::span<const float> statistics);
   // One run of a node's value, grid().count(run) floats; the frame is kept while it is needed.

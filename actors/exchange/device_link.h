@@ -55,7 +55,7 @@ class Link {
   // Aborts what is under way. The staging memory lives as long as somebody holds it.
   virtual ~Link() = default;
 
-  // Memory of the host, staging_bytes long: where sends read and receives write.
+  // Memory of the host, staging_bytes long: where sends read and receives write, but for what is unstaged.
   virtual std::shared_ptr<std::byte> staging() = 0;
 
   struct Progress {

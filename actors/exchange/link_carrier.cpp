@@ -17,13 +17,19 @@ using Kind = link::Transfer::Kind;
 // Between two looks at a link on which something is under way: short beside a round of kRoundBytes.
 constexpr std::chrono::microseconds kPause{50};
 
+// Of what is in an operation, where (round_plan.h): two builds that differ in it take nothing of each other.
+constexpr std::uint64_t kLayout = std::uint64_t{2} << 56;
+
 // Of the device, as long as somebody holds it.
-std::shared_ptr<std::byte> take_device_memory(std::shared_ptr<VectorMemory> vectors, std::size_t bytes) {
+std::shared_ptr<std::byte> take_device_memory(const std::shared_ptr<VectorMemory>& vectors,
+                                              std::size_t bytes) {
   const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
   float* memory = vectors->allocate(floats);
+  std::shared_ptr<std::byte> held(reinterpret_cast<std::byte*>(memory), [vectors](std::byte* bytes_of) {
+    vectors->free(reinterpret_cast<float*>(bytes_of));
+  });
   vectors->clear(memory, floats);  // what lies between pieces travels too
-  return {reinterpret_cast<std::byte*>(memory),
-          [vectors = std::move(vectors)](std::byte* held) { vectors->free(reinterpret_cast<float*>(held)); }};
+  return held;
 }
 
 }  // namespace
@@ -48,7 +54,7 @@ struct LinkCarrier::Open {
   Frame values(std::uint32_t block, std::size_t offset) const;
   RoundMark mark(const RoundQueue::Ready& round, int from) const {
     const GroupEpoch& epoch = plan().group().group().epoch;
-    return {epoch.incarnation, epoch.counter, round.step, round.round->number,
+    return {epoch.incarnation ^ kLayout, epoch.counter, round.step, round.round->number,
             static_cast<std::uint32_t>(from)};
   }
   void write_mark(const RoundQueue::Ready& round, const link::Transfer& wire) const;
@@ -164,6 +170,11 @@ std::optional<std::string> LinkCarrier::failure() const {
   return {};
 }
 
+void LinkCarrier::wait_left() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !holds_link_ || stop_; });
+}
+
 void LinkCarrier::meet(const std::string& identity) {
   {
     const std::lock_guard lock(mutex_);
@@ -244,6 +255,8 @@ void LinkCarrier::renew(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     old.reset();
     lock.lock();
+    holds_link_ = false;
+    changed_.notify_all();
   }
   if (!open_ && queue_ && !identity_.empty() && !stop_) begin(lock);
 }
@@ -255,6 +268,7 @@ void LinkCarrier::begin(std::unique_lock<std::mutex>& lock) {
   const RoundPlan& plan = open->plan();
   open->meeting = meeting_rounds(plan.rank(), plan.ranks(), plan.group().fast());
   link::Options options{plan.rank(), plan.ranks(), identity_, plan.staging_bytes()};
+  holds_link_ = true;
   lock.unlock();
   open_ = std::move(open);
   try {
@@ -355,6 +369,11 @@ void LinkCarrier::drop(const std::string& words) {
   }
   changed_.notify_all();
   open_.reset();
+  {
+    const std::lock_guard lock(mutex_);
+    holds_link_ = false;
+  }
+  changed_.notify_all();
   if (current && !words.empty()) ends_.failed();
 }
 

@@ -63,6 +63,8 @@ class LinkCarrier final : public BlockCarrier {
   std::optional<std::string> failure() const;
   // Leaves the membership: aborts what is under way, soon. Until the next join().
   void leave();
+  // Behind leave(): waits until nothing is under way any more.
+  void wait_left();
   // For good, when `ends` go; waits for the thread.
   void close();
 
@@ -94,6 +96,7 @@ class LinkCarrier final : public BlockCarrier {
   std::uint64_t failed_ = 0;      // the generation whose link failed here last, and why
   std::string failure_;
   StepTraffic traffic_;
+  bool holds_link_ = false;  // the thread, of whatever membership
   bool stop_ = false;
 
   std::unique_ptr<Open> open_;  // the thread's: the link of a membership

@@ -20,6 +20,14 @@ StepExchange::StepExchange(StepExchangeOptions options)
 Status StepExchange::join(const Group& group, std::shared_ptr<BlockCarrier> carrier) {
   auto view = GroupView::create(group, options_.block_floats, options_.limits);
   if (!view) return fail(std::move(view).error());
+  SENG_CHECK(carrier || !group.vectors, "vectors of a device without a link");
+  // What goes of the membership before goes when nobody is kept waiting: a device's memory takes its time.
+  std::unique_ptr<BlockSums> old_sums;
+  std::unique_ptr<DirectionSet> old_directions;
+  std::deque<ExchangeEvent> old_events;
+  StepPools old_pools, pools{pool_, group.vectors ? FloatPool::create(group.vectors) : pool_};
+  auto sums = std::make_unique<BlockSums>(*view, pools);
+  auto directions = std::make_unique<DirectionSet>(*view, pools);
   std::unique_lock lock(step_mutex_);
   group_ = *std::move(view);
   carrier_ = std::move(carrier);
@@ -28,26 +36,27 @@ Status StepExchange::join(const Group& group, std::shared_ptr<BlockCarrier> carr
   left_ = false;
   early_.clear();
   SENG_CHECK(carrier_ || !group_->fast(), "fast sums without a link");
-  SENG_CHECK(carrier_ || !group.vectors, "vectors of a device without a link");
-  sums_.reset();
-  directions_.reset();
-  pools_ = {pool_, group.vectors ? FloatPool::create(group.vectors) : pool_};
-  sums_ = std::make_unique<BlockSums>(group_, pools_);
-  directions_ = std::make_unique<DirectionSet>(group_, pools_);
+  old_sums = std::exchange(sums_, std::move(sums));
+  old_directions = std::exchange(directions_, std::move(directions));
+  old_pools = std::exchange(pools_, std::move(pools));
   fragments_ = std::make_unique<FragmentSet>(group_);
   progress_.join(group_);
   backups_.begin();
   outbox_.join(group_);
-  pool_->trim();
   {
     std::lock_guard events(event_mutex_);
-    events_.clear();
+    old_events = std::exchange(events_, {});
     messages_.clear();
     step_open_ = false;
   }
   // What faster peers have said in this membership; what belongs to a later one still is kept again.
   future_bytes_ = 0;
   for (const Message& message : std::exchange(future_, {})) (void)receive_counted(message);
+  lock.unlock();
+  old_events.clear();
+  old_sums.reset();
+  old_directions.reset();
+  pool_->trim();
   return {};
 }
 

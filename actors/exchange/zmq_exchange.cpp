@@ -54,7 +54,8 @@ Status ZmqExchange::join(const Group& group, const std::function<bool()>& leaves
   }
   const bool carried = group.path == BlockPath::kNccl;
   if (carried && !carrier_) return fail(ErrorCode::kUnsupported, "this actor has no NCCL");
-  if (carrier_) carrier_->leave();
+  // Before anything of its membership is given back: a device waits for what its link has under way.
+  if (carrier_) carrier_->leave(), carrier_->wait_left();
   SENG_TRY(core_.join(group, carried ? carrier_ : nullptr));
   if (thread_.joinable()) SENG_TRY(reach(group));
   // What the membership before could not send, or was told, does not end this one; what comes from here on
