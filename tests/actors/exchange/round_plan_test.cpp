@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <set>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -23,7 +24,8 @@ constexpr int kTries = 40;  // random memberships
 struct Planned {
   std::vector<Block> blocks;
   std::vector<Member> members;
-  std::vector<RoundPlan> plans;  // by rank
+  std::vector<RoundPlan> plans;        // by rank; some keep their vectors on a device
+  std::vector<RoundPlan> other_plans;  // the same of those whose vectors are elsewhere
 
   int ranks() const { return static_cast<int>(members.size()); }
 };
@@ -50,9 +52,14 @@ Planned random_plan(Random& random, Sums sums) {
   for (const Member& member : planned.members) {
     Group group = testing::make_group(planned.blocks, planned.members, member.actor);
     if (sums == Sums::kFast) group.path = BlockPath::kNccl, group.reduction = Reduction::kFast;
-    const auto view = GroupView::create(group, block_floats(planned.blocks), limits);
-    EXPECT_TRUE(view) << view.error().message;
-    planned.plans.emplace_back(*view, round_bytes);
+    bool on_device = random.chance(0.5);
+    for (auto* plans : {&planned.plans, &planned.other_plans}) {
+      group.vectors = on_device ? host_vectors() : nullptr;  // whose they are does not matter here
+      const auto view = GroupView::create(group, block_floats(planned.blocks), limits);
+      EXPECT_TRUE(view) << view.error().message;
+      plans->emplace_back(*view, round_bytes);
+      on_device = !on_device;
+    }
   }
   return planned;
 }
@@ -63,12 +70,20 @@ void for_random_plans(const std::function<void(Random&, const Planned&)>& look, 
   for (int i = 0; i < kTries; ++i) look(random, random_plan(random, sums));
 }
 
-// What one rank posts of one pair's operations, in order: (peer, is a send, bytes, blocks and nodes).
+// What one rank posts of one pair's operations, in order: bytes, and where in them a block's node is and its
+// word, if it has one.
 struct Seen {
   std::size_t bytes;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> parts;
+  std::vector<std::tuple<std::uint32_t, std::uint32_t, std::size_t, std::size_t>> parts;
   bool operator==(const Seen&) const = default;
 };
+Seen seen(const PlannedTransfer& transfer) {
+  Seen seen{transfer.wire.bytes, {}};
+  for (const PlannedPart& part : transfer.parts)
+    seen.parts.emplace_back(part.block, part.node, part.offset - transfer.wire.offset,
+                            part.direction() ? part.word - transfer.wire.offset : 0);
+  return seen;
+}
 
 TEST(RoundPlan, BothSidesOfEveryPairHaveTheSameOperationsInTheSameOrder) {
   for_random_plans([](Random&, const Planned& planned) {
@@ -76,16 +91,14 @@ TEST(RoundPlan, BothSidesOfEveryPairHaveTheSameOperationsInTheSameOrder) {
     for (int rank = 0; rank < planned.ranks(); ++rank) {
       for (const PlannedRound& round : planned.plans[rank].rounds()) {
         for (const PlannedTransfer& transfer : round.transfers) {
-          Seen seen{transfer.wire.bytes, {}};
-          for (const PlannedPart& part : transfer.parts) seen.parts.emplace_back(part.block, part.node);
           const int peer = transfer.wire.peer;
-          if (transfer.wire.kind == Kind::kSend) sent[{rank, peer}].push_back(seen);
-          if (transfer.wire.kind == Kind::kReceive) received[{peer, rank}].push_back(seen);
+          if (transfer.wire.kind == Kind::kSend) sent[{rank, peer}].push_back(seen(transfer));
+          if (transfer.wire.kind == Kind::kReceive) received[{peer, rank}].push_back(seen(transfer));
           if (transfer.wire.kind != Kind::kBroadcast) continue;
           for (int other = 0; other < planned.ranks() && peer == rank; ++other) {
-            if (other != rank) sent[{rank, other}].push_back(seen);
+            if (other != rank) sent[{rank, other}].push_back(seen(transfer));
           }
-          if (peer != rank) received[{peer, rank}].push_back(seen);
+          if (peer != rank) received[{peer, rank}].push_back(seen(transfer));
         }
       }
     }
@@ -133,11 +146,96 @@ TEST(RoundPlan, EverySumComesToItsOwnerOnceAndEveryDirectionToAll) {
   });
 }
 
+// Operations with values of blocks; of these with the summary too.
+struct Covered {
+  std::size_t some = 0, mixed = 0;
+};
+
+void expect_values_last(const RoundPlan& plan, const link::Transfer& wire,
+                        const std::vector<PlannedPart>& parts, Covered& seen) {
+  const GroupView& view = plan.group();
+  if (!view.group().vectors) {
+    EXPECT_EQ(wire.unstaged, 0u);
+    return;
+  }
+  const std::size_t values = wire.offset + wire.bytes - wire.unstaged;  // where they begin
+  EXPECT_GE(values, wire.offset + kMarkBytes);
+  EXPECT_EQ(values % 16, 0u);
+  std::size_t covered = 0;
+  bool has_summary = false;
+  for (const PlannedPart& part : parts) {
+    const std::size_t bytes = (view.grid(part.block).floats * sizeof(float) + 15) / 16 * 16;
+    if (part.direction()) {
+      EXPECT_LE(part.word + kWordBytes, values);
+    }
+    if (part.block == view.summary()) {
+      EXPECT_LE(part.offset + bytes, values);
+      has_summary = true;
+      continue;
+    }
+    EXPECT_GE(part.offset, values);
+    covered += bytes;
+  }
+  EXPECT_EQ(covered, wire.unstaged);
+  seen.some += covered > 0;
+  seen.mixed += covered > 0 && has_summary;
+}
+
+// But for what is staged.
+void expect_same(const RoundPlan& one, const RoundPlan& other) {
+  EXPECT_EQ(one.staging_bytes(), other.staging_bytes());
+  EXPECT_EQ(one.sum_bytes(), other.sum_bytes());
+  EXPECT_EQ(one.direction_bytes(), other.direction_bytes());
+  ASSERT_EQ(one.rounds().size(), other.rounds().size());
+  for (std::size_t i = 0; i < one.rounds().size(); ++i) {
+    const PlannedRound &a = one.rounds()[i], &b = other.rounds()[i];
+    EXPECT_EQ(a.number, b.number);
+    EXPECT_EQ(a.owed, b.owed);
+    ASSERT_EQ(a.transfers.size(), b.transfers.size());
+    for (std::size_t t = 0; t < a.transfers.size(); ++t) {
+      link::Transfer wire = a.transfers[t].wire;
+      wire.unstaged = b.transfers[t].wire.unstaged;
+      EXPECT_EQ(wire, b.transfers[t].wire);
+      EXPECT_EQ(seen(a.transfers[t]), seen(b.transfers[t]));
+      if (!link::sends(wire, one.rank())) continue;
+      for (const PlannedPart& part : a.transfers[t].parts) {
+        for (const RoundPlan* plan : {&one, &other}) {
+          const RoundPlan::Place place = plan->place(part.block, part.node);
+          EXPECT_EQ(place.round, i);
+          EXPECT_EQ(place.offset, part.offset);
+          EXPECT_EQ(place.word, part.word);
+        }
+      }
+    }
+  }
+}
+
+// Who keeps its vectors on a device leaves there what the blocks' values are, and no more; all else is as on
+// the host, so that the two understand each other.
+TEST(RoundPlan, ADevicesValuesAreLastAndAloneStayThere) {
+  for (const Sums sums : {Sums::kOrdered, Sums::kFast}) {
+    Covered seen;
+    for_random_plans(
+        [&](Random&, const Planned& planned) {
+          for (int rank = 0; rank < planned.ranks(); ++rank) {
+            for (const auto* plans : {&planned.plans, &planned.other_plans})
+              for (const PlannedRound& round : (*plans)[rank].rounds())
+                for (const PlannedTransfer& transfer : round.transfers)
+                  expect_values_last((*plans)[rank], transfer.wire, transfer.parts, seen);
+            expect_same(planned.plans[rank], planned.other_plans[rank]);
+          }
+        },
+        sums);
+    EXPECT_GT(seen.some, 100u);
+    EXPECT_GT(seen.mixed, 10u);
+  }
+}
+
 // Collectives of one communicator come in one order on all ranks, within a round too.
 TEST(RoundPlan, FastRoundsAreTheSameOnAllRanks) {
   for_random_plans(
       [](Random&, const Planned& planned) {
-        using Operation = std::tuple<std::uint32_t, Kind, int, std::size_t>;
+        using Operation = std::tuple<std::uint32_t, Kind, int, decltype(Seen::parts), std::size_t>;
         std::vector<std::vector<Operation>> operations;
         for (int rank = 0; rank < planned.ranks(); ++rank) {
           const GroupView& view = planned.plans[rank].group();
@@ -146,7 +244,7 @@ TEST(RoundPlan, FastRoundsAreTheSameOnAllRanks) {
           for (const PlannedRound& round : planned.plans[rank].rounds()) {
             for (const PlannedTransfer& transfer : round.transfers) {
               const auto& wire = transfer.wire;
-              own.emplace_back(round.number, wire.kind, wire.peer, wire.bytes);
+              own.emplace_back(round.number, wire.kind, wire.peer, seen(transfer).parts, wire.bytes);
               EXPECT_EQ(round.sums, wire.kind == Kind::kReduce);
               for (const PlannedPart& part : transfer.parts) {
                 EXPECT_EQ(view.group().members[wire.peer].actor, view.owner(part.block));
