@@ -12,9 +12,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "actors/exchange/assembly.h"
 #include "actors/exchange/sum_pieces.h"
 #include "actors/exchange/zmq_exchange.h"
 #include "protocol/base/sha256.h"
+#include "tests/actors/exchange/device_vectors.h"
 #include "tests/actors/exchange/memory_group.h"
 #include "tests/protocol/temp_dir.h"
 
@@ -52,6 +54,7 @@ struct World {
     group.fragment_floats = numbers.fragment_floats();
     group.path = nccl != nullptr && members.size() > 1 ? BlockPath::kNccl : BlockPath::kZmq;
     group.reduction = reduction;
+    if (device && group.path == BlockPath::kNccl) group.vectors = device->memory();
     return group;
   }
   // What the owner is to find: the tree's sum, or what the emulated NCCL makes of the members' own sums.
@@ -83,6 +86,8 @@ struct World {
   std::size_t run_floats;
   int linger_ms = 5000;
   const link::Module* nccl = nullptr;
+  std::shared_ptr<DeviceVectors> device =
+      {};  // where this process's member keeps its vectors; null: the host
   std::size_t round_bytes = 10'000;
   Reduction reduction = Reduction::kOrdered;
   bool knows_order = true;  // in which sums are added
@@ -93,11 +98,16 @@ struct World {
 class TestDriver {
  public:
   TestDriver(const World& world, ActorId self, ZmqExchange& exchange, int lanes)
-      : world_(world), self_(self), exchange_(exchange), lanes_(lanes) {}
+      : world_(world),
+        self_(self),
+        exchange_(exchange),
+        lanes_(lanes),
+        device_(world.group(self).vectors ? world.device : nullptr) {}
 
   std::string step(std::uint64_t step) {
     exchange_.begin_step(step);
     compute(step);
+    if (device_) device_->forget();
     std::size_t fragments = 0;
     for (;;) {
       ExchangeEvent event = exchange_.next();
@@ -150,7 +160,7 @@ class TestDriver {
     }
     const auto sum = world_.numbers.sum(step, block, node);
     const std::size_t statistics = block < world_.blocks.size() ? world_.blocks[block].statistics_count : 0;
-    const std::span<const float> values = sum;
+    const std::span<const float> values = on_device(block) ? device_->put(sum) : sum;
     const auto gradient = values.first(values.size() - statistics);
     if (node.size() == 1) {
       exchange_.add_leaf(block, node.first, gradient, values.last(statistics));
@@ -159,34 +169,69 @@ class TestDriver {
     }
   }
 
+  bool on_device(std::uint32_t block) const { return device_ && block < world_.blocks.size(); }
+
   void publish(std::uint64_t step, const BlockSummed& summed) {
-    check_rounding(step, summed);
-    const auto direction = StepNumbers::direction(summed.sum);
-    exchange_.publish(summed.block, direction,
-                      {.inner_product = StepNumbers::inner_product(step, summed.block)});
+    const PublishWord word{.inner_product = StepNumbers::inner_product(step, summed.block)};
+    if (!on_device(summed.block)) {
+      check_rounding(step, summed.block, summed.sum);
+      return exchange_.publish(summed.block, StepNumbers::direction(summed.sum), word);
+    }
+    device_->memory()->wait();
+    const auto sum = device_->get(summed.sum);
+    check_rounding(step, summed.block, sum);
+    const auto direction = device_->put(StepNumbers::direction(sum));
+    if (summed.block % 2 == 1) return exchange_.publish(summed.block, direction, word);
+    const std::span<float> buffer = exchange_.direction_buffer(summed.block);
+    device_->memory()->copy(direction.data(), buffer.data(), direction.size());
+    exchange_.publish(summed.block, buffer, word);
   }
 
   // Against the sum in double precision.
-  void check_rounding(std::uint64_t step, const BlockSummed& summed) {
-    std::vector<double> exact(summed.sum.size());
+  void check_rounding(std::uint64_t step, std::uint32_t block, std::span<const float> sum) {
+    std::vector<double> exact(sum.size());
     for (std::uint32_t micro = 0; micro < world_.members.back().last_micro; ++micro) {
-      const auto leaf = world_.numbers.leaf(step, summed.block, micro);
+      const auto leaf = world_.numbers.leaf(step, block, micro);
       for (std::size_t i = 0; i < exact.size(); ++i) exact[i] += leaf[i];
     }
     double error = 0, norm = 0;
     for (std::size_t i = 0; i < exact.size(); ++i) {
-      error += std::pow(summed.sum[i] - exact[i], 2);
+      error += std::pow(sum[i] - exact[i], 2);
       norm += exact[i] * exact[i];
     }
-    EXPECT_LE(std::sqrt(error), 1e-6 * std::sqrt(norm)) << "step " << step << " block " << summed.block;
+    EXPECT_LE(std::sqrt(error), 1e-6 * std::sqrt(norm)) << "step " << step << " block " << block;
+  }
+
+  // On the host. A device's are one vector, which stays as it is for who keeps it.
+  std::vector<std::vector<float>> directions(const StepComplete& complete) {
+    std::vector<std::vector<float>> all;
+    if (device_) {
+      device_->forget();
+      for (std::size_t block = 0; block < kept_.spans.size(); ++block)
+        EXPECT_TRUE(same_bits(device_->get(kept_.spans[block]), kept_.values[block])) << "block " << block;
+    }
+    const JoinedBlocks joined = join_blocks(block_floats(world_.blocks));
+    for (std::uint32_t block = 0; block < complete.directions.size(); ++block) {
+      const auto direction = complete.directions[block];
+      all.push_back(on_device(block) ? device_->get(direction)
+                                     : std::vector(direction.begin(), direction.end()));
+      if (on_device(block)) {
+        EXPECT_EQ(direction.data(), complete.directions[0].data() + joined.offsets[block]);
+      }
+    }
+    EXPECT_EQ(complete.keeps != nullptr, device_ != nullptr);
+    kept_ = {complete.directions, all, complete.keeps};
+    kept_.spans.resize(device_ ? world_.blocks.size() : 0);
+    return all;
   }
 
   void check(std::uint64_t step, const StepComplete& complete, std::size_t fragments) {
+    const auto came = directions(complete);
     for (std::uint32_t block = 0; block < world_.numbers.blocks(); ++block) {
-      received_.update(complete.directions[block].data(), complete.directions[block].size_bytes());
+      received_.update(came[block].data(), came[block].size() * sizeof(float));
       if (world_.knows_order) {
         const auto expected = StepNumbers::direction(world_.sum(step, block));
-        EXPECT_TRUE(same_bits(complete.directions[block], expected)) << "step " << step << " block " << block;
+        EXPECT_TRUE(same_bits(came[block], expected)) << "step " << step << " block " << block;
       }
       EXPECT_EQ(complete.inner_products[block], StepNumbers::inner_product(step, block));
     }
@@ -214,6 +259,12 @@ class TestDriver {
   const ActorId self_;
   ZmqExchange& exchange_;
   const int lanes_;
+  const std::shared_ptr<DeviceVectors> device_;  // null: vectors are the host's
+  struct Kept {
+    std::vector<std::span<const float>> spans;
+    std::vector<std::vector<float>> values;
+    std::shared_ptr<const void> keeps;
+  } kept_;  // of the step before
   Sha256 received_;
 };
 
