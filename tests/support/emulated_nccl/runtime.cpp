@@ -1,5 +1,6 @@
 #include "tests/support/emulated_nccl/runtime.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +27,7 @@ namespace {
 // Of the maps; a stream is used by one thread.
 std::mutex mutex;
 std::map<const void*, std::size_t> device_memory, host_memory;
+std::atomic<std::uint64_t> bytes_to_host{0};
 
 bool contains(const std::map<const void*, std::size_t>& areas, const void* memory, std::size_t bytes) {
   const std::lock_guard lock(mutex);
@@ -88,6 +90,11 @@ std::string visible_device() {
 
 }  // namespace emulated_nccl
 
+// What tests look at.
+extern "C" __attribute__((visibility("default"))) std::uint64_t emulated_nccl_bytes_to_host() {
+  return bytes_to_host;
+}
+
 cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorNoDevice;
 }
@@ -145,7 +152,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   const bool down = kind == cudaMemcpyDeviceToHost;
   if (!emulated_nccl::on_device(down ? from : to, bytes) || !contains(host_memory, down ? to : from, bytes))
     return cudaErrorInvalidValue;
-  emulated_nccl::queue(stream, [=] { return emulated_nccl::move_bytes(to, from, bytes), true; });
+  emulated_nccl::queue(stream, [=] {
+    if (down) bytes_to_host += bytes;
+    emulated_nccl::move_bytes(to, from, bytes);
+    return true;
+  });
   return cudaSuccess;
 }
 const char* cudaGetErrorString(cudaError_t error) {
