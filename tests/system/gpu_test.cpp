@@ -59,30 +59,35 @@ TEST_F(OnEmulatedGpus, GrowingAndShrinkingComesToTheBitsOfOneThatIsAlone) {
   Cluster cluster(2, kOnGpus);
   ASSERT_TRUE(cluster.started()) << cluster.start_error();
   JobText job = small_gpu_job();
-  job.steps = 90;
+  job.steps = 100000;  // it is stopped
   job.extra = "checkpoint: {every_steps: 15}\n";
-  const auto alone = cluster.train(to_text(job));
-  ASSERT_EQ(alone.value("state", ""), "succeeded") << alone.dump() << cluster.last().err;
-  EXPECT_THAT(contents(cluster.state_dir() + "/jobs/1/logs/actor-0.log"),
-              HasSubstr("the state stays on the GPU"));
   ASSERT_EQ(cluster.ctl({"submit", "-"}, {.input = to_text(job)}).exit_code, 0);
   const auto comes_to = [&](unsigned actors, unsigned steps) {
-    return cluster.wait_until("2", [&](const auto& now) {
+    return cluster.wait_until("1", [&](const auto& now) {
       return now.value("actors", 0u) == actors && now.value("steps", 0u) >= steps;
     });
   };
-  ASSERT_TRUE(comes_to(1, 3)) << cluster.ctl({"events", "2"}).out;
+  ASSERT_TRUE(comes_to(1, 3)) << cluster.ctl({"events", "1"}).out;
   for (const unsigned count : {2u, 1u, 2u}) {
-    const unsigned steps = cluster.status("2").value("steps", 0u);
-    ASSERT_EQ(cluster.ctl({"scale", "2", std::to_string(count)}).exit_code, 0);
-    ASSERT_TRUE(comes_to(count, steps + 3)) << count << cluster.ctl({"events", "2"}).out;
+    const unsigned steps = cluster.status("1").value("steps", 0u);
+    ASSERT_EQ(cluster.ctl({"scale", "1", std::to_string(count)}).exit_code, 0);
+    ASSERT_TRUE(comes_to(count, steps + 3)) << count << cluster.ctl({"events", "1"}).out;
   }
   // Alone again, and not by anybody's plan.
-  kill(cluster.actors("2").back().at("pid").get<pid_t>(), SIGKILL);
-  const auto waited = cluster.ctl({"wait", "2"});
-  EXPECT_EQ(waited.exit_code, 0) << waited.err << cluster.ctl({"events", "2"}).out;
-  EXPECT_EQ(cluster.status("2").value("restarts", 0), 1);
-  EXPECT_EQ(cluster.status("2").value("state_sha256", ""), alone.value("state_sha256", "?"));
+  kill(cluster.actors("1").back().at("pid").get<pid_t>(), SIGKILL);
+  ASSERT_TRUE(cluster.wait_until("1", [](const auto& now) { return now.value("restarts", 0) == 1; }));
+  const unsigned steps = cluster.status("1").value("steps", 0u);
+  ASSERT_TRUE(comes_to(2, steps + 20)) << cluster.ctl({"events", "1"}).out;
+  ASSERT_EQ(cluster.ctl({"stop", "--wait", "1"}).exit_code, 0);
+  const auto stopped = cluster.status("1");
+  EXPECT_EQ(stopped.value("state", ""), "stopped") << cluster.ctl({"events", "1"}).out;
+  EXPECT_EQ(stopped.value("restarts", 0), 1);
+  job.steps = stopped.value("steps", 0);
+  const auto alone = cluster.train(to_text(job));
+  ASSERT_EQ(alone.value("state", ""), "succeeded") << alone.dump() << cluster.last().err;
+  EXPECT_THAT(contents(cluster.state_dir() + "/jobs/2/logs/actor-0.log"),
+              HasSubstr("the state stays on the GPU"));
+  EXPECT_EQ(stopped.value("state_sha256", "?"), alone.value("state_sha256", ""));
   EXPECT_TRUE(cluster.stop().empty());
 }
 
