@@ -16,13 +16,13 @@ asan() {
   scripts/build.sh asan
   ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
     LSAN_OPTIONS=suppressions="$PWD/tests/support/lsan.supp":print_suppressions=0 \
-    ctest --test-dir build/asan --output-on-failure --no-tests=error -j 2 -L 'unit|exchange|system' \
+    scripts/run_tests.py build/asan -j 2 -L 'unit|exchange|system' \
     -E "Resnet18S|Resized|Balance|AStoppedActor|Killed.ActorsAreReplaced|ActorsOutlive|SameBitsOfMemory|OnEmulatedGpus|OverEmulatedNccl|Disturbed|ByAnotherJob|$counts_cpu"
 }
 tsan() {
   scripts/build.sh tsan actors_exchange_tests actors_state_tests actors_engine_tests actors_tests
   TSAN_OPTIONS=suppressions="$PWD/tests/support/tsan.supp":halt_on_error=1:second_deadlock_stack=1 \
-    ctest --test-dir build/tsan --output-on-failure --no-tests=error -j 2 -R '^actors/(exchange|state)/|Lanes|Session' \
+    scripts/run_tests.py build/tsan -j 2 -R '^actors/(exchange|state)/|Lanes|Session' \
     -E "$counts_cpu"
 }
 tidy() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, runs every test. Usage: scripts/test.sh [ctest options], e.g. -R exchange, -L unit
+# Installs what is missing, builds, runs every test. Usage: scripts/test.sh [-R|-E|-L|-LE EXPRESSION]..., as ctest selects
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit ;; esac
 cd "$(dirname "$0")/.."
 scripts/packages.sh build
 scripts/build.sh "${SENG_PRESET:-release}"
-exec ctest --test-dir "build/${SENG_PRESET:-release}" --output-on-failure --no-tests=error -j 3 "$@"
+exec scripts/run_tests.py "build/${SENG_PRESET:-release}" -j 3 "$@"
