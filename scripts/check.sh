@@ -13,7 +13,7 @@ counts_cpu='WaitsWithoutSpinning|WaitingLanesSleep'
 format() { scripts/format.sh --check; }
 layers() { python3 scripts/check_layers.py; }
 asan() {
-  scripts/build.sh asan
+  scripts/build.sh asan tests_but_parity
   ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 \
     LSAN_OPTIONS=suppressions="$PWD/tests/support/lsan.supp":print_suppressions=0 \
     scripts/run_tests.py build/asan -j 2 -L 'unit|exchange|system' \
