@@ -183,7 +183,9 @@ def main():
         print(f"Skipped, {len(names)}: {why}\n    {' '.join(names)}")
     for each in failed:
         print(f"Failed: {each.name}: {each.verdict}")
-    print(f"{len(outcomes)} tests in {time.monotonic() - begun:.0f} s: {len(skipped)} skipped, {len(failed)} failed")
+    print(f"{time.monotonic() - begun:.0f} s")
+    passed = len(outcomes) - len(skipped) - len(failed)
+    print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
     return 1 if failed else 0
 
 
