@@ -21,7 +21,7 @@ class Resumed : public ::testing::Test {
     job_.optimizer =
         "{name: seng, lr: 0.05, momentum: 0.9, weight_decay: 0.0005, damping: 0.5, trust_region: 0.01, "
         "curvature: {every: 7, samples: 16}}";
-    job_.steps = 240;
+    job_.steps = 150;
     job_.extra = "checkpoint: {every_steps: 30, keep: 3}\n";
     const Json result = cluster_.train(to_text(job_), {"name=undisturbed"});
     ASSERT_EQ(result.value("state", ""), "succeeded") << cluster_.last().err;
