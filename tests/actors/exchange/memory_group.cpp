@@ -106,6 +106,7 @@ void MemoryGroup::run(std::uint64_t from, std::uint64_t to, std::uint64_t ticks)
 }
 
 void MemoryGroup::begin(Peer& peer, std::uint64_t step) {
+  collect(peer);  // what a delivery had it say in the membership before is not the step's
   peer.step = step;
   peer.open = true;
   peer.fragments.clear();
