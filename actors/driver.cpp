@@ -382,8 +382,9 @@ void Driver::report_epoch(const std::optional<EvaluationResult>& evaluation) {
       event(Severity::kWarning, "LossNotFinite",
             divergence_text(*workload_, state_.step, "the loss on the test set"));
   }
-  log_info("epoch {:.2f} step {}: train loss {:.4f}, test accuracy {:.4f}, {:.0f} images/s", epoch.epoch,
-           epoch.step, epoch.train_loss, epoch.test_accuracy, epoch.images_per_second);
+  const std::string tested = evaluation ? fmt::format(", test accuracy {:.4f}", epoch.test_accuracy) : "";
+  log_info("epoch {:.2f} step {}: train loss {:.4f}{}, {:.0f} images/s", epoch.epoch, epoch.step,
+           epoch.train_loss, tested, epoch.images_per_second);
   session_.send(EpochReport{epoch});
 }
 

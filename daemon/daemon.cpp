@@ -94,8 +94,9 @@ Result<std::vector<SlotDevice>> slot_devices(const DaemonOptions& options, const
   if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) request.visible = visible;
   if (!has_library(head.actor_binary, "libseng_cuda.so"))
     request.backend_lacks =
-        "this build has no CUDA backend (libseng_cuda.so), which needs the CUDA Toolkit and cuDNN 9 where it "
-        "is built";
+        "this build has no CUDA backend (libseng_cuda.so): scripts/build.sh makes it where the CUDA Toolkit "
+        "and "
+        "cuDNN 9 are";
   Result<std::vector<GpuRecord>> gpus = fail(ErrorCode::kUnavailable, "not asked");
   if (request.device != "cpu" && request.backend_lacks.empty()) {
     const auto open = Gpus::open(options.nvml_library.empty() ? kNvmlLibrary : options.nvml_library);

@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 architectures="80;86;89;90;100" build=1 out=build/bundle
 while [ $# -gt 0 ]; do
   case $1 in
-    --architectures) architectures=$2; shift ;;
+    --architectures)
+      [[ ${2:-} =~ ^(native|[0-9]+a?(;[0-9]+a?)*)$ ]] || { echo "bundle.sh: --architectures '${2:-}': expected native, or numbers such as 80;90" >&2; exit 2; }
+      architectures=$2; shift ;;
     --no-build) build= ;;
     -*) echo "bundle.sh: unknown option '$1'; expected --architectures or --no-build" >&2; exit 2 ;;
     *) out=$1 ;;

@@ -39,7 +39,7 @@ def selected(build, options):
         values = {each["name"]: each["value"] for each in test["properties"]}
         command = test.get("command", [])
         if len(command) < 2 or not command[1].startswith("--gtest_filter="):
-            raise SystemExit(f"run_tests.py: {test['name']} is no test of a program that is built")
+            raise SystemExit(f"run_tests.py: {test['name']} is no test of a program that is built: scripts/build.sh builds it")
         key = (command[0], values["WORKING_DIRECTORY"], values["TIMEOUT"], tuple(values["LABELS"]))
         groups[key].append((command[1].partition("=")[2], test["name"]))
     return groups
@@ -153,13 +153,33 @@ def report(done, so_far, total):
     print("\n".join(texts), flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build")
+def parsed():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     usage="run_tests.py BUILD_DIR [-j N] [-R|-E|-L|-LE EXPRESSION]...")
+    only_check = "--check-options" in sys.argv
+    if not only_check:
+        parser.add_argument("build", help="as scripts/build.sh made it: build/release")
     parser.add_argument("-j", type=int, default=os.cpu_count(), dest="jobs", help="programs at a time")
+    parser.add_argument("--check-options", action="store_true", help="whether they are good, and no more")
     arguments, options = parser.parse_known_args()
     if len(options) % 2 or not set(options[::2]) <= set(SELECTS):
-        parser.error(f"tests are selected by {' '.join(SELECTS)}, each with a regular expression")
+        parser.error(f"{' '.join(options)}: tests are selected by {' '.join(SELECTS)}, each with a regular expression")
+    for expression in options[1::2]:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            parser.error(f"'{expression}' is no regular expression: {error}")
+    if arguments.jobs < 1:
+        parser.error("-j: at least 1")
+    if not only_check and not os.path.exists(os.path.join(arguments.build, "CTestTestfile.cmake")):
+        parser.error(f"'{arguments.build}' is no folder that scripts/build.sh has made")
+    return arguments, options
+
+
+def main():
+    arguments, options = parsed()
+    if arguments.check_options:
+        return 0
     # Tests send them, and whoever starts this in the background has made them ignored, which programs inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):

@@ -42,7 +42,12 @@ class Cluster:
         self.start_daemon()
 
     def start_daemon(self):
-        subprocess.run([BIN / "sengd", "--state-dir", self.dir, *self.options], check=True)
+        started = subprocess.run([BIN / "sengd", "--state-dir", self.dir, *self.options], stderr=subprocess.PIPE, text=True)
+        sys.stderr.write(started.stderr)
+        if started.returncode != 0:
+            if not self.keep:
+                shutil.rmtree(self.dir, ignore_errors=True)
+            raise SystemExit(f"sengd does not start: {started.stderr.strip()}")
         self.pid = json.loads(self.ctl("version", "-o", "json"))["daemon"]["pid"]
 
     def kill_daemon(self):

@@ -14,7 +14,7 @@
     scripts/gpu/check_gpu.py [--stages A,B] [--seconds N] [--out FILE.json]
 
 Of a build (build/release) or of a bundle (scripts/bundle.sh). The results are written to FILE after each stage, so that a run that is
-cut off leaves what it has. Exit code 0: no stage failed; skipped ones are named with the reason."""
+cut off leaves what it has. Exit code 0: no stage failed; skipped ones are named with the reason. 1 also where no GPU can be used."""
 
 import argparse
 import json
@@ -107,6 +107,8 @@ def machine(run):
 
 def operations(run):
     """The table that parity_tests print, and what failed."""
+    if not pathlib.Path(run.parity).exists():
+        raise Failed(f"{run.parity} is not there: scripts/build.sh release builds it")
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         ran = command([str(run.parity), f"--gtest_output=json:{report.name}", "--gtest_filter=" + ("*3x3*" if run.quick else "*")],
                       timeout=run.left())
@@ -285,6 +287,17 @@ def sanitizers(run):
     return found
 
 
+def what_is_missing(run):
+    """Without which no stage says anything; else empty."""
+    if not (BIN / "sengd").exists():
+        return f"{BIN / 'sengd'} is not there: scripts/build.sh release builds it"
+    try:
+        with run.cluster(1):
+            return ""
+    except SystemExit as error:
+        return str(error)
+
+
 STAGES = [machine, operations, bits, nccl, kill, cost, tune, speed, sanitizers]
 
 
@@ -302,7 +315,14 @@ def main():
     for name in asked:
         if name not in known:
             parser.error(f"unknown stage '{name}'; expected {', '.join(known)}")
+    try:
+        open(arguments.out, "a", encoding="utf-8").close()
+    except OSError as error:
+        parser.error(f"--out {arguments.out}: {error.strerror}")
     run, results = Run(arguments), {}
+    if missing := what_is_missing(run):
+        print(f"check_gpu.py: nothing can be checked here: {missing}", file=sys.stderr)
+        return 1
     for name in asked:
         start, verdict, figures, why = time.monotonic(), "passed", None, ""
         try:
@@ -314,7 +334,9 @@ def main():
             verdict, why = "skipped", "no time was left for it"
         except Failed as failed:
             verdict, why, figures = "FAILED", str(failed), failed.figures
-        except (SystemExit, subprocess.CalledProcessError, KeyError) as error:
+        except SystemExit as error:
+            verdict, why = "FAILED", str(error)
+        except (subprocess.CalledProcessError, KeyError) as error:
             verdict, why = "FAILED", f"{type(error).__name__}: {error}"
         seconds = time.monotonic() - start
         results[name] = {"verdict": verdict, "why": why, "seconds": round(seconds, 1), "figures": figures}
