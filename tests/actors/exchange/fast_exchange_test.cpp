@@ -43,29 +43,7 @@ class FastNcclExchange : public ::testing::TestWithParam<std::string> {
     SCOPED_TRACE("SENG_TEST_SEED=" + std::to_string(random.seed));
     FastWorld world(random, actors, micro_batches, GetParam());
     world.adds_up = adds_up;
-    Meeting meeting(1);
-    Pipe said;  // what each has got
-    const auto body = [&](ActorId self) {
-      take_place(world, self, GetParam());
-      const auto exchange = world.open(self);
-      ASSERT_TRUE(exchange->join(world.group(self)));
-      TestDriver driver(world, self, *exchange, 2);
-      for (std::uint64_t step = 1; step <= 4; ++step) ASSERT_EQ(driver.step(step), "");
-      EXPECT_EQ(exchange->counters().refused, 0u);
-      const Digest digest = driver.received();
-      EXPECT_EQ(write(said.in.get(), digest.data(), digest.size()), static_cast<ssize_t>(digest.size()));
-      meeting.wait(0);
-    };
-    std::set<Digest> received;
-    const auto parent = [&] {
-      meeting.open({static_cast<int>(actors)});
-      said.in.reset();
-      Digest digest;
-      while (read(said.out.get(), digest.data(), digest.size()) == static_cast<ssize_t>(digest.size()))
-        received.insert(digest);
-    };
-    EXPECT_EQ(in_processes(actors, body, parent), all_well(actors));
-    EXPECT_EQ(received.size(), 1u) << "all members come to the same bits";
+    steps_come_to_one_sum(world, GetParam());
   }
 };
 

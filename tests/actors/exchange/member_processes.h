@@ -52,6 +52,35 @@ inline void take_place(World& world, ActorId self, const std::string& path, bool
   if (keeps_vectors) world.device = make_device_vectors(cuda_beside(path));
 }
 
+// All members of `world` over the NCCL of `path`, four steps: they come to the same directions, bit for bit.
+inline void steps_come_to_one_sum(World& world, const std::string& path,
+                                  const std::set<ActorId>& on_device = {}) {
+  const std::size_t members = world.members.size();
+  Meeting meeting(1);
+  Pipe said;  // what each has got
+  const auto body = [&](ActorId self) {
+    take_place(world, self, path, on_device.contains(self));
+    const auto exchange = world.open(self);
+    ASSERT_TRUE(exchange->join(world.group(self)));
+    TestDriver driver(world, self, *exchange, 2);
+    for (std::uint64_t step = 1; step <= 4; ++step) ASSERT_EQ(driver.step(step), "");
+    EXPECT_EQ(exchange->counters().refused, 0u);
+    const Digest digest = driver.received();
+    EXPECT_EQ(write(said.in.get(), digest.data(), digest.size()), static_cast<ssize_t>(digest.size()));
+    meeting.wait(0);
+  };
+  std::set<Digest> received;
+  const auto parent = [&] {
+    meeting.open({static_cast<int>(members)});
+    said.in.reset();
+    Digest digest;
+    while (read(said.out.get(), digest.data(), digest.size()) == static_cast<ssize_t>(digest.size()))
+      received.insert(digest);
+  };
+  EXPECT_EQ(in_processes(members, body, parent), all_well(members));
+  EXPECT_EQ(received.size(), 1u) << "all members come to the same bits";
+}
+
 // Three members over the NCCL of `path`: actor 2 is gone in the middle of step 3. The daemon tells the others
 // so, and they do it again without it, as `after` says.
 inline void lose_one_in_a_step(World& world, World& after, const std::string& path,
